@@ -1,0 +1,35 @@
+/** Words about one request, after `receive` and before `place`. */
+
+export type Endpoint = "chat" | "completions"
+
+/** One prompt, in the form the client sent it. */
+export type Prompt =
+  | { readonly _tag: "Messages"; readonly body: ChatBody }
+  | { readonly _tag: "Text"; readonly text: string; readonly addSpecialTokens: boolean }
+  | { readonly _tag: "Tokens"; readonly ids: Uint32Array }
+
+/** The fields of a chat body that enter the prompt. Everything else is forwarded unread. */
+export interface ChatBody {
+  readonly messages: ReadonlyArray<Readonly<Record<string, unknown>>>
+  readonly tools?: ReadonlyArray<unknown> | null
+  readonly tool_choice?: unknown
+  readonly documents?: ReadonlyArray<unknown> | null
+  readonly add_generation_prompt?: boolean
+  readonly continue_final_message?: boolean
+  readonly add_special_tokens?: boolean
+  readonly chat_template?: string | null
+  readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null
+  readonly reasoning_effort?: string | null
+}
+
+export interface RouteRequest {
+  readonly id: string
+  readonly endpoint: Endpoint
+  /** As the client named it; may be an alias or an adapter. */
+  readonly model: string
+  readonly prompts: ReadonlyArray<Prompt>
+  readonly stream: boolean
+  readonly salt: string | null
+  /** Most tokens the client will take, or null when it did not say. */
+  readonly maxTokens: number | null
+}

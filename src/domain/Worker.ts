@@ -1,0 +1,55 @@
+/** Words about workers: one engine instance that requests can be sent to. */
+
+/** What an operator says about a worker. Everything else is read from the engine. */
+export interface WorkerSpec {
+  /** Stable name: metrics, logs, admin API. Defaults to `host:port` of the URL. */
+  readonly id: string
+  /** Base URL without a trailing slash, for example `http://10.0.0.4:8000`. */
+  readonly url: string
+  /** Where KV events are published, when the engine does not say so itself. */
+  readonly events?: EventSource
+}
+
+/** One publisher of KV events (one per data-parallel rank). */
+export interface EventSource {
+  /** ZMQ PUB address as a subscriber connects to it, for example `tcp://10.0.0.4:5557`. */
+  readonly endpoint: string
+  /** ZMQ ROUTER address of the replay service, or null when the engine offers none. */
+  readonly replayEndpoint: string | null
+  /** Topic prefix to subscribe to; empty for all. */
+  readonly topic: string
+  readonly rank: number
+}
+
+/** A model or adapter a worker answers for. */
+export interface ServedModel {
+  readonly id: string
+  /** Base model of an adapter, else null. */
+  readonly parent: string | null
+  readonly maxModelLen: number | null
+}
+
+/** What a worker said of itself when it was last probed. Read once at joining, never asked of the operator. */
+export interface WorkerFacts {
+  /** `vllm`, `sglang`, … or `unknown` for anything that merely speaks the OpenAI API. */
+  readonly engine: string
+  readonly models: ReadonlyArray<ServedModel>
+  /** Tokens per block, or null when the engine does not tell (then learned from its first event). */
+  readonly blockSize: number | null
+  /** Device blocks in the cache, or null when unknown. */
+  readonly blockCount: number | null
+  readonly eventSources: ReadonlyArray<EventSource>
+  /** Answers `POST /tokenize`. */
+  readonly tokenizes: boolean
+}
+
+/** Load as the engine reports it on `/metrics`. Null where a series is missing: zero never means unknown. */
+export interface EngineLoad {
+  readonly running: number | null
+  readonly waiting: number | null
+  /** Fraction of device blocks in use, 0 to 1. */
+  readonly kvUsage: number | null
+}
+
+/** How far the router's picture of a worker's cache may be believed. */
+export type Trust = "exact" | "degraded" | "none"
