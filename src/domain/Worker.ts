@@ -26,6 +26,8 @@ export interface ServedModel {
   readonly id: string
   /** Base model of an adapter, else null. */
   readonly parent: string | null
+  /** Where the engine loaded it from: a path or a hub name; null when it does not say. */
+  readonly root: string | null
   readonly maxModelLen: number | null
 }
 
