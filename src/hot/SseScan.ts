@@ -1,0 +1,142 @@
+/**
+ * Watches an OpenAI answer pass by: when its first token came, how many records, what usage it reported. Never changes
+ * or holds a byte of it; answers that are not what they claim to be simply tell less.
+ *
+ * First token = the first record that carries content, reasoning, text or a tool call; the role-only record before it
+ * does not count.
+ */
+export interface Usage {
+  readonly promptTokens: number
+  readonly completionTokens: number
+  /** Prompt tokens the engine found in its cache, or null when it does not report them. */
+  readonly cachedTokens: number | null
+}
+
+/** Longest record kept while it is incomplete; a longer one is passed over. */
+const recordBytesMax = 1 << 20
+/** A whole answer's usage stands at its end: this much of the tail is kept. */
+const tailBytesMax = 16 << 10
+
+const empty = Buffer.alloc(0)
+const newline = 0x0a
+const usageKey = Buffer.from('"usage"')
+
+export class SseScan {
+  /** Data records seen, `[DONE]` not counted. One for a plain JSON answer. */
+  records = 0
+  firstToken = false
+  usage: Usage | null = null
+  private carry = empty
+  private skipping = false
+  readonly stream: boolean
+
+  constructor(stream: boolean) {
+    this.stream = stream
+  }
+
+  /** Payload bytes as they pass, in order, cut anywhere. True when this call saw the first token. */
+  feed(chunk: Buffer): boolean {
+    if (!this.stream) {
+      this.carry = Buffer.concat([this.carry, chunk])
+      if (this.carry.length > tailBytesMax) this.carry = Buffer.from(this.carry.subarray(-tailBytesMax))
+      return false
+    }
+    const had = this.firstToken
+    let bytes = chunk
+    if (this.carry.length > 0) {
+      bytes = Buffer.concat([this.carry, chunk])
+      this.carry = empty
+    }
+    let start = 0
+    for (let end = bytes.indexOf(newline, start); end !== -1; end = bytes.indexOf(newline, start)) {
+      if (this.skipping) this.skipping = false
+      else this.line(bytes, start, end)
+      start = end + 1
+    }
+    if (start < bytes.length && !this.skipping) {
+      if (bytes.length - start > recordBytesMax) this.skipping = true
+      // Copied: the chunk may lie in a buffer its reader reuses.
+      else this.carry = Buffer.from(bytes.subarray(start))
+    }
+    return this.firstToken && !had
+  }
+
+  /** The answer is complete. For a plain JSON answer this is when its usage is read. */
+  end(): void {
+    if (this.stream) return
+    this.records = 1
+    this.firstToken = this.carry.length > 0
+    const at = this.carry.lastIndexOf(usageKey)
+    if (at === -1) return
+    const open = this.carry.indexOf(0x7b, at)
+    if (open === -1) return
+    let depth = 0
+    for (let i = open; i < this.carry.length; i++) {
+      const byte = this.carry[i]
+      if (byte === 0x7b) depth++
+      else if (byte === 0x7d && --depth === 0) {
+        this.usage = readUsage(parse(this.carry.toString("utf8", open, i + 1)))
+        return
+      }
+    }
+  }
+
+  private line(bytes: Buffer, start: number, end: number): void {
+    // `data:` and whatever follows; comments, event names and blank lines are not records.
+    if (bytes[start] !== 0x64 || bytes.toString("latin1", start, start + 5) !== "data:") return
+    const at = start + 5
+    if (
+      bytes
+        .toString("latin1", at, Math.min(end, at + 8))
+        .trim()
+        .startsWith("[DONE]")
+    )
+      return
+    this.records++
+    const usage = bytes.subarray(at, end).includes(usageKey)
+    if (this.firstToken && !usage) return
+    const record = parse(bytes.toString("utf8", at, end))
+    if (record === undefined) return
+    if (!this.firstToken) this.firstToken = carriesToken(record)
+    if (usage) this.usage = readUsage(record["usage"]) ?? this.usage
+  }
+}
+
+const parse = (text: string): Record<string, unknown> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const filled = (value: unknown): boolean =>
+  (typeof value === "string" && value !== "") || (Array.isArray(value) && value.length > 0)
+
+const carriesToken = (record: Record<string, unknown>): boolean => {
+  const choices = record["choices"]
+  if (!Array.isArray(choices)) return false
+  for (const choice of choices as ReadonlyArray<Record<string, unknown>>) {
+    if (filled(choice["text"])) return true
+    const delta = choice["delta"] as Record<string, unknown> | null | undefined
+    if (!delta) continue
+    if (filled(delta["content"]) || filled(delta["reasoning"]) || filled(delta["reasoning_content"])) return true
+    if (filled(delta["tool_calls"])) return true
+  }
+  return false
+}
+
+const count = (value: unknown): number => (typeof value === "number" && value >= 0 ? value : 0)
+
+const readUsage = (value: unknown): Usage | null => {
+  if (typeof value !== "object" || value === null) return null
+  const usage = value as Record<string, unknown>
+  const details = usage["prompt_tokens_details"] as Record<string, unknown> | null | undefined
+  const cached = details?.["cached_tokens"]
+  return {
+    promptTokens: count(usage["prompt_tokens"]),
+    completionTokens: count(usage["completion_tokens"]),
+    cachedTokens: typeof cached === "number" ? cached : null
+  }
+}

@@ -1,0 +1,73 @@
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { SseScan } from "../../src/hot/SseScan.ts"
+
+const record = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
+const delta = (fields: unknown): string => record({ choices: [{ index: 0, delta: fields }], usage: null })
+const usage = { prompt_tokens: 40, completion_tokens: 3, prompt_tokens_details: { cached_tokens: 32 } }
+
+const answer =
+  delta({ role: "assistant", content: "" }) +
+  ": keep-alive\n\n" +
+  delta({ content: "Grüße" }) +
+  delta({ content: ' "usage"' }) +
+  record({ choices: [], usage }) +
+  "data: [DONE]\n\n"
+
+const scan = (chunks: ReadonlyArray<Buffer>): SseScan => {
+  const s = new SseScan(true)
+  for (const chunk of chunks) s.feed(chunk)
+  s.end()
+  return s
+}
+
+describe("SseScan", () => {
+  it("tells the first token from the role record before it", () => {
+    const s = new SseScan(true)
+    expect(s.feed(Buffer.from(delta({ role: "assistant", content: "" })))).toBe(false)
+    expect(s.feed(Buffer.from(delta({ content: "a" })))).toBe(true)
+    expect(s.feed(Buffer.from(delta({ content: "b" })))).toBe(false)
+  })
+  it("takes reasoning, tool calls and completion text for tokens", () => {
+    for (const text of [
+      delta({ reasoning: "hm" }),
+      delta({ tool_calls: [{ index: 0 }] }),
+      record({ choices: [{ text: "x" }] })
+    ]) {
+      expect(scan([Buffer.from(text)]).firstToken).toBe(true)
+    }
+  })
+  it("reads the same from an answer however it is cut", () => {
+    const bytes = Buffer.from(answer)
+    fc.assert(
+      fc.property(fc.array(fc.nat(bytes.length)), (cuts) => {
+        const at = [0, ...cuts.sort((a, b) => a - b), bytes.length]
+        const s = scan(at.slice(1).map((end, i) => bytes.subarray(at[i], end)))
+        expect(s).toMatchObject({
+          records: 4,
+          firstToken: true,
+          usage: { promptTokens: 40, completionTokens: 3, cachedTokens: 32 }
+        })
+      })
+    )
+  })
+  it("accepts CRLF and no space after the colon", () => {
+    expect(scan([Buffer.from(answer.replaceAll("\n", "\r\n").replaceAll("data: ", "data:"))])).toMatchObject({
+      records: 4,
+      usage: { cachedTokens: 32 }
+    })
+  })
+  it("reads the usage at the end of a plain answer, longer than the tail it keeps", () => {
+    const s = new SseScan(false)
+    s.feed(Buffer.from(JSON.stringify({ choices: [{ message: { content: "x".repeat(50_000) } }], usage })))
+    s.end()
+    expect(s.usage).toEqual({ promptTokens: 40, completionTokens: 3, cachedTokens: 32 })
+  })
+  it("does not mind nonsense, and forgets a record that never ends", () => {
+    expect(scan([Buffer.from("data: {oops\n\ndata: 7\n\nhello\n")]).usage).toBe(null)
+    const s = new SseScan(true)
+    for (let i = 0; i < 40; i++) s.feed(Buffer.alloc(64 << 10, 0x61))
+    s.feed(Buffer.from(`\n${answer}`))
+    expect(s.usage?.cachedTokens).toBe(32)
+  })
+})
