@@ -66,7 +66,9 @@ const read = (shelf: Shelf): ReadonlyArray<Document> => {
   for (const file of readdirSync(join(home, shelf.folder)).sort()) {
     if (documents.length === shelf.filesMax) break
     if (!file.endsWith(shelf.ending)) continue
-    const text = readFileSync(join(home, shelf.folder, file), "utf8").replaceAll("\r\n", "\n").slice(0, fileCharsMax)
+    const text = readFileSync(join(home, shelf.folder, file), "utf8")
+      .replaceAll("\r\n", "\n")
+      .slice(0, fileCharsMax)
     const name = [shelf.package, shelf.folder, file].filter((part) => part !== "").join("/")
     if (text.length >= fileCharsMin) documents.push({ name, text })
   }
