@@ -80,7 +80,12 @@ let loaded: Corpus | undefined
 /** Reads the corpus, once per process. Throws when the dependencies it is made from are missing. */
 export const load = (): Corpus => {
   if (loaded !== undefined) return loaded
-  const of = (kind: Shelf["kind"]) => shelves.filter((shelf) => shelf.kind === kind).flatMap(read)
+  const seen = new Set<string>() // Some packages ship one guide under two names.
+  const of = (kind: Shelf["kind"]) =>
+    shelves
+      .filter((shelf) => shelf.kind === kind)
+      .flatMap(read)
+      .filter(({ text }) => !seen.has(text) && seen.add(text))
   const corpus = { code: of("code"), prose: of("prose") }
   if (corpus.code.length < 20 || corpus.prose.length < 20) {
     throw new Error(
