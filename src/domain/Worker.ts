@@ -43,6 +43,8 @@ export interface WorkerFacts {
   readonly eventSources: ReadonlyArray<EventSource>
   /** Answers `POST /tokenize`. */
   readonly tokenizes: boolean
+  /** When the engine's process started, ms since the epoch, or null when not told. A change means it restarted. */
+  readonly startedAtMs: number | null
 }
 
 /** Load as the engine reports it on `/metrics`. Null where a series is missing: zero never means unknown. */

@@ -1,0 +1,55 @@
+/** `GET /v1/models`, which every OpenAI-like server answers. Source: vLLM `protocol.py` ModelCard; OpenAI reference. */
+import type { ServedModel } from "../../domain/Worker.ts"
+import { type HttpJson, json, WorkerAnswer } from "../http/HttpJson.ts"
+
+export interface Models {
+  readonly models: ReadonlyArray<ServedModel>
+  /** `owned_by` of the first entry: `vllm`, `sglang`, …; empty when not told. */
+  readonly ownedBy: string
+}
+
+const record = (value: unknown): Readonly<Record<string, unknown>> | null =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+
+const text = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null)
+
+/** Entries without an id are skipped; an adapter inherits its base's context length. Null when this is no model list. */
+export const read = (body: unknown): Models | null => {
+  const data = record(body)?.["data"]
+  if (!Array.isArray(data)) return null
+  const models: Array<ServedModel> = []
+  let ownedBy = ""
+  for (const item of data) {
+    const entry = record(item)
+    const id = text(entry?.["id"])
+    if (entry === null || id === null) continue
+    if (models.length === 0) ownedBy = text(entry["owned_by"]) ?? ""
+    const length = entry["max_model_len"]
+    models.push({
+      id,
+      parent: text(entry["parent"]),
+      root: text(entry["root"]),
+      maxModelLen: typeof length === "number" && Number.isInteger(length) && length > 0 ? length : null
+    })
+  }
+  return {
+    ownedBy,
+    models: models.map((model) =>
+      model.maxModelLen === null && model.parent !== null
+        ? { ...model, maxModelLen: models.find((base) => base.id === model.parent)?.maxModelLen ?? null }
+        : model
+    )
+  }
+}
+
+/** Rejects when the worker does not answer, or answers with something else than models. */
+export const ask = async (http: HttpJson, url: string, signal: AbortSignal): Promise<Models> => {
+  const answer = await http.get(`${url}/v1/models`, signal)
+  const models = read(json(answer))
+  if (models === null || models.models.length === 0) {
+    throw new WorkerAnswer(
+      `GET ${url}/v1/models answered ${answer.status} without a list of models. Is it still loading, or not an OpenAI-like server?`
+    )
+  }
+  return models
+}

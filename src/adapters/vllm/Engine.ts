@@ -1,0 +1,87 @@
+/**
+ * vLLM over HTTP: what it serves, whether it is well, how busy it is, and its own tokeniser.
+ *
+ * Everything is read with ordinary requests that a stock `vllm serve` answers; each beyond `/v1/models` may be missing
+ * in an older version, and then that fact is null. Sources: vLLM `entrypoints/openai`, `entrypoints/serve/kv_events`.
+ */
+import type { Prompt } from "../../domain/Request.ts"
+import type { WorkerFacts } from "../../domain/Worker.ts"
+import type { Engine } from "../../ports/Engine.ts"
+import { type Answer, type HttpJson, json, WorkerAnswer } from "../http/HttpJson.ts"
+import * as Models from "../openai/Models.ts"
+import * as EventSources from "./EventSources.ts"
+import { decode } from "./KvEvents.ts"
+import * as Metrics from "./Metrics.ts"
+
+const none: Answer = { status: 0, text: "" }
+
+/** Ids of a `/tokenize` answer, or null when it is none. */
+const tokens = (answer: Answer): Uint32Array | null => {
+  const body = json(answer)
+  const ids = typeof body === "object" && body !== null ? (body as Record<string, unknown>)["tokens"] : null
+  return Array.isArray(ids) && ids.every((id) => Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff)
+    ? Uint32Array.from(ids)
+    : null
+}
+
+/** The `/tokenize` body whose tokens equal those of the real call, or null when that endpoint lacks a field for it. */
+const question = (model: string, prompt: Exclude<Prompt, { _tag: "Tokens" }>): Record<string, unknown> | null => {
+  if (prompt._tag === "Text") return { model, prompt: prompt.text, add_special_tokens: prompt.addSpecialTokens }
+  const body = prompt.body
+  // `/tokenize` has no such fields, yet all three can change the rendered prompt.
+  if (body.documents != null || body.reasoning_effort != null) return null
+  if (body.tools != null && body.tool_choice === "none") return null
+  const asked: Record<string, unknown> = { model, messages: body.messages }
+  if (body.tools != null) asked["tools"] = body.tools
+  if (body.add_generation_prompt !== undefined) asked["add_generation_prompt"] = body.add_generation_prompt
+  if (body.continue_final_message !== undefined) asked["continue_final_message"] = body.continue_final_message
+  if (body.add_special_tokens !== undefined) asked["add_special_tokens"] = body.add_special_tokens
+  if (body.chat_template != null) asked["chat_template"] = body.chat_template
+  if (body.chat_template_kwargs != null) asked["chat_template_kwargs"] = body.chat_template_kwargs
+  return asked
+}
+
+export const make = (http: HttpJson): Engine => {
+  /**
+   * An answer too large to read is as good as none. No answer at all rejects the visit: half a visit would look like a
+   * worker that lost its events.
+   */
+  const optional = (answer: Promise<Answer>): Promise<Answer> =>
+    answer.catch((cause: unknown) => {
+      if (cause instanceof WorkerAnswer) return none
+      throw cause
+    })
+
+  const discover = async (url: string, signal: AbortSignal): Promise<WorkerFacts> => {
+    const { models } = await Models.ask(http, url, signal)
+    const base = models.find((model) => model.parent === null) ?? models[0]!
+    const [metrics, sources, probe] = await Promise.all([
+      optional(http.get(`${url}/metrics`, signal)),
+      optional(http.get(`${url}/kv_event_sources`, signal)),
+      optional(http.post(`${url}/tokenize`, { model: base.id, prompt: "a" }, signal))
+    ])
+    const scrape = Metrics.read(metrics)
+    return {
+      engine: "vllm",
+      models,
+      blockSize: Metrics.blockSize(scrape),
+      blockCount: Metrics.blockCount(scrape),
+      eventSources: EventSources.read(json(sources), url),
+      tokenizes: tokens(probe) !== null,
+      startedAtMs: Metrics.startedAtMs(scrape)
+    }
+  }
+
+  return {
+    name: "vllm",
+    discover,
+    healthy: async (url, signal) => (await http.get(`${url}/health`, signal)).status === 200,
+    load: async (url, signal) => Metrics.load(Metrics.read(await http.get(`${url}/metrics`, signal))),
+    tokenize: async (url, model, prompt, signal) => {
+      if (prompt._tag === "Tokens") return prompt.ids
+      const body = question(model, prompt)
+      return body === null ? null : tokens(await http.post(`${url}/tokenize`, body, signal))
+    },
+    decode
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * What vLLM's `/metrics` tells a router. Names differ by version (`gpu_cache_usage_perc` is the old one) and by set-up
+ * (under Ray `:` becomes `_`); with data parallelism each series appears once per `engine`.
+ *
+ * A missing series is null, never zero: `--disable-log-stats` answers 200 with nothing in it.
+ */
+import type { EngineLoad } from "../../domain/Worker.ts"
+import type { Answer } from "../http/HttpJson.ts"
+import * as PrometheusText from "../prometheus/PrometheusText.ts"
+
+type Scrape = PrometheusText.Scrape
+
+export const read = (answer: Answer): Scrape =>
+  answer.status === 200 ? PrometheusText.parse(answer.text) : { samples: [], oddLines: 0 }
+
+const named = (scrape: Scrape, ...names: ReadonlyArray<string>): ReadonlyArray<PrometheusText.Sample> => {
+  for (const name of names) {
+    const found = scrape.samples.filter(
+      (sample) => (sample.name === `vllm:${name}` || sample.name === `vllm_${name}`) && Number.isFinite(sample.value)
+    )
+    if (found.length > 0) return found
+  }
+  return []
+}
+
+const sum = (samples: ReadonlyArray<PrometheusText.Sample>): number | null =>
+  samples.length === 0 ? null : samples.reduce((total, sample) => total + sample.value, 0)
+
+const positiveInt = (text: string | undefined): number | null =>
+  text !== undefined && /^[1-9]\d{0,9}$/.test(text) ? Number(text) : null
+
+/** Counts are summed over ranks; usage is their mean, since ranks have caches of one size. */
+export const load = (scrape: Scrape): EngineLoad => {
+  const usage = named(scrape, "kv_cache_usage_perc", "gpu_cache_usage_perc")
+  return {
+    running: sum(named(scrape, "num_requests_running")),
+    waiting: sum(named(scrape, "num_requests_waiting")),
+    kvUsage: usage.length === 0 ? null : sum(usage)! / usage.length
+  }
+}
+
+export const blockSize = (scrape: Scrape): number | null =>
+  positiveInt(named(scrape, "cache_config_info")[0]?.labels["block_size"])
+
+/** Device blocks of all ranks together. */
+export const blockCount = (scrape: Scrape): number | null => {
+  let total: number | null = null
+  for (const { labels } of named(scrape, "cache_config_info")) {
+    const blocks = positiveInt(labels["num_gpu_blocks"])
+    if (blocks !== null) total = (total ?? 0) + blocks
+  }
+  return total
+}
+
+/** Start of the engine's process, or null in the multi-process mode, where the client library omits it. */
+export const startedAtMs = (scrape: Scrape): number | null => {
+  const seconds = scrape.samples.find((sample) => sample.name === "process_start_time_seconds")?.value
+  return seconds === undefined || !(seconds > 0) ? null : Math.round(seconds * 1000)
+}

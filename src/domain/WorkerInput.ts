@@ -1,0 +1,58 @@
+/** A worker as a person writes it: in the config file, on the command line, or to the admin API. */
+import { Schema } from "effect"
+import type { WorkerSpec } from "./Worker.ts"
+
+const isUrl = Schema.makeFilter((text: string) => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  return (
+    (url !== null &&
+      (url.protocol === "http:" || url.protocol === "https:") &&
+      url.username === "" &&
+      url.search === "" &&
+      url.hash === "") ||
+    "must be an http or https address without user, query or fragment, for example http://10.0.0.4:8000"
+  )
+})
+
+const isZmqAddress = Schema.isPattern(/^(tcp:\/\/[^\s*]+:\d+|ipc:\/\/\S+)$/, {
+  message: "must be an address a subscriber can connect to, for example tcp://10.0.0.4:5557"
+})
+
+export const Url = Schema.String.check(isUrl)
+
+export const Id = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9._:[\]-]{1,128}$/, { message: "must be 1 to 128 of A-Z a-z 0-9 . _ : - [ ]" })
+)
+
+export const Events = Schema.Struct({
+  endpoint: Schema.String.check(isZmqAddress),
+  replayEndpoint: Schema.optionalKey(Schema.NullOr(Schema.String.check(isZmqAddress))),
+  topic: Schema.optionalKey(Schema.String),
+  rank: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
+})
+
+export const WorkerInput = Schema.Struct({
+  id: Schema.optionalKey(Id),
+  url: Url,
+  events: Schema.optionalKey(Events)
+})
+export type WorkerInput = typeof WorkerInput.Type
+
+/** The spec meant by an input: trailing slashes go, and the id defaults to `host:port`. */
+export const toSpec = (input: WorkerInput): WorkerSpec => {
+  const url = new URL(input.url)
+  const port = url.port === "" ? (url.protocol === "https:" ? "443" : "80") : url.port
+  const base = { id: input.id ?? `${url.hostname}:${port}`, url: url.origin + url.pathname.replace(/\/+$/, "") }
+  const events = input.events
+  return events === undefined
+    ? base
+    : {
+        ...base,
+        events: {
+          endpoint: events.endpoint,
+          replayEndpoint: events.replayEndpoint ?? null,
+          topic: events.topic ?? "",
+          rank: events.rank ?? 0
+        }
+      }
+}
