@@ -1,0 +1,143 @@
+/**
+ * From a key to its place: open addressing in sub-tables that grow one at a time.
+ *
+ * A slot is two words: a 32-bit tag mixed from both lanes of the key, and `run << 8 | offset`, 0 when empty. The tag's
+ * top bits pick the sub-table, its next 16 bits the home in it, so slots lie in tag order: growing reads and writes
+ * straight through. Linear probing, at most 70 % full (90 % at the reserved size), no tombstones.
+ * A tag can repeat (0.2 % of 10 M keys), so a find compares the key itself, in the arena.
+ */
+import { BASE, limitOf, SLOT_COUNT, SUB_WORDS, type TableMemory } from "./TableMemory.ts"
+
+/** `run << 8 | offset` of a key, or 0 when it is not in the table. */
+export const find = (t: TableMemory, lo: number, hi: number): number => {
+  const { slots, subBits } = t
+  const tag = Math.imul(hi ^ Math.imul(lo, 0x85ebca6b), 0x9e3779b1)
+  const sub = tag >>> (32 - subBits)
+  const size = t.subs[sub * SUB_WORDS]!
+  const first = sub * t.reach
+  let at = Math.imul((tag << subBits) >>> 16, size) >>> 16
+  for (;;) {
+    const slot = (first + at) << 1
+    const ref = slots[slot + 1]!
+    if (ref === 0) return 0
+    if (slots[slot] === tag) {
+      const key = (t.runs[(ref >>> 8) * t.stride + BASE]! + (ref & 255)) << 1
+      if (t.keys[key] === lo && t.keys[key + 1] === hi) return ref
+    }
+    if (++at === size) at = 0
+  }
+}
+
+/**
+ * Adds `source[from … from + count)` as offsets `offset …` of a run whose cell has room, and writes them to the arena.
+ * Stops at a key that is already in the table, or when a sub-table is full at its reserved size. Returns how many
+ * were added.
+ */
+export const insertAll = (
+  t: TableMemory,
+  source: Int32Array,
+  from: number,
+  count: number,
+  run: number,
+  offset: number
+): number => {
+  const { slots, subs, keys, runs, stride, subBits, reach } = t
+  const shift = 32 - subBits
+  const base = runs[run * stride + BASE]!
+  let key = (base + offset) << 1
+  let ref = (run << 8) | offset
+  for (let i = 0; i < count; i++) {
+    const lo = source[(from + i) << 1]!
+    const hi = source[((from + i) << 1) + 1]!
+    const tag = Math.imul(hi ^ Math.imul(lo, 0x85ebca6b), 0x9e3779b1)
+    const sub = tag >>> shift
+    const entry = sub * SUB_WORDS
+    if (subs[entry + 1]! >= subs[entry + 2]! && !grow(t, sub)) return i
+    const size = subs[entry]!
+    const first = sub * reach
+    let at = Math.imul((tag << subBits) >>> 16, size) >>> 16
+    let slot = (first + at) << 1
+    for (;;) {
+      const found = slots[slot + 1]!
+      if (found === 0) break
+      if (slots[slot] === tag) {
+        const other = (runs[(found >>> 8) * stride + BASE]! + (found & 255)) << 1
+        if (keys[other] === lo && keys[other + 1] === hi) return i
+      }
+      if (++at === size) at = 0
+      slot = (first + at) << 1
+    }
+    slots[slot] = tag
+    slots[slot + 1] = ref++
+    subs[entry + 1]!++
+    keys[key] = lo
+    keys[key + 1] = hi
+    key += 2
+  }
+  return count
+}
+
+/** Takes offsets `from … to` of a run out of the table. The arena still has their keys. */
+export const eraseAll = (t: TableMemory, run: number, from: number, to: number): void => {
+  const { slots, subs, keys, subBits, reach } = t
+  const shift = 32 - subBits
+  const base = t.runs[run * t.stride + BASE]!
+  for (let offset = from; offset < to; offset++) {
+    const key = (base + offset) << 1
+    const tag = Math.imul(keys[key + 1]! ^ Math.imul(keys[key]!, 0x85ebca6b), 0x9e3779b1)
+    const ref = (run << 8) | offset
+    const sub = tag >>> shift
+    const entry = sub * SUB_WORDS
+    const size = subs[entry]!
+    const first = sub * reach
+    let hole = Math.imul((tag << subBits) >>> 16, size) >>> 16
+    while (slots[((first + hole) << 1) + 1] !== ref) if (++hole === size) hole = 0
+    // Close the gap: a later entry moves back unless that would put it before its home.
+    let next = hole
+    for (;;) {
+      if (++next === size) next = 0
+      const slot = (first + next) << 1
+      const moved = slots[slot + 1]!
+      if (moved === 0) break
+      const movedTag = slots[slot]!
+      const home = Math.imul((movedTag << subBits) >>> 16, size) >>> 16
+      const behind = hole <= next ? hole < home && home <= next : hole < home || home <= next
+      if (behind) continue
+      const target = (first + hole) << 1
+      slots[target] = movedTag
+      slots[target + 1] = moved
+      hole = next
+    }
+    slots[((first + hole) << 1) + 1] = 0
+    subs[entry + 1]!--
+  }
+}
+
+/** Makes one sub-table half as large again, in place. False when it has its reserved size already. */
+const grow = (t: TableMemory, sub: number): boolean => {
+  const { slots, subs, scratch, subBits, reach } = t
+  const entry = sub * SUB_WORDS
+  const size = subs[entry]!
+  if (size >= reach) return false
+  const grown = Math.min(reach, size + (size >>> 1))
+  const first = sub * reach
+  const words = size << 1
+  const start = first << 1
+  for (let i = 0; i < words; i++) {
+    scratch[i] = slots[start + i]!
+    slots[start + i] = 0
+  }
+  for (let i = 0; i < words; i += 2) {
+    const ref = scratch[i + 1]!
+    if (ref === 0) continue
+    const tag = scratch[i]!
+    let at = Math.imul((tag << subBits) >>> 16, grown) >>> 16
+    while (slots[((first + at) << 1) + 1] !== 0) if (++at === grown) at = 0
+    slots[(first + at) << 1] = tag
+    slots[((first + at) << 1) + 1] = ref
+  }
+  subs[entry] = grown
+  subs[entry + 2] = limitOf(grown, reach)
+  t.head[SLOT_COUNT]! += grown - size
+  return true
+}

@@ -1,0 +1,183 @@
+/**
+ * Who holds how many leading blocks of a request.
+ *
+ * Walks run by run, not block by block. Keys are chained, so two chains that agree on a key agree on all before it:
+ * comparing the last key of the overlap is enough, and where it differs a bisection finds the first difference.
+ * A worker stays in the race while its bit is set; one with spans stops where its span ends, so holes never count.
+ */
+import type { KeyLanes } from "../domain/Block.ts"
+import * as KeySlots from "./KeySlots.ts"
+import { BASE, COVER, EPOCH, LEN_MASK, SHAPE, SPAN_WORDS, SPANS, STAMP, type TableMemory } from "./TableMemory.ts"
+
+/**
+ * The answer: `count` levels, shallowest first. `masks[level * words …]` is the set of workers whose prefix ends after
+ * exactly `depths[level]` blocks. A worker in no level holds not even the first block. Reused between calls.
+ */
+export interface Levels {
+  count: number
+  readonly words: number
+  readonly depths: Int32Array
+  readonly masks: Int32Array
+}
+
+export const makeLevels = (t: TableMemory): Levels => ({
+  count: 0,
+  words: t.words,
+  depths: new Int32Array(t.workersMax),
+  masks: new Int32Array(t.workersMax * t.words)
+})
+
+/**
+ * Fills `out` for the first `count` keys of `query`. Returns how many leading blocks anyone holds.
+ * O(runs + log run length); allocates nothing, never throws. Marks the runs it walks as recently used.
+ */
+export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Levels): number => {
+  const { alive, head, keys, live, rest, runs, stride, words } = t
+  const epoch = head[EPOCH]!
+  for (let w = 0; w < words; w++) alive[w] = live[w]!
+  out.count = 0
+  let depth = 0
+  while (depth < count) {
+    const ref = KeySlots.find(t, query[depth << 1]!, query[(depth << 1) + 1]!)
+    if (ref === 0) break
+    const at = (ref >>> 8) * stride
+    const offset = ref & 255
+    if (runs[at + STAMP] !== epoch) runs[at + STAMP] = epoch
+    const size = matching(
+      keys,
+      runs[at + BASE]! + offset,
+      (runs[at + SHAPE]! & LEN_MASK) - offset,
+      query,
+      depth,
+      count - depth
+    )
+    let lost = 0
+    let any = 0
+    for (let w = 0; w < words; w++) {
+      const before = alive[w]!
+      const stay = before & runs[at + COVER + w]!
+      alive[w] = stay
+      rest[w] = before ^ stay
+      any |= stay
+      lost |= before ^ stay
+    }
+    if (lost !== 0) {
+      if (runs[at + SPANS] !== 0) any |= followSpans(t, at, offset, size, depth, out)
+      else if (depth !== 0) emit(out, depth, rest)
+    }
+    if (any === 0) return out.count === 0 ? 0 : out.depths[out.count - 1]!
+    depth += size
+  }
+  if (depth !== 0) emit(out, depth, alive)
+  return depth
+}
+
+/** Writes each worker's overlap, in blocks, into `out[slot]`. O(workers) on top of `levels`. */
+export const overlap = (t: TableMemory, query: KeyLanes, count: number, scratch: Levels, out: Uint32Array): void => {
+  const { workersMax, words } = t
+  for (let worker = 0; worker < workersMax; worker++) out[worker] = 0
+  levels(t, query, count, scratch)
+  for (let level = 0; level < scratch.count; level++) {
+    const depth = scratch.depths[level]!
+    for (let w = 0; w < words; w++) {
+      let set = scratch.masks[level * words + w]!
+      while (set !== 0) {
+        const low = set & -set
+        out[(w << 5) + 31 - Math.clz32(low)] = depth
+        set ^= low
+      }
+    }
+  }
+}
+
+/** How many keys agree from arena key `base` on and from `query[from]` on, given that the first does. */
+export const matching = (
+  keys: Int32Array,
+  base: number,
+  runLeft: number,
+  query: KeyLanes,
+  from: number,
+  queryLeft: number
+): number => {
+  let high = runLeft < queryLeft ? runLeft : queryLeft
+  let a = (base + high - 1) << 1
+  let b = (from + high - 1) << 1
+  if (keys[a] === query[b] && keys[a + 1] === query[b + 1]) return high
+  let low = 1
+  while (low < high - 1) {
+    const middle = (low + high) >>> 1
+    a = (base + middle - 1) << 1
+    b = (from + middle - 1) << 1
+    if (keys[a] === query[b] && keys[a + 1] === query[b + 1]) low = middle
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * Workers in `rest` do not hold the whole run: those with a span here go on to its end, the others stopped at `depth`.
+ * Returns non-zero when one of them goes on past this stretch.
+ */
+const followSpans = (t: TableMemory, at: number, offset: number, size: number, depth: number, out: Levels): number => {
+  const { alive, pending, rest, runs, spans, words } = t
+  let any = 0
+  let stops = 0
+  for (let span = runs[at + SPANS]!; span !== 0; span = spans[span * SPAN_WORDS + 2]!) {
+    const s = span * SPAN_WORDS
+    const worker = spans[s]!
+    const bit = 1 << (worker & 31)
+    const from = spans[s + 1]! & 0xffff
+    const to = spans[s + 1]! >>> 16
+    if ((rest[worker >>> 5]! & bit) === 0 || from > offset || to <= offset) continue
+    rest[worker >>> 5]! ^= bit
+    if (to - offset >= size) {
+      alive[worker >>> 5]! |= bit
+      any = 1
+    } else pending[stops++] = ((to - offset) << 16) | worker
+  }
+  if (depth !== 0) {
+    let left = 0
+    for (let w = 0; w < words; w++) left |= rest[w]!
+    if (left !== 0) emit(out, depth, rest)
+  }
+  if (stops !== 0) emitStops(pending, stops, depth, out)
+  return any
+}
+
+/** One level for each distinct stop, shallowest first. */
+const emitStops = (pending: Int32Array, stops: number, depth: number, out: Levels): void => {
+  // Shell sort: in place, and short lists are the rule.
+  for (
+    let gap = stops > 16 ? 40 : stops > 4 ? 4 : 1;
+    gap > 0;
+    gap = gap === 40 ? 13 : gap === 13 ? 4 : gap === 4 ? 1 : 0
+  ) {
+    for (let i = gap; i < stops; i++) {
+      const value = pending[i]!
+      let j = i
+      for (; j >= gap && pending[j - gap]! > value; j -= gap) pending[j] = pending[j - gap]!
+      pending[j] = value
+    }
+  }
+  const { words, depths, masks } = out
+  let stop = 0
+  let base = 0
+  for (let i = 0; i < stops; i++) {
+    const value = pending[i]!
+    if (value >>> 16 !== stop) {
+      stop = value >>> 16
+      base = out.count * words
+      depths[out.count++] = depth + stop
+      for (let w = 0; w < words; w++) masks[base + w] = 0
+    }
+    const worker = value & 0xffff
+    masks[base + (worker >>> 5)]! |= 1 << (worker & 31)
+  }
+}
+
+const emit = (out: Levels, depth: number, set: Int32Array): void => {
+  const { count, words, masks } = out
+  out.depths[count] = depth
+  for (let w = 0; w < words; w++) masks[count * words + w] = set[w]!
+  out.count = count + 1
+}

@@ -1,0 +1,46 @@
+/**
+ * PrefixTable: which worker holds which block, and how many leading blocks of a request each worker has.
+ *
+ * Chains of blocks lie in runs of consecutive keys; a worker that holds a whole run is one bit on it. Membership is a
+ * set: storing what is known and removing what is not change nothing (both are counted). Exact under holes: a worker
+ * is credited up to its first missing block, and in full again when that block comes back.
+ * Bounded: memory is reserved once. When it is full, whole runs are evicted, ends of chains and least recently used
+ * first; holders may be forgotten early, never invented.
+ *
+ * Keys must be chained (one key stands for one block and all before it). Single writer; reads on the same thread.
+ * Layout, costs and limits: README.md, "Prefix table".
+ */
+import * as Memory from "./TableMemory.ts"
+
+export { type Levels, levels, makeLevels, overlap } from "./PrefixMatch.ts"
+export { dump, holds, install, keysOf, type Run, snapshot } from "./PrefixSnapshot.ts"
+export { clear, free, sweep } from "./PrefixSweep.ts"
+export { CLOSED_SLOT, FULL_TABLE, ORPHANED, remove, STORED, type StoreStatus, store } from "./PrefixWrite.ts"
+export type { Options } from "./TableMemory.ts"
+
+export type PrefixTable = Memory.TableMemory
+
+/** Reserves a table. Throws a RangeError when a size makes no sense. */
+export const make = (options: Memory.Options): PrefixTable => Memory.make(options)
+
+/** What the table holds and has done. */
+export const stats = (t: PrefixTable) => ({
+  blocks: t.head[Memory.BLOCKS]!,
+  blocksMax: t.blocksMax,
+  runs: t.head[Memory.RUNS]!,
+  runsMax: t.runsMax,
+  spans: t.head[Memory.SPANS_USED]!,
+  memberships: t.head[Memory.MEMBERSHIPS]!,
+  bytes: Memory.bytesUsed(t),
+  bytesMax: t.bytesMax,
+  known: t.counters[Memory.KNOWN]!,
+  unknown: t.counters[Memory.UNKNOWN]!,
+  orphans: t.counters[Memory.ORPHANS]!,
+  evictedBlocks: t.counters[Memory.EVICTED_BLOCKS]!,
+  evictedMemberships: t.counters[Memory.EVICTED_MEMBERSHIPS]!,
+  dropped: t.counters[Memory.DROPPED]!,
+  refused: t.counters[Memory.REFUSED]!
+})
+
+/** Blocks a worker holds. */
+export const heldBy = (t: PrefixTable, worker: number): number => t.held[worker] ?? 0

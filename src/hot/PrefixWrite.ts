@@ -1,0 +1,228 @@
+/**
+ * Storing and removing: the two writes of the prefix table.
+ *
+ * Both go run by run. A known stretch costs one comparison and one bit, however long; new blocks cost a slot each.
+ */
+import type { KeyLanes } from "../domain/Block.ts"
+import * as KeySlots from "./KeySlots.ts"
+import { matching } from "./PrefixMatch.ts"
+import * as PrefixSweep from "./PrefixSweep.ts"
+import * as RunArena from "./RunArena.ts"
+import * as RunHolders from "./RunHolders.ts"
+import {
+  BASE,
+  BLOCKS,
+  COVER,
+  DROPPED,
+  EPOCH,
+  EPOCH_LEFT,
+  FULL,
+  KNOWN,
+  LEN_MASK,
+  MEMBERSHIPS,
+  ORPHANS,
+  REFUSED,
+  RUN_MAX,
+  SHAPE,
+  STAMP,
+  type TableMemory,
+  UNKNOWN
+} from "./TableMemory.ts"
+
+/** Every block is in the table. */
+export const STORED = 0
+/** Stored, but the parent is not in the table: credited to nobody until the blocks before it are stored. */
+export const ORPHANED = 1
+/** Some blocks were not stored: nothing could be evicted, or a pool is full. */
+export const FULL_TABLE = 2
+/** Nothing was stored: the slot is out of range, or was cleared and not yet swept (`free` is false). */
+export const CLOSED_SLOT = 3
+export type StoreStatus = typeof STORED | typeof ORPHANED | typeof FULL_TABLE | typeof CLOSED_SLOT
+
+/**
+ * The worker now holds `keys[0 … count)`, one chain, continuing `parent` (null at the start of a sequence). The parent
+ * only helps to keep chains together: a store is exact without it.
+ */
+export const store = (
+  t: TableMemory,
+  worker: number,
+  parent: KeyLanes | null,
+  keys: KeyLanes,
+  count: number = keys.length >>> 1
+): StoreStatus => {
+  if (!PrefixSweep.free(t, worker)) {
+    t.counters[REFUSED]!++
+    return CLOSED_SLOT
+  }
+  const { head, held, keys: arena, runs, stride } = t
+  const epoch = head[EPOCH]!
+  const word = COVER + (worker >>> 5)
+  const bit = 1 << (worker & 31)
+  let status: StoreStatus = STORED
+  let run = 0
+  let end = 0 // offset after the last key stored or found
+  let added = 0
+  const dropped = t.counters[DROPPED]!
+  if (parent !== null) {
+    const ref = KeySlots.find(t, parent[0]!, parent[1]!)
+    if (ref === 0) {
+      status = ORPHANED
+      t.counters[ORPHANS]!++
+    } else {
+      run = ref >>> 8
+      end = (ref & 255) + 1
+      runs[run * stride + STAMP] = epoch
+    }
+  }
+  let i = 0
+  while (i < count) {
+    const lo = keys[i << 1]!
+    const hi = keys[(i << 1) + 1]!
+    let at = run * stride
+    // The next key of the same run, else wherever the table says.
+    let ref = 0
+    if (run !== 0 && end < (runs[at + SHAPE]! & LEN_MASK)) {
+      const key = (runs[at + BASE]! + end) << 1
+      if (arena[key] === lo && arena[key + 1] === hi) ref = (run << 8) | end
+    }
+    if (ref === 0) ref = KeySlots.find(t, lo, hi)
+    if (ref !== 0) {
+      const next = ref >>> 8
+      const offset = ref & 255
+      at = next * stride
+      const size = matching(
+        arena,
+        runs[at + BASE]! + offset,
+        (runs[at + SHAPE]! & LEN_MASK) - offset,
+        keys,
+        i,
+        count - i
+      )
+      if ((runs[at + word]! & bit) === 0) added += RunHolders.cover(t, next, worker, offset, offset + size)
+      if (runs[at + STAMP] !== epoch) runs[at + STAMP] = epoch
+      if (run !== 0 && run !== next && offset === 0) RunArena.linkParent(t, next, (run << 8) | (end - 1))
+      run = next
+      end = offset + size
+      i += size
+      continue
+    }
+    // Unknown keys, up to the next known one: at the end of the worker's own run, or in a new run.
+    let want = Math.min(count - i, RUN_MAX)
+    let room = 0
+    while (head[BLOCKS]! + want > t.blocksMax && PrefixSweep.evict(t, run)) {}
+    want = Math.min(want, t.blocksMax - head[BLOCKS]!)
+    if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && runs[at + FULL] === 1 && run !== 0) {
+      if ((runs[at + word]! & bit) !== 0) room = RunArena.widen(t, run, Math.min(RUN_MAX, end + want)) - end
+    }
+    let target = run
+    if (room <= 0) {
+      target = want > 0 ? RunArena.open(t, want) : 0
+      while (target === 0 && want > 0 && PrefixSweep.evict(t, run)) target = RunArena.open(t, want)
+      if (target === 0) {
+        status = FULL_TABLE
+        break
+      }
+      room = RunArena.roomOf(t, target)
+    }
+    const offset = target === run ? end : 0
+    const size = KeySlots.insertAll(t, keys, i, want < room ? want : room, target, offset)
+    at = target * stride
+    runs[at + SHAPE]! += size
+    head[BLOCKS]! += size
+    added += size
+    if (target !== run) {
+      if (size === 0) RunArena.close(t, target)
+      else {
+        runs[at + word]! |= bit
+        runs[at + FULL] = 1
+        if (run !== 0) RunArena.linkParent(t, target, (run << 8) | (end - 1))
+      }
+    }
+    if (size === 0) {
+      // The key was unknown a moment ago, so its sub-table is full at its reserved size.
+      status = FULL_TABLE
+      break
+    }
+    head[EPOCH_LEFT]! -= size
+    if (head[EPOCH_LEFT]! <= 0) {
+      head[EPOCH]!++
+      head[EPOCH_LEFT] = t.epochBlocks
+    }
+    run = target
+    end = offset + size
+    i += size
+  }
+  held[worker]! += added
+  head[MEMBERSHIPS]! += added
+  t.counters[KNOWN]! += i - added
+  return t.counters[DROPPED] === dropped ? status : FULL_TABLE
+}
+
+/**
+ * The worker no longer holds `keys[0 … count)`, in any order; neighbours in a chain cost least side by side, either way
+ * round. Returns how many it held. Removing from a slot that was cleared does nothing.
+ */
+export const remove = (t: TableMemory, worker: number, keys: KeyLanes, count: number = keys.length >>> 1): number => {
+  if (!PrefixSweep.free(t, worker)) return 0
+  const { refs } = t
+  let removed = 0
+  for (let start = 0; start < count; start += refs.length) {
+    const size = Math.min(refs.length, count - start)
+    locate(t, keys, start, size)
+    removed += removeLocated(t, worker, size)
+  }
+  t.held[worker]! -= removed
+  t.head[MEMBERSHIPS]! -= removed
+  t.counters[UNKNOWN]! += count - removed
+  return removed
+}
+
+/** First pass: where every key is. Neighbours of the key before are read from the run, without a probe. */
+const locate = (t: TableMemory, keys: KeyLanes, start: number, size: number): void => {
+  const { keys: arena, refs, runs, stride } = t
+  let ref = 0
+  for (let i = 0; i < size; i++) {
+    const lo = keys[(start + i) << 1]!
+    const hi = keys[((start + i) << 1) + 1]!
+    if (ref !== 0) {
+      const at = (ref >>> 8) * stride
+      const offset = ref & 255
+      const key = (runs[at + BASE]! + offset) << 1
+      if (offset > 0 && arena[key - 2] === lo && arena[key - 1] === hi) {
+        refs[i] = --ref
+        continue
+      }
+      if (offset + 1 < (runs[at + SHAPE]! & LEN_MASK) && arena[key + 2] === lo && arena[key + 3] === hi) {
+        refs[i] = ++ref
+        continue
+      }
+    }
+    ref = KeySlots.find(t, lo, hi)
+    refs[i] = ref
+  }
+}
+
+/** Second pass: neighbours together. A run may have shrunk or ended since the first pass, never moved or been reused. */
+const removeLocated = (t: TableMemory, worker: number, size: number): number => {
+  const { refs, runs, stride } = t
+  let removed = 0
+  for (let i = 0; i < size; ) {
+    const ref = refs[i++]!
+    if (ref === 0) continue
+    const run = ref >>> 8
+    let lo = ref & 255
+    let hi = lo + 1
+    for (; i < size; i++) {
+      const next = refs[i]!
+      if (next >>> 8 !== run) break
+      const offset = next & 255
+      if (offset === lo - 1) lo = offset
+      else if (offset === hi) hi++
+      else if (offset < lo || offset > hi) break
+    }
+    const length = runs[run * stride + SHAPE]! & LEN_MASK
+    if (hi > length) hi = length
+    if (lo < hi) removed += RunHolders.uncover(t, run, worker, lo, hi)
+  }
+  return removed
+}

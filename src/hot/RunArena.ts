@@ -1,0 +1,188 @@
+/**
+ * Runs: their ids, their headers, and the cells of keys they live in.
+ *
+ * A cell holds 4 to 256 keys, in 13 classes. A run grows in place, then moves to a larger cell; no reference changes,
+ * because references name the run. When memory is short a run gets whatever cell is left, and a chain is cut into more
+ * runs: the arena is full only when no cell at all is free.
+ */
+import * as KeySlots from "./KeySlots.ts"
+import {
+  ARENA_TOP,
+  BASE,
+  BLOCKS,
+  CELL_FREE,
+  CELL_KEYS,
+  CHILDREN,
+  CLASS_SHIFT,
+  COVER,
+  EPOCH,
+  FULL,
+  LEN_MASK,
+  LINK,
+  PARENT,
+  PARENT_VERSION,
+  QUEUED,
+  RUN_FREE,
+  RUN_TOP,
+  RUNS,
+  SHAPE,
+  SPANS,
+  STAMP,
+  type TableMemory,
+  VERSION
+} from "./TableMemory.ts"
+
+const classFor = new Uint8Array(257)
+for (let keys = 0, cell = 0; keys <= 256; keys++) {
+  if (keys > CELL_KEYS[cell]!) cell++
+  classFor[keys] = cell
+}
+
+/** Keys the run's present cell has room for. */
+export const roomOf = (t: TableMemory, run: number): number =>
+  CELL_KEYS[(t.runs[run * t.stride + SHAPE]! >>> CLASS_SHIFT) & 15]!
+
+/** A new run without keys or holders, with room for `keys` if memory allows, less if not; 0 when there is none. */
+export const open = (t: TableMemory, keys: number): number => {
+  const { runs, head, stride } = t
+  let run = head[RUN_FREE]!
+  if (run === 0 && head[RUN_TOP]! > t.runsMax) return 0
+  const cell = takeCell(t, classFor[keys]!)
+  if (cell < 0) return 0
+  if (run === 0) run = head[RUN_TOP]!++
+  else head[RUN_FREE] = runs[run * stride + LINK]!
+  const at = run * stride
+  const version = runs[at + VERSION]!
+  for (let i = at; i < at + stride; i++) runs[i] = 0
+  runs[at + VERSION] = version
+  runs[at + BASE] = cell
+  runs[at + SHAPE] = taken << CLASS_SHIFT
+  runs[at + STAMP] = head[EPOCH]!
+  head[RUNS]!++
+  return run
+}
+
+/** Ends a run nobody holds: its keys leave the table, its cell and its id can be used again. */
+export const close = (t: TableMemory, run: number): void => {
+  const { runs, head } = t
+  const at = run * t.stride
+  const shape = runs[at + SHAPE]!
+  const length = shape & LEN_MASK
+  KeySlots.eraseAll(t, run, 0, length)
+  head[BLOCKS]! -= length
+  freeCell(t, runs[at + BASE]!, (shape >>> CLASS_SHIFT) & 15)
+  unlinkParent(t, at)
+  runs[at + CHILDREN] = 0
+  runs[at + VERSION]!++
+  head[RUNS]!--
+  // A queued id is still named by the queue, which frees it when it gets there.
+  runs[at + SHAPE] = shape & QUEUED
+  if ((shape & QUEUED) === 0) freeId(t, run)
+}
+
+export const freeId = (t: TableMemory, run: number): void => {
+  t.runs[run * t.stride + LINK] = t.head[RUN_FREE]!
+  t.head[RUN_FREE] = run
+}
+
+/** Cuts a run to its first `length` keys, at least one. */
+export const shrink = (t: TableMemory, run: number, length: number): void => {
+  const { runs, head } = t
+  const at = run * t.stride
+  const shape = runs[at + SHAPE]!
+  const before = shape & LEN_MASK
+  KeySlots.eraseAll(t, run, length, before)
+  head[BLOCKS]! -= before - length
+  runs[at + SHAPE] = (shape & ~LEN_MASK) | length
+  if (length << 2 <= CELL_KEYS[(shape >>> CLASS_SHIFT) & 15]!) move(t, at, length, length)
+}
+
+/** Gives a run room for `keys`, as far as memory allows. Returns the room it has. */
+export const widen = (t: TableMemory, run: number, keys: number): number => {
+  const { runs } = t
+  const at = run * t.stride
+  const shape = runs[at + SHAPE]!
+  const room = CELL_KEYS[(shape >>> CLASS_SHIFT) & 15]!
+  return room >= keys ? room : move(t, at, shape & LEN_MASK, keys)
+}
+
+/** Names the block before this run (`run << 8 | offset`), unless one is named whose run still exists. For eviction order. */
+export const linkParent = (t: TableMemory, run: number, parent: number): void => {
+  const { runs, stride } = t
+  const at = run * stride
+  const named = runs[at + PARENT]!
+  if (run === parent >>> 8) return
+  if (named !== 0 && runs[(named >>> 8) * stride + VERSION] === runs[at + PARENT_VERSION]) return
+  const parentAt = (parent >>> 8) * stride
+  runs[at + PARENT] = parent
+  runs[at + PARENT_VERSION] = runs[parentAt + VERSION]!
+  runs[parentAt + CHILDREN]!++
+}
+
+const unlinkParent = (t: TableMemory, at: number): void => {
+  const { runs, stride } = t
+  const parent = runs[at + PARENT]!
+  const parentAt = (parent >>> 8) * stride
+  if (parent !== 0 && runs[parentAt + VERSION] === runs[at + PARENT_VERSION]) runs[parentAt + CHILDREN]!--
+  runs[at + PARENT] = 0
+}
+
+const move = (t: TableMemory, at: number, length: number, keys: number): number => {
+  const { runs, keys: arena } = t
+  const shape = runs[at + SHAPE]!
+  const before = (shape >>> CLASS_SHIFT) & 15
+  const wanted = classFor[keys]!
+  if (wanted === before) return CELL_KEYS[before]!
+  const cell = takeCell(t, wanted)
+  if (cell < 0) return CELL_KEYS[before]!
+  // Whatever was left may be no better than what the run has.
+  if (CELL_KEYS[taken]! < length || (wanted > before ? taken <= before : taken >= before)) {
+    freeCell(t, cell, taken)
+    return CELL_KEYS[before]!
+  }
+  const from = runs[at + BASE]!
+  arena.copyWithin(cell << 1, from << 1, (from + length) << 1)
+  runs[at + BASE] = cell
+  runs[at + SHAPE] = (shape & ~(15 << CLASS_SHIFT)) | (taken << CLASS_SHIFT)
+  freeCell(t, from, before)
+  return CELL_KEYS[taken]!
+}
+
+/** Class of the cell `takeCell` found last. */
+let taken = 0
+
+/** A free cell of the class, else of the next larger, else of the next smaller; -1 when the arena is full. */
+const takeCell = (t: TableMemory, wanted: number): number => {
+  const { head, keys } = t
+  taken = wanted
+  let cell = head[CELL_FREE + wanted]!
+  if (cell < 0) {
+    const top = head[ARENA_TOP]!
+    const size = CELL_KEYS[wanted]!
+    if (top + size <= t.arenaMax) {
+      head[ARENA_TOP] = top + size
+      return top
+    }
+    while (cell < 0 && ++taken < CELL_KEYS.length) cell = head[CELL_FREE + taken]!
+    if (cell < 0) taken = wanted
+    while (cell < 0 && --taken >= 0) cell = head[CELL_FREE + taken]!
+    if (cell < 0) return -1
+  }
+  head[CELL_FREE + taken] = keys[cell << 1]!
+  return cell
+}
+
+const freeCell = (t: TableMemory, cell: number, size: number): void => {
+  t.keys[cell << 1] = t.head[CELL_FREE + size]!
+  t.head[CELL_FREE + size] = cell
+}
+
+/** True when nobody holds any of the run. */
+export const isEmpty = (t: TableMemory, run: number): boolean => {
+  const at = run * t.stride
+  return t.runs[at + FULL] === 0 && t.runs[at + SPANS] === 0
+}
+
+/** True when the worker holds the whole run. */
+export const isFullHolder = (t: TableMemory, run: number, worker: number): boolean =>
+  (t.runs[run * t.stride + COVER + (worker >>> 5)]! & (1 << (worker & 31))) !== 0

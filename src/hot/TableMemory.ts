@@ -1,0 +1,247 @@
+/**
+ * The memory under the prefix index: one buffer, reserved once, cut into fixed Int32Array views.
+ *
+ * The operating system backs a page when it is first written, so a large reservation costs address space, not memory.
+ * The buffer may be a SharedArrayBuffer. Nothing here or above it ever allocates again on a hot path.
+ * Layout, drawn: README.md, "Prefix table".
+ */
+
+/** Words of a run header before its coverage bits. */
+export const BASE = 0 // first key of the run, as an index of keys into the arena
+export const SHAPE = 1 // length (9 bits) | cell class << 9 | queued << 16
+export const SPANS = 2 // first span of the partial holders; 0 = none
+export const FULL = 3 // holders of the whole run
+export const VERSION = 4 // bumped when the run ends; never reset, so that an id that came back is recognised
+export const STAMP = 5 // epoch of the last store or match
+export const PARENT = 6 // block before this run, `run << 8 | offset`; 0 = none or unknown
+export const PARENT_VERSION = 7
+export const CHILDREN = 8 // runs that name this one as parent
+export const LINK = 9 // next free id, or next in the queue of runs without holders
+export const COVER = 10 // one bit per worker that holds the whole run
+
+export const LEN_MASK = 0x1ff
+export const CLASS_SHIFT = 9
+export const QUEUED = 1 << 16
+
+/** Words of one span: holder, `lo | hi << 16`, next. */
+export const SPAN_WORDS = 3
+
+/** Words of one sub-table's entry in `subs`: slots in use of the reach, keys, keys at which it grows. */
+export const SUB_WORDS = 4
+
+/** Longest run, in keys: offsets have 8 bits. */
+export const RUN_MAX = 256
+/** Most runs: ids have 24 bits, and 0 means none. */
+export const RUNS_LIMIT = (1 << 24) - 1
+/** Keys a cell of each class has room for. Steps of 1.33 to 1.5 keep the slack near 15 %. */
+export const CELL_KEYS = Int32Array.of(4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+/** Indexes into `head`, the scalars of the table. */
+export const BLOCKS = 0 // distinct keys
+export const RUNS = 1 // runs in use
+export const MEMBERSHIPS = 2 // (worker, key) pairs
+export const RUN_TOP = 3 // ids ever used, plus one
+export const RUN_FREE = 4 // first free id
+export const ARENA_TOP = 5 // keys of the arena ever used
+export const SPAN_TOP = 6
+export const SPAN_FREE = 7
+export const SPANS_USED = 8
+export const SLOT_COUNT = 9 // slots of all sub-tables at their present size
+export const EPOCH = 10 // coarse clock for eviction
+export const EPOCH_LEFT = 11 // new blocks until the next epoch
+export const HAND = 12 // eviction hand, a run id
+export const SWEEP_HAND = 13 // next run to strip; 0 = no pass under way
+export const DEAD = 14 // first run of the queue without holders
+export const CELL_FREE = 16 // first free cell per class
+export const HEAD_WORDS = 32
+
+/** Indexes into `counters`, which only grow. */
+export const KNOWN = 0 // stored pairs that were known
+export const UNKNOWN = 1 // removed pairs that were not known
+export const ORPHANS = 2 // stores whose parent was not in the table
+export const EVICTED_BLOCKS = 3
+export const EVICTED_MEMBERSHIPS = 4
+export const DROPPED = 5 // memberships given up because a pool was full
+export const REFUSED = 6 // stores for a worker that was being cleared or out of range
+export const COUNTERS = 8
+
+export interface Options {
+  /** Slots for workers, 1 to 65 536. */
+  readonly workersMax: number
+  /** Memory the table may ever use. Give this or `blocksMax`; the other follows. */
+  readonly bytesMax?: number
+  /** Distinct blocks the table may ever hold. */
+  readonly blocksMax?: number
+  /** Puts the table into a SharedArrayBuffer. Reads and writes cost the same there. */
+  readonly shared?: boolean
+  /** Expected mean length of a run; sizes the room for run headers. 8 unless told: a run is usually a turn or more. */
+  readonly blocksPerRun?: number
+}
+
+export interface TableMemory {
+  readonly workersMax: number
+  readonly blocksMax: number
+  readonly bytesMax: number
+  readonly buffer: ArrayBufferLike
+  /** Bitset words per worker set. */
+  readonly words: number
+  /** Int32 words per run header. */
+  readonly stride: number
+  readonly runsMax: number
+  readonly spansMax: number
+  readonly arenaMax: number
+  /** Sub-tables are picked by the top `subBits` of a tag; each may grow to `reach` slots. */
+  readonly subBits: number
+  readonly reach: number
+  readonly epochBlocks: number
+  readonly head: Int32Array
+  readonly subs: Int32Array
+  readonly slots: Int32Array
+  readonly keys: Int32Array
+  readonly runs: Int32Array
+  readonly spans: Int32Array
+  /** Workers whose memberships count. */
+  readonly live: Int32Array
+  /** Workers the present sweep strips, and those the next one will. */
+  readonly clearing: Int32Array
+  readonly waiting: Int32Array
+  /** Blocks held, and times cleared, per worker. */
+  readonly held: Int32Array
+  readonly generation: Int32Array
+  readonly counters: Float64Array
+  /** Private to the thread: not part of the buffer. */
+  readonly refs: Int32Array
+  readonly scratch: Int32Array
+  readonly alive: Int32Array
+  readonly rest: Int32Array
+  readonly pending: Int32Array
+}
+
+const SUB_SLOTS_MAX = 65_536
+const SUB_SLOTS_MIN = 64
+const KEYS_PER_SUB = 40_000 // 0.61 of the largest sub-table; rehashing one takes well under a millisecond
+const LOAD_AT_MAX = 0.66
+const ARENA_SLACK = 1.3
+const BLOCKS_PER_SPAN = 32
+
+const strideOf = (workersMax: number): number => (COVER + Math.ceil(workersMax / 32) + 15) & ~15
+
+const bytesPerBlock = (workersMax: number, blocksPerRun: number): number =>
+  8 / LOAD_AT_MAX + 8 * ARENA_SLACK + (strideOf(workersMax) * 4) / blocksPerRun + (SPAN_WORDS * 4) / BLOCKS_PER_SPAN
+
+/** Keys at which a sub-table of this many slots grows; at full reach it may fill further before it refuses. */
+export const limitOf = (slots: number, reach: number): number => Math.floor(slots * (slots < reach ? 0.7 : 0.9))
+
+/**
+ * Reserves the memory of a table. Throws a RangeError when a size makes no sense, or when the platform refuses a buffer
+ * of that size.
+ */
+export const make = (options: Options): TableMemory => {
+  const { workersMax, shared = false, blocksPerRun = 8 } = options
+  if (!Number.isInteger(workersMax) || workersMax < 1 || workersMax > 65_536) {
+    throw new RangeError(`workersMax is ${workersMax}; it must be a whole number from 1 to 65536`)
+  }
+  const perBlock = bytesPerBlock(workersMax, blocksPerRun)
+  const fixed = 16_384 + workersMax * 12
+  const blocksMax = Math.floor(options.blocksMax ?? ((options.bytesMax ?? 1 << 30) - fixed) / perBlock)
+  if (!(blocksMax >= 1_024 && blocksMax <= 500_000_000)) {
+    throw new RangeError(
+      `The table would hold ${blocksMax} blocks; set blocksMax from 1024 to 500000000, or bytesMax to ${Math.ceil(perBlock)} bytes for each`
+    )
+  }
+  let subBits = 1
+  while (blocksMax / 2 ** subBits > KEYS_PER_SUB) subBits++
+  const subCount = 2 ** subBits
+  // Keys spread unevenly over few sub-tables: four standard deviations of room.
+  const share = blocksMax / subCount
+  const reach = Math.min(
+    SUB_SLOTS_MAX,
+    Math.max(SUB_SLOTS_MIN, Math.ceil((share + 4 * Math.sqrt(share)) / LOAD_AT_MAX))
+  )
+  const words = Math.ceil(workersMax / 32)
+  const stride = strideOf(workersMax)
+  const runsMax = Math.min(RUNS_LIMIT, Math.ceil(blocksMax / blocksPerRun) + 64)
+  const spansMax = Math.ceil(blocksMax / BLOCKS_PER_SPAN) + 4 * workersMax
+  const arenaMax = Math.ceil(blocksMax * ARENA_SLACK) + RUN_MAX * 4
+
+  const lengths = [
+    HEAD_WORDS,
+    subCount * SUB_WORDS,
+    words,
+    words,
+    words,
+    workersMax,
+    workersMax,
+    (runsMax + 1) * stride,
+    (spansMax + 1) * SPAN_WORDS,
+    arenaMax * 2,
+    subCount * reach * 2
+  ]
+  let bytes = 0
+  // Views begin on a cache line.
+  const offsets = lengths.map((length) => {
+    const offset = bytes
+    bytes += (length * 4 + 63) & ~63
+    return offset
+  })
+  const buffer = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
+  const view = (i: number) => new Int32Array(buffer, offsets[i]!, lengths[i]!)
+  const t: TableMemory = {
+    workersMax,
+    blocksMax,
+    bytesMax: bytes,
+    buffer,
+    words,
+    stride,
+    runsMax,
+    spansMax,
+    arenaMax,
+    subBits,
+    reach,
+    epochBlocks: Math.max(64, Math.floor(blocksMax / 256)),
+    head: view(0),
+    subs: view(1),
+    live: view(2),
+    clearing: view(3),
+    waiting: view(4),
+    held: view(5),
+    generation: view(6),
+    runs: view(7),
+    spans: view(8),
+    keys: view(9),
+    slots: view(10),
+    counters: new Float64Array(COUNTERS),
+    refs: new Int32Array(1_024),
+    scratch: new Int32Array(reach * 2),
+    alive: new Int32Array(words),
+    rest: new Int32Array(words),
+    pending: new Int32Array(workersMax)
+  }
+  for (let worker = 0; worker < workersMax; worker++) t.live[worker >>> 5]! |= 1 << (worker & 31)
+  for (let sub = 0; sub < subCount; sub++) {
+    t.subs[sub * SUB_WORDS] = SUB_SLOTS_MIN
+    t.subs[sub * SUB_WORDS + 2] = limitOf(SUB_SLOTS_MIN, reach)
+  }
+  t.head[SLOT_COUNT] = subCount * SUB_SLOTS_MIN
+  t.head[RUN_TOP] = 1
+  t.head[SPAN_TOP] = 1
+  t.head[HAND] = 1
+  t.head[EPOCH_LEFT] = t.epochBlocks
+  t.head.fill(-1, CELL_FREE, CELL_FREE + CELL_KEYS.length)
+  return t
+}
+
+/** Bytes written so far: what the operating system has had to back, page rounding apart. */
+export const bytesUsed = (t: TableMemory): number => {
+  const { head } = t
+  return (
+    HEAD_WORDS * 4 +
+    t.subs.byteLength +
+    t.words * 12 +
+    t.workersMax * 8 +
+    head[SLOT_COUNT]! * 8 +
+    head[ARENA_TOP]! * 8 +
+    head[RUN_TOP]! * t.stride * 4 +
+    head[SPAN_TOP]! * SPAN_WORDS * 4
+  )
+}
