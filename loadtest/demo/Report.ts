@@ -165,3 +165,24 @@ export const comparison = (ours: Summary, theirs: Summary, colors: Colors): stri
   table.push(["requests answered", answered(ours), answered(theirs), ""])
   return table.toString()
 }
+
+/** The table, how its figures are made, and what went wrong if anything did. */
+export const text = (ours: Summary, theirs: Summary, colors: Colors): string => {
+  const mine = ours.byLabel.agent.hitRate
+  const other = theirs.byLabel.agent.hitRate
+  const factor = over(mine, other)
+  const trouble = [ours, theirs].flatMap((summary) =>
+    summary.errors.map((error) => colors.red(`${summary.policy}: ${error}`))
+  )
+  return [
+    "",
+    comparison(ours, theirs, colors),
+    colors.bold(
+      `Coding agents found ${percent(mine)} of their prompts already computed, and ${percent(other)} under round robin` +
+        `${factor === null ? "" : `: ${times(factor)}`}.`
+    ),
+    "Hit rate is cached_tokens / prompt_tokens, summed over requests, as the engines report them; engines cache whole",
+    "blocks. TTFT is measured by the client, from sending to the first content. The engines' GPU time is simulated.",
+    ...trouble
+  ].join("\n")
+}
