@@ -1,0 +1,161 @@
+/**
+ * The cost of sending a request to a worker, in ms, and the worker where it is least.
+ *
+ *   cost = wait + (1 + price) · own + evict + decode + recent          Terms, units and sources: README.md, "Cost".
+ *
+ * `cheapest` and `explain` use the same `costOf`, so that what is explained is what was done. Arrays are indexed by slot.
+ */
+import type { Candidate, Placement } from "../domain/Placement.ts"
+import { type LoadTable, NONE } from "./LoadTable.ts"
+import * as RateModel from "./RateModel.ts"
+import * as ReuseAges from "./ReuseAges.ts"
+
+const priceMax = 50
+/** Price per request queued, fleet-wide mean per worker. 4 to 8 is a flat optimum on public traces. */
+const pricePerQueued = 4
+const decodeWeight = 0.05
+const outstandingMs = 0.1
+/** A KV-space wait above this is "very long" either way. */
+const spaceWaitMsMax = 120_000
+const hintMsMax = 5_000
+/** What recent work may weigh at most: half of a 16-token block, and this share of the request computed cold. */
+const recentTokens = 8
+const recentShare = 0.1
+
+/** Terms of the worker looked at last, and what is the same for all workers of one decision. */
+const term = { waitMs: 0, ownMs: 0, evictMs: 0, decodeMs: 0, recentMs: 0 }
+const ask = { promptTokens: 0, nowMs: 0, price: 0, recentMsMax: 0, recentMean: 0 }
+
+/** What one ms of added work costs those behind it: min(50, 1 + 4 · mean queued requests per worker over 10 s). */
+export const priceOf = (load: LoadTable): number => Math.min(priceMax, 1 + pricePerQueued * load.queuedMean)
+
+/**
+ * Slot of the cheapest eligible worker, or `NONE` when there is none. `cachedTokens` are leading prompt tokens held, by
+ * slot. Ties go to the first slot at or after `start`. O(workers), allocates nothing, never throws.
+ */
+export const cheapest = (
+  load: LoadTable,
+  cachedTokens: Uint32Array,
+  promptTokens: number,
+  nowMs: number,
+  start: number,
+  eligible: Uint8Array = load.eligible
+): number => {
+  const count = load.slots
+  if (count === 0) return NONE
+  begin(load, promptTokens, nowMs)
+  let best = NONE
+  let bestCost = Infinity
+  for (let i = 0, slot = start % count; i < count; i++, slot = slot + 1 === count ? 0 : slot + 1) {
+    if (eligible[slot] === 0) continue
+    const cost = costOf(load, slot, cachedTokens[slot]!)
+    // Strictly less, so that on a tie the earlier slot in the rotation wins.
+    if (cost < bestCost) {
+      best = slot
+      bestCost = cost
+    }
+  }
+  return best
+}
+
+/** The same decision with every candidate's terms, for receipts and `explain`. Allocates. */
+export const explain = (
+  load: LoadTable,
+  cachedTokens: Uint32Array,
+  promptTokens: number,
+  nowMs: number,
+  start: number,
+  eligible: Uint8Array = load.eligible
+): Placement => {
+  const slot = cheapest(load, cachedTokens, promptTokens, nowMs, start, eligible)
+  return {
+    slot,
+    policy: "eta",
+    price: ask.price,
+    candidates: candidates(load, cachedTokens, promptTokens, nowMs, eligible)
+  }
+}
+
+/** Every eligible worker's terms, by slot. */
+export const candidates = (
+  load: LoadTable,
+  cachedTokens: Uint32Array,
+  promptTokens: number,
+  nowMs: number,
+  eligible: Uint8Array = load.eligible
+): ReadonlyArray<Candidate> => {
+  const found: Array<Candidate> = []
+  begin(load, promptTokens, nowMs)
+  for (let slot = 0; slot < load.slots; slot++) {
+    if (eligible[slot] === 0) continue
+    const costMs = costOf(load, slot, cachedTokens[slot]!)
+    found.push({ slot, cachedTokens: cachedTokens[slot]!, ...term, costMs })
+  }
+  return found
+}
+
+/** Predicted ms of prefill ahead of a new request; what is late is taken to need as long again. */
+export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
+  let ahead = 0
+  if (load.queued[slot]! > 0) {
+    const left = load.busyUntilMs[slot]! - nowMs
+    ahead = left > 0 ? left : -left / 2
+  }
+  const age = nowMs - load.hintMs[slot]!
+  if (age < hintMsMax) ahead += load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax)
+  return ahead
+}
+
+const begin = (load: LoadTable, promptTokens: number, nowMs: number): void => {
+  const { rates } = load
+  const price = priceOf(load)
+  ask.promptTokens = promptTokens
+  ask.nowMs = nowMs
+  ask.price = price
+  ask.recentMean = load.workers > 0 ? load.recentTotal / load.workers : 0
+  const fleet = rates.workersMax
+  const blockMs =
+    RateModel.prefillMs(rates, fleet, 2 * recentTokens, 2 * recentTokens) -
+    RateModel.prefillMs(rates, fleet, recentTokens, recentTokens)
+  ask.recentMsMax =
+    (1 + price) * (blockMs + recentShare * RateModel.prefillMs(rates, fleet, promptTokens, promptTokens))
+}
+
+const costOf = (load: LoadTable, slot: number, cached: number): number => {
+  const { nowMs, promptTokens, price, recentMean, recentMsMax } = ask
+  // The last token is always computed: its logits are the answer.
+  const uncached = Math.max(1, promptTokens - cached * load.credit[slot]!)
+  const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
+  const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, nowMs))
+  const loss = ReuseAges.lossChance(load.ages, slot, nowMs)
+  const evictMs = loss === 0 ? 0 : loss * ownMs
+  const decodeMs =
+    decodeWeight * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
+    outstandingMs * (load.queued[slot]! + load.active[slot]!)
+  const recent = load.recent[slot]!
+  const recentMs = recent > 0 ? (recentMsMax * recent) / (recent + recentMean) : 0
+  term.waitMs = waitMs
+  term.ownMs = ownMs
+  term.evictMs = evictMs
+  term.decodeMs = decodeMs
+  term.recentMs = recentMs
+  return waitMs + (1 + price) * ownMs + evictMs + decodeMs + recentMs
+}
+
+/** Until the worker's running requests have freed the room this prompt needs. 0 when its capacity is unknown. */
+const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, nowMs: number): number => {
+  const capacity = load.capacityTokens[slot]!
+  if (capacity === 0) return 0
+  const active = load.activeTokens[slot]!
+  let pinned = active + load.queuedTokens[slot]!
+  const usage = load.hintUsage[slot]!
+  if (usage >= 0 && nowMs - load.hintMs[slot]! < hintMsMax) {
+    // The engine counts a shared prefix once: its figure, and what came and went since.
+    pinned += usage * capacity - load.hintOwnTokens[slot]!
+  }
+  const missing = pinned + promptTokens - capacity
+  if (missing <= 0) return 0
+  const decodeMs =
+    load.outputMean * (RateModel.decodeFloorMs(load.rates, slot) + RateModel.decodeContextMs(load.rates, slot) * active)
+  return Math.min(spaceWaitMsMax, (2 * missing * decodeMs) / Math.max(active, 1))
+}

@@ -1,0 +1,504 @@
+/**
+ * What every worker has been given and has not finished yet. Arrays are indexed by slot; times are ms of the caller's
+ * one monotonic clock; tokens and microseconds are integers, so that sums of them return to 0 exactly.
+ *
+ *   book ──▶ queued (no first token) ──firstByte──▶ active (decoding) ──settle──▶ gone
+ *                       └──────────────────settle───────────────────────────────▶ gone
+ *
+ * A booking is a number: pool index and generation in one. Settling it twice, or after its worker left, does nothing.
+ * `busyUntilMs` grows by the predicted prefill on booking and is reset on each first token to now plus what is still
+ * queued, so that prediction errors do not add up.
+ *
+ * An answer that is not streamed shows no first token. Its prefill is taken as done when it was due, or as soon as a
+ * request booked after it on the same worker shows one.
+ */
+import * as RateModel from "./RateModel.ts"
+import * as ReuseAges from "./ReuseAges.ts"
+
+export const NONE = -1
+
+export interface LoadTable {
+  readonly workersMax: number
+  /** Slots in use are below this. */
+  slots: number
+  /** Workers present: joined and not left. */
+  workers: number
+  readonly present: Uint8Array
+  /** 1 when the worker may be given new work. */
+  readonly eligible: Uint8Array
+  /** Requests without a first token, their predicted prefill in µs, and their prompt tokens. */
+  readonly queued: Int32Array
+  readonly queuedUs: Float64Array
+  readonly queuedTokens: Float64Array
+  readonly busyUntilMs: Float64Array
+  /** Requests decoding, and the context tokens they hold. */
+  readonly active: Int32Array
+  readonly activeTokens: Float64Array
+  /** Tokens the worker's cache can hold; 0 when unknown. */
+  readonly capacityTokens: Float64Array
+  /** Share of the overlap to believe, 0 to 1. */
+  readonly credit: Float64Array
+  /** Prefill given, ms, each weighted by e^(time booked / 60 s): only ratios between workers mean anything. */
+  readonly recent: Float64Array
+  recentTotal: number
+  recentSinceMs: number
+  /** From the engine: cache in use (0 to 1, NaN unknown), requests waiting that we did not send, and when it said so. */
+  readonly hintUsage: Float64Array
+  readonly hintForeign: Float64Array
+  readonly hintOwnTokens: Float64Array
+  readonly hintMs: Float64Array
+  /** Predicted tokens that were delivered from cache, as a share, exponentially averaged; NaN before the first. */
+  readonly deliveredShare: Float64Array
+  readonly rates: RateModel.RateModel
+  readonly ages: ReuseAges.ReuseAges
+  /** Fleet-wide: requests without a first token; the 10 s mean of that per worker; mean output tokens. */
+  queuedTotal: number
+  queuedMean: number
+  queuedMeanMs: number
+  outputMean: number
+  outputSamples: number
+  ownMeanMs: number
+  /** Bookings refused because the pool was full. */
+  dropped: number
+  readonly epoch: Uint32Array
+  /** Oldest and newest queued booking of a worker, and how many of its queued ones are not streamed. */
+  readonly head: Int32Array
+  readonly tail: Int32Array
+  readonly silent: Int32Array
+  /** The stretch since the worker was last idle, or last observed: what it had to prefill. */
+  readonly spanSinceMs: Float64Array
+  readonly spanRequests: Int32Array
+  readonly spanTokens: Float64Array
+  readonly spanPairs: Float64Array
+  readonly spanSpoilt: Uint8Array
+  pool: Pool
+}
+
+interface Pool {
+  readonly size: number
+  free: number
+  used: number
+  readonly generation: Uint32Array
+  /** 0 free, 1 queued, 2 active. */
+  readonly state: Uint8Array
+  readonly slot: Int32Array
+  readonly epoch: Uint32Array
+  readonly ownUs: Float64Array
+  readonly promptTokens: Float64Array
+  readonly cachedTokens: Float64Array
+  readonly bookedMs: Float64Array
+  readonly firstMs: Float64Array
+  readonly dueMs: Float64Array
+  readonly activeThen: Float64Array
+  readonly streams: Uint8Array
+  /** 1 when nothing was queued on the worker at booking. */
+  readonly alone: Uint8Array
+  /** Queue of the worker, or the free list. */
+  readonly next: Int32Array
+  readonly prev: Int32Array
+}
+
+/** Most bookings at once: far above what one process can have open. One beyond is served, but not counted. */
+export const bookingsMax = 1 << 20
+const handleStep = bookingsMax
+/** Most prefills summed into one observation: a worker that is never idle is observed all the same. */
+const spanRequestsMax = 8
+const queuedMeanWindowMs = 10_000
+const recentWindowMs = 60_000
+
+const makePool = (size: number): Pool => ({
+  size,
+  free: NONE,
+  used: 0,
+  generation: new Uint32Array(size),
+  state: new Uint8Array(size),
+  slot: new Int32Array(size),
+  epoch: new Uint32Array(size),
+  ownUs: new Float64Array(size),
+  promptTokens: new Float64Array(size),
+  cachedTokens: new Float64Array(size),
+  bookedMs: new Float64Array(size),
+  firstMs: new Float64Array(size),
+  dueMs: new Float64Array(size),
+  activeThen: new Float64Array(size),
+  streams: new Uint8Array(size),
+  alone: new Uint8Array(size),
+  next: new Int32Array(size),
+  prev: new Int32Array(size)
+})
+
+export const make = (workersMax: number): LoadTable => ({
+  workersMax,
+  slots: 0,
+  workers: 0,
+  present: new Uint8Array(workersMax),
+  eligible: new Uint8Array(workersMax),
+  queued: new Int32Array(workersMax),
+  queuedUs: new Float64Array(workersMax),
+  queuedTokens: new Float64Array(workersMax),
+  busyUntilMs: new Float64Array(workersMax),
+  active: new Int32Array(workersMax),
+  activeTokens: new Float64Array(workersMax),
+  capacityTokens: new Float64Array(workersMax),
+  credit: new Float64Array(workersMax).fill(1),
+  recent: new Float64Array(workersMax),
+  recentTotal: 0,
+  recentSinceMs: 0,
+  hintUsage: new Float64Array(workersMax).fill(Number.NaN),
+  hintForeign: new Float64Array(workersMax),
+  hintOwnTokens: new Float64Array(workersMax),
+  hintMs: new Float64Array(workersMax).fill(-Infinity),
+  deliveredShare: new Float64Array(workersMax).fill(Number.NaN),
+  rates: RateModel.make(workersMax),
+  ages: ReuseAges.make(workersMax),
+  queuedTotal: 0,
+  queuedMean: 0,
+  queuedMeanMs: Number.NaN,
+  outputMean: 256, // Between the public chat trace's mean (343) and the tool trace's (176).
+  outputSamples: 0,
+  ownMeanMs: 100,
+  dropped: 0,
+  epoch: new Uint32Array(workersMax),
+  head: new Int32Array(workersMax).fill(NONE),
+  tail: new Int32Array(workersMax).fill(NONE),
+  silent: new Int32Array(workersMax),
+  spanSinceMs: new Float64Array(workersMax),
+  spanRequests: new Int32Array(workersMax),
+  spanTokens: new Float64Array(workersMax),
+  spanPairs: new Float64Array(workersMax),
+  spanSpoilt: new Uint8Array(workersMax),
+  pool: makePool(64)
+})
+
+/** A worker takes this slot: empty, eligible. `capacityTokens` 0 when the engine does not tell. */
+export const join = (load: LoadTable, slot: number, capacityTokens: number): void => {
+  if (load.present[slot] === 1) reset(load, slot)
+  load.present[slot] = 1
+  load.eligible[slot] = 1
+  load.capacityTokens[slot] = capacityTokens
+  load.workers++
+  if (slot >= load.slots) load.slots = slot + 1
+}
+
+/** The worker left or crashed: all it was given is forgotten, and its open bookings will settle into nothing. */
+export const reset = (load: LoadTable, slot: number): void => {
+  if (load.present[slot] === 1) load.workers--
+  load.present[slot] = 0
+  load.eligible[slot] = 0
+  load.epoch[slot] = (load.epoch[slot]! + 1) >>> 0
+  load.queuedTotal -= load.queued[slot]!
+  load.recentTotal = Math.max(0, load.recentTotal - load.recent[slot]!)
+  for (const column of [
+    load.queued,
+    load.queuedUs,
+    load.queuedTokens,
+    load.busyUntilMs,
+    load.active,
+    load.activeTokens,
+    load.capacityTokens,
+    load.recent,
+    load.hintForeign,
+    load.silent,
+    load.spanRequests,
+    load.spanTokens,
+    load.spanPairs,
+    load.spanSpoilt
+  ]) {
+    column[slot] = 0
+  }
+  load.credit[slot] = 1
+  load.hintUsage[slot] = Number.NaN
+  load.hintMs[slot] = -Infinity
+  load.deliveredShare[slot] = Number.NaN
+  load.head[slot] = load.tail[slot] = NONE
+  RateModel.reset(load.rates, slot)
+  ReuseAges.reset(load.ages, slot)
+  while (load.slots > 0 && load.present[load.slots - 1] === 0) load.slots--
+}
+
+/**
+ * What the engine says of itself. Unknown values are NaN. A hint: it counts what others sent (requests waiting beyond
+ * our own) and what blocks are really pinned (a prefix shared by many is one), and is believed for a few seconds.
+ */
+export const hint = (load: LoadTable, slot: number, waiting: number, kvUsage: number, nowMs: number): void => {
+  const foreign = waiting - load.queued[slot]!
+  load.hintForeign[slot] = foreign > 0 ? foreign : 0
+  load.hintUsage[slot] = kvUsage
+  load.hintOwnTokens[slot] = load.activeTokens[slot]! + load.queuedTokens[slot]!
+  load.hintMs[slot] = nowMs
+}
+
+/** Charges a request to a worker. The booking, or `NONE` when the pool is full (then nothing was charged). */
+export const book = (
+  load: LoadTable,
+  slot: number,
+  promptTokens: number,
+  cachedTokens: number,
+  streams: boolean,
+  nowMs: number
+): number => {
+  const at = take(load)
+  if (at === NONE) {
+    load.dropped++
+    return NONE
+  }
+  advance(load, nowMs)
+  release(load, slot, nowMs)
+  const uncached = Math.max(1, promptTokens - cachedTokens)
+  const ownUs = Math.max(1, Math.round(RateModel.prefillMs(load.rates, slot, promptTokens, uncached) * 1000))
+  const { pool } = load
+  pool.state[at] = 1
+  pool.slot[at] = slot
+  pool.epoch[at] = load.epoch[slot]!
+  pool.ownUs[at] = ownUs
+  pool.promptTokens[at] = promptTokens
+  pool.cachedTokens[at] = Math.min(cachedTokens, promptTokens)
+  pool.bookedMs[at] = nowMs
+  pool.streams[at] = streams ? 1 : 0
+  const alone = load.queued[slot] === 0
+  pool.alone[at] = alone ? 1 : 0
+  if (alone) beginSpan(load, slot, nowMs)
+  if (!streams) {
+    load.silent[slot] = load.silent[slot]! + 1
+    load.spanSpoilt[slot] = 1
+  }
+  const due = Math.max(nowMs, load.busyUntilMs[slot]!) + ownUs / 1000
+  load.busyUntilMs[slot] = pool.dueMs[at] = due
+  load.queued[slot] = load.queued[slot]! + 1
+  load.queuedTotal++
+  load.queuedUs[slot] = load.queuedUs[slot]! + ownUs
+  load.queuedTokens[slot] = load.queuedTokens[slot]! + promptTokens
+  const tail = load.tail[slot]!
+  pool.prev[at] = tail
+  pool.next[at] = NONE
+  if (tail === NONE) load.head[slot] = at
+  else pool.next[tail] = at
+  load.tail[slot] = at
+  load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
+  addRecent(load, slot, ownUs / 1000, nowMs)
+  ReuseAges.inserted(load.ages, slot, uncached, load.capacityTokens[slot]!, nowMs)
+  return pool.generation[at]! * handleStep + at
+}
+
+/** The first token of a booking was seen: its prefill is done. Later calls do nothing. */
+export const firstByte = (load: LoadTable, booking: number, nowMs: number): void => {
+  const at = find(load, booking)
+  if (at === NONE || load.pool.state[at] !== 1) return
+  advance(load, nowMs)
+  const { pool } = load
+  const slot = pool.slot[at]!
+  if (pool.epoch[at] !== load.epoch[slot]) return
+  // First come, first served: what was booked before and shows no first token has been prefilled too.
+  for (let i = load.head[slot]!; i !== NONE && i !== at && load.silent[slot]! > 0; ) {
+    const next = pool.next[i]!
+    if (pool.streams[i] === 0) activate(load, i, nowMs)
+    i = next
+  }
+  const uncached = Math.max(1, pool.promptTokens[at]! - pool.cachedTokens[at]!)
+  load.spanRequests[slot] = load.spanRequests[slot]! + 1
+  load.spanTokens[slot] = load.spanTokens[slot]! + uncached
+  load.spanPairs[slot] = load.spanPairs[slot]! + RateModel.attentionPairs(pool.promptTokens[at]!, uncached)
+  activate(load, at, nowMs)
+  if (load.queued[slot] === 0 || load.spanRequests[slot]! >= spanRequestsMax) {
+    if (load.spanSpoilt[slot] === 0) {
+      const { spanRequests, spanTokens, spanPairs, spanSinceMs, rates } = load
+      const ms = nowMs - spanSinceMs[slot]!
+      RateModel.learn(rates, slot, spanRequests[slot]!, spanTokens[slot]!, spanPairs[slot]!, 0, 0, ms)
+    }
+    if (load.queued[slot] !== 0 && load.silent[slot] === 0) beginSpan(load, slot, nowMs)
+  }
+  load.busyUntilMs[slot] = nowMs + load.queuedUs[slot]! / 1000
+}
+
+/**
+ * The booking is over, however it ended. `outputTokens` and `cachedTokens` as the engine reported them, NaN when it did
+ * not; `complete` is false when the answer was cut short. Later calls do nothing; false then.
+ */
+export const settle = (
+  load: LoadTable,
+  booking: number,
+  outputTokens: number,
+  cachedTokens: number,
+  complete: boolean,
+  nowMs: number
+): boolean => {
+  const at = find(load, booking)
+  if (at === NONE) return false
+  advance(load, nowMs)
+  const { pool } = load
+  const slot = pool.slot[at]!
+  if (pool.epoch[at] === load.epoch[slot]) {
+    if (complete) observe(load, at, slot, outputTokens, cachedTokens, nowMs)
+    if (pool.state[at] === 1) {
+      unqueue(load, at)
+      load.spanSpoilt[slot] = 1
+      load.busyUntilMs[slot] = Math.min(load.busyUntilMs[slot]!, nowMs + load.queuedUs[slot]! / 1000)
+    } else {
+      load.active[slot] = load.active[slot]! - 1
+      load.activeTokens[slot] = load.activeTokens[slot]! - pool.promptTokens[at]!
+    }
+  }
+  pool.state[at] = 0
+  pool.generation[at] = (pool.generation[at]! + 1) >>> 0
+  pool.next[at] = pool.free
+  pool.free = at
+  pool.used--
+  return true
+}
+
+/** Moves the fleet's averages on to now. Cheap; called by every verb. */
+export const advance = (load: LoadTable, nowMs: number): void => {
+  const passed = nowMs - load.queuedMeanMs
+  if (!(passed <= 0)) {
+    // NaN on the first call: start from what is true now.
+    const keep = passed > 0 ? Math.exp(-passed / queuedMeanWindowMs) : 0
+    const perWorker = load.workers > 0 ? load.queuedTotal / load.workers : 0
+    load.queuedMean = perWorker + (load.queuedMean - perWorker) * keep
+    load.queuedMeanMs = nowMs
+  }
+}
+
+/** Lets go of the unstreamed prefills that were due, on every worker that has some. */
+export const releaseDue = (load: LoadTable, nowMs: number): void => {
+  for (let slot = 0; slot < load.slots; slot++) {
+    if (load.silent[slot]! > 0) release(load, slot, nowMs)
+  }
+}
+
+/** Open bookings, on workers present or gone. */
+export const open = (load: LoadTable): number => load.pool.used
+
+const release = (load: LoadTable, slot: number, nowMs: number): void => {
+  const { pool } = load
+  for (let i = load.head[slot]!; i !== NONE && load.silent[slot]! > 0; ) {
+    const next = pool.next[i]!
+    if (pool.streams[i] === 0 && pool.dueMs[i]! <= nowMs) activate(load, i, pool.dueMs[i]!)
+    i = next
+  }
+}
+
+/** What a finished answer teaches: output length, decode pace, and how true the predicted overlap was. */
+const observe = (
+  load: LoadTable,
+  at: number,
+  slot: number,
+  outputTokens: number,
+  cachedTokens: number,
+  nowMs: number
+): void => {
+  const { pool } = load
+  const predicted = pool.cachedTokens[at]!
+  if (cachedTokens >= 0 && predicted > 0) {
+    const share = Math.min(1, cachedTokens / predicted)
+    const before = load.deliveredShare[slot]!
+    load.deliveredShare[slot] = Number.isNaN(before) ? share : before + (share - before) / 16
+  }
+  if (!(outputTokens >= 1)) return
+  load.outputSamples++
+  load.outputMean += (outputTokens - load.outputMean) / Math.min(64, load.outputSamples + 2)
+  const active = (pool.activeThen[at]! + load.activeTokens[slot]!) / 2
+  if (pool.streams[at] === 1) {
+    if (pool.state[at] === 2 && outputTokens >= 8) {
+      RateModel.learn(load.rates, slot, 0, 0, 0, outputTokens - 1, active, nowMs - pool.firstMs[at]!)
+    }
+  } else if (pool.alone[at] === 1) {
+    const prompt = pool.promptTokens[at]!
+    const uncached = Math.max(1, prompt - (cachedTokens >= 0 ? cachedTokens : predicted))
+    const pairs = RateModel.attentionPairs(prompt, uncached)
+    RateModel.learn(load.rates, slot, 1, uncached, pairs, outputTokens - 1, active, nowMs - pool.bookedMs[at]!)
+  }
+}
+
+const activate = (load: LoadTable, at: number, nowMs: number): void => {
+  unqueue(load, at)
+  const { pool } = load
+  const slot = pool.slot[at]!
+  pool.state[at] = 2
+  pool.firstMs[at] = nowMs
+  load.active[slot] = load.active[slot]! + 1
+  load.activeTokens[slot] = load.activeTokens[slot]! + pool.promptTokens[at]!
+  pool.activeThen[at] = load.activeTokens[slot]!
+}
+
+const unqueue = (load: LoadTable, at: number): void => {
+  const { pool } = load
+  const slot = pool.slot[at]!
+  const next = pool.next[at]!
+  const prev = pool.prev[at]!
+  if (prev === NONE) load.head[slot] = next
+  else pool.next[prev] = next
+  if (next === NONE) load.tail[slot] = prev
+  else pool.prev[next] = prev
+  load.queued[slot] = load.queued[slot]! - 1
+  load.queuedTotal--
+  load.queuedUs[slot] = load.queuedUs[slot]! - pool.ownUs[at]!
+  load.queuedTokens[slot] = load.queuedTokens[slot]! - pool.promptTokens[at]!
+  if (pool.streams[at] === 0) load.silent[slot] = load.silent[slot]! - 1
+}
+
+const beginSpan = (load: LoadTable, slot: number, nowMs: number): void => {
+  load.spanSinceMs[slot] = nowMs
+  load.spanRequests[slot] = 0
+  load.spanTokens[slot] = 0
+  load.spanPairs[slot] = 0
+  load.spanSpoilt[slot] = 0
+}
+
+const addRecent = (load: LoadTable, slot: number, ms: number, nowMs: number): void => {
+  let exponent = (nowMs - load.recentSinceMs) / recentWindowMs
+  if (!(exponent < 30)) {
+    // Weights only grow: start again from now before they lose precision.
+    const keep = Math.exp(-Math.min(exponent, 700))
+    load.recentTotal = 0
+    for (let i = 0; i < load.slots; i++) load.recentTotal += load.recent[i] = load.recent[i]! * keep
+    load.recentSinceMs = nowMs
+    exponent = 0
+  }
+  const weight = ms * Math.exp(exponent)
+  load.recent[slot] = load.recent[slot]! + weight
+  load.recentTotal += weight
+}
+
+const find = (load: LoadTable, booking: number): number => {
+  if (!(booking >= 0)) return NONE
+  const at = booking % handleStep
+  const { pool } = load
+  if (at >= pool.size || pool.state[at] === 0) return NONE
+  return pool.generation[at] === Math.floor(booking / handleStep) ? at : NONE
+}
+
+const take = (load: LoadTable): number => {
+  let { pool } = load
+  if (pool.free !== NONE) {
+    const at = pool.free
+    pool.free = pool.next[at]!
+    pool.used++
+    return at
+  }
+  if (pool.used === pool.size) {
+    if (pool.size === bookingsMax) return NONE
+    const larger = makePool(pool.size * 2)
+    larger.used = pool.used
+    copyPool(pool, larger)
+    load.pool = pool = larger
+  }
+  return pool.used++
+}
+
+const copyPool = (from: Pool, to: Pool): void => {
+  to.generation.set(from.generation)
+  to.state.set(from.state)
+  to.slot.set(from.slot)
+  to.epoch.set(from.epoch)
+  to.ownUs.set(from.ownUs)
+  to.promptTokens.set(from.promptTokens)
+  to.cachedTokens.set(from.cachedTokens)
+  to.bookedMs.set(from.bookedMs)
+  to.firstMs.set(from.firstMs)
+  to.dueMs.set(from.dueMs)
+  to.activeThen.set(from.activeThen)
+  to.streams.set(from.streams)
+  to.alone.set(from.alone)
+  to.next.set(from.next)
+  to.prev.set(from.prev)
+}
