@@ -1,0 +1,272 @@
+/**
+ * Ledger: what every worker has been given, and the choice of the next worker.
+ *
+ * Owns     one `LoadTable` and one `InFlight`; nobody else writes to them.
+ * Hears    workers joining and leaving, engines' hints, bookings and how they end: all synchronous, on the caller's turn.
+ * Answers  `place` and `explain`, synchronously, without waiting and (for `place`) without allocating.
+ * Loses    everything, when the process ends: bookings are those of this process. Rates are learned again in some
+ *          twenty requests.
+ *
+ * Time is the caller's: every verb takes `nowMs`, all from one monotonic clock. There is no timer; averages and graces
+ * move on with the verbs.
+ */
+import { Context, Layer } from "effect"
+import type { KeyLanes } from "../src/domain/Block.ts"
+import type { Placement } from "../src/domain/Placement.ts"
+import type { EngineLoad } from "../src/domain/Worker.ts"
+import * as Cost from "../src/hot/Cost.ts"
+import { InFlight } from "../src/hot/InFlight.ts"
+import * as LoadTable from "../src/hot/LoadTable.ts"
+import * as Policies from "../src/hot/Policies.ts"
+import * as RateModel from "../src/hot/RateModel.ts"
+import * as ReuseAges from "../src/hot/ReuseAges.ts"
+
+/** What is asked of the ledger for one request. */
+export interface Ask {
+  /** Leading prompt tokens each worker holds, by slot, from the index. `place` raises it by what is on its way. */
+  readonly cachedTokens: Uint32Array
+  readonly promptTokens: number
+  /** The prompt's block keys, as many as are known; empty when there are none. Copied when booked. */
+  readonly keys: KeyLanes
+  readonly blockSize: number
+  /** 1 for each slot this request may go to (serves the model, not yet tried); null for all. Health is the ledger's. */
+  readonly eligible: Uint8Array | null
+}
+
+export interface Outcome {
+  /** Output tokens as the engine counted them, or null. */
+  readonly outputTokens: number | null
+  /** Prompt tokens the engine says it took from its cache, or null. */
+  readonly cachedTokens: number | null
+  /** `complete`: the whole answer. `aborted`: the client left. `failed`: the worker did. */
+  readonly outcome: "complete" | "aborted" | "failed"
+}
+
+/** One request charged to one worker. Both verbs may be called again without effect. */
+export interface Booking {
+  readonly slot: number
+  /** Predicted leading prompt tokens from cache. */
+  readonly cachedTokens: number
+  readonly firstByte: (nowMs: number) => void
+  readonly settle: (nowMs: number, outcome: Outcome) => void
+}
+
+/** One worker as the admin API shows it. */
+export interface WorkerLoad {
+  readonly slot: number
+  readonly eligible: boolean
+  /** Requests without a first token, and their predicted prefill. */
+  readonly queued: number
+  readonly queuedMs: number
+  /** Requests decoding, and the context tokens they hold. */
+  readonly active: number
+  readonly activeTokens: number
+  readonly capacityTokens: number | null
+  /** Predicted prefill ahead of a new request. */
+  readonly waitMs: number
+  /** Learned: ms of prefill per uncached token at a 2 048-token prompt, ms per output token, and from how many samples. */
+  readonly prefillMsPerToken: number
+  readonly decodeMsPerToken: number
+  readonly prefillSamples: number
+  readonly decodeSamples: number
+  readonly credit: number
+  /** Tokens delivered from cache, of those predicted; null before the first report. */
+  readonly deliveredShare: number | null
+}
+
+export interface Snapshot {
+  readonly policy: Policies.Name
+  readonly price: number
+  readonly queuedMean: number
+  readonly inFlightEntries: number
+  readonly inFlightBytes: number
+  /** Requests served without being counted, because the pool was full. */
+  readonly dropped: number
+  readonly workers: ReadonlyArray<WorkerLoad>
+}
+
+export interface Options {
+  readonly policy: Policies.Name
+  /** Slots are below this. */
+  readonly workersMax: number
+}
+
+export class Ledger extends Context.Service<
+  Ledger,
+  {
+    readonly policy: Policies.Name
+    /** A worker takes a slot. `capacityTokens` is what its cache holds, null when it does not tell. */
+    readonly join: (slot: number, capacityTokens: number | null) => void
+    /** A worker is gone: its load and what was on its way to it are forgotten. */
+    readonly leave: (slot: number) => void
+    /** Allowed, healthy, not draining. */
+    readonly setEligible: (slot: number, eligible: boolean) => void
+    /** Learned later than joining, for example from the first event. */
+    readonly setCapacity: (slot: number, capacityTokens: number) => void
+    /** Share of a worker's overlap to believe, 0 to 1. */
+    readonly setCredit: (slot: number, credit: number) => void
+    /** What the engine says of itself on `/metrics`. */
+    readonly hint: (slot: number, load: EngineLoad, nowMs: number) => void
+    /** The worker's slot, or -1 when none is eligible. Raises `ask.cachedTokens` by what is on its way. */
+    readonly place: (ask: Ask, nowMs: number) => number
+    /** The same decision, not taken: every candidate's terms. Leaves the rotation alone. */
+    readonly explain: (ask: Ask, nowMs: number) => Placement
+    /** Charges the request to the worker. `streams`: its first token will be seen. */
+    readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
+    readonly snapshot: (nowMs: number) => Snapshot
+  }
+>()("warmpath/actors/Ledger") {
+  static readonly layer = (options: Options): Layer.Layer<Ledger> => Layer.sync(this, () => make(options))
+}
+
+/** The ledger without a runtime, for tests and tools. */
+export const make = (options: Options): Ledger["Service"] => {
+  const load = LoadTable.make(options.workersMax)
+  const inFlight = new InFlight()
+  const choose = Policies.byName[options.policy]
+  const depthBlocks = new Uint32Array(options.workersMax)
+  const mask = new Uint8Array(options.workersMax)
+  let rotation = 0
+
+  /** Everything a decision needs to have happened before it. */
+  const prepare = (ask: Ask, nowMs: number): void => {
+    LoadTable.advance(load, nowMs)
+    LoadTable.releaseDue(load, nowMs)
+    inFlight.sweep(nowMs)
+    const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
+    const { slots } = load
+    for (let slot = 0; slot < slots; slot++) {
+      mask[slot] = eligible === null ? load.eligible[slot]! : load.eligible[slot]! & eligible[slot]!
+    }
+    if (keys.length === 0 || inFlight.size === 0) return
+    for (let slot = 0; slot < slots; slot++) depthBlocks[slot] = Math.floor(cachedTokens[slot]! / blockSize)
+    inFlight.raise(keys, keys.length >> 1, depthBlocks)
+    for (let slot = 0; slot < slots; slot++) {
+      const tokens = Math.min(promptTokens, depthBlocks[slot]! * blockSize)
+      if (tokens > cachedTokens[slot]!) cachedTokens[slot] = tokens
+    }
+  }
+
+  return Ledger.of({
+    policy: options.policy,
+    join: (slot, capacityTokens) => {
+      inFlight.leave(slot)
+      LoadTable.join(load, slot, capacityTokens ?? 0)
+    },
+    leave: (slot) => {
+      inFlight.leave(slot)
+      LoadTable.reset(load, slot)
+    },
+    setEligible: (slot, eligible) => {
+      if (load.present[slot] === 1) load.eligible[slot] = eligible ? 1 : 0
+    },
+    setCapacity: (slot, capacityTokens) => {
+      load.capacityTokens[slot] = capacityTokens
+    },
+    setCredit: (slot, credit) => {
+      load.credit[slot] = Math.max(0, Math.min(1, credit))
+    },
+    hint: (slot, engine, nowMs) =>
+      LoadTable.hint(load, slot, engine.waiting ?? Number.NaN, engine.kvUsage ?? Number.NaN, nowMs),
+    place: (ask, nowMs) => {
+      prepare(ask, nowMs)
+      const slot = choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask)
+      if (slot !== LoadTable.NONE) rotation = slot + 1
+      return slot
+    },
+    explain: (ask, nowMs) => {
+      prepare(ask, nowMs)
+      return {
+        slot: choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask),
+        policy: options.policy,
+        price: Cost.priceOf(load),
+        candidates: Cost.candidates(load, ask.cachedTokens, ask.promptTokens, nowMs, mask)
+      }
+    },
+    book: (slot, ask, streams, nowMs) => {
+      const cachedTokens = ask.cachedTokens[slot]!
+      const keyCount = ask.keys.length >> 1
+      ReuseAges.used(load.ages, ask.keys, keyCount, nowMs)
+      const handle = LoadTable.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
+      return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, cachedTokens)
+    },
+    snapshot: (nowMs) => {
+      LoadTable.advance(load, nowMs)
+      LoadTable.releaseDue(load, nowMs)
+      inFlight.sweep(nowMs)
+      const workers: Array<WorkerLoad> = []
+      for (let slot = 0; slot < load.slots; slot++) {
+        if (load.present[slot] === 1) workers.push(workerLoad(load, slot, nowMs))
+      }
+      return {
+        policy: options.policy,
+        price: Cost.priceOf(load),
+        queuedMean: load.queuedMean,
+        inFlightEntries: inFlight.size,
+        inFlightBytes: inFlight.bytes,
+        dropped: load.dropped,
+        workers
+      }
+    }
+  })
+}
+
+const makeBooking = (
+  load: LoadTable.LoadTable,
+  inFlight: InFlight,
+  handle: number,
+  flight: number,
+  slot: number,
+  cachedTokens: number
+): Booking => {
+  let seen = false
+  let settled = false
+  return {
+    slot,
+    cachedTokens,
+    firstByte: (nowMs) => {
+      if (seen || settled) return
+      seen = true
+      LoadTable.firstByte(load, handle, nowMs)
+      inFlight.release(flight, nowMs)
+    },
+    settle: (nowMs, { cachedTokens, outcome, outputTokens }) => {
+      if (settled) return
+      settled = true
+      LoadTable.settle(
+        load,
+        handle,
+        outputTokens ?? Number.NaN,
+        cachedTokens ?? Number.NaN,
+        outcome === "complete",
+        nowMs
+      )
+      if (seen) return
+      // A whole answer whose first token was not seen is computed; anything else never got that far.
+      if (outcome === "complete") inFlight.release(flight, nowMs)
+      else inFlight.remove(flight)
+    }
+  }
+}
+
+const workerLoad = (load: LoadTable.LoadTable, slot: number, nowMs: number): WorkerLoad => {
+  const { rates } = load
+  const share = load.deliveredShare[slot]!
+  return {
+    slot,
+    eligible: load.eligible[slot] === 1,
+    queued: load.queued[slot]!,
+    queuedMs: load.queuedUs[slot]! / 1000,
+    active: load.active[slot]!,
+    activeTokens: load.activeTokens[slot]!,
+    capacityTokens: load.capacityTokens[slot]! > 0 ? load.capacityTokens[slot]! : null,
+    waitMs: Cost.aheadMs(load, slot, nowMs),
+    prefillMsPerToken: RateModel.prefillMs(rates, slot, 2048, 2048) / 2048,
+    decodeMsPerToken:
+      RateModel.decodeFloorMs(rates, slot) + RateModel.decodeContextMs(rates, slot) * load.activeTokens[slot]!,
+    prefillSamples: rates.prefills[slot]!,
+    decodeSamples: rates.decodes[slot]!,
+    credit: load.credit[slot]!,
+    deliveredShare: Number.isNaN(share) ? null : share
+  }
+}
