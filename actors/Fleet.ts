@@ -216,7 +216,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
     entry.engine = engine
     entry.worker = worker
     changed()
-    if (before === null) return tell("onJoin", () => options.onJoin(worker))
+    if (before === null) {
+      tell("onJoin", () => options.onJoin(worker))
+      return
+    }
     const restarted =
       before.facts.startedAtMs !== null && facts.startedAtMs !== null && before.facts.startedAtMs !== facts.startedAtMs
     log(Effect.logInfo(`Worker "${entry.spec.id}" ${restarted ? "restarted" : "changed what it serves"}`))

@@ -1,0 +1,259 @@
+/**
+ * Config: every knob, with its unit, its default, and why that default. Decoded once, in `main`; modules never read
+ * the environment. Flags win over the environment, that over the file, that over the defaults.
+ *
+ * In the file a knob has the name it has here (`bodyBytesMax`), as a flag `--body-bytes-max`, in the environment, for
+ * those that have one, `WARMPATH_PORT` and the like. `live` knobs follow the file while the router runs.
+ */
+import { Result, Schema } from "effect"
+import { explain, nearest } from "./domain/Explain.ts"
+import type { WorkerSpec } from "./domain/Worker.ts"
+import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
+
+interface Knob<A> {
+  readonly schema: Schema.Decoder<A>
+  readonly fallback: A
+  readonly unit: string
+  readonly why: string
+  readonly live: boolean
+  readonly env: string | null
+  /** From what a person may write to what the schema takes. */
+  readonly shape: (input: unknown) => unknown
+}
+
+interface Extras {
+  readonly unit?: string
+  readonly live?: boolean
+  readonly env?: string
+  readonly shape?: (input: unknown) => unknown
+}
+
+const knob = <A>(schema: Schema.Decoder<A>, fallback: A, why: string, extras: Extras = {}): Knob<A> => ({
+  schema,
+  fallback,
+  why,
+  unit: extras.unit ?? "",
+  live: extras.live ?? false,
+  env: extras.env ?? null,
+  shape: extras.shape ?? ((input) => input)
+})
+
+const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
+const day = 86_400_000
+const ms = (fallback: number, why: string, minimum = 1) => knob(between(minimum, day), fallback, why, { unit: "ms" })
+const bytes = (fallback: number, why: string, minimum = 1) =>
+  knob(between(minimum, Number.MAX_SAFE_INTEGER), fallback, why, { unit: "bytes" })
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** An environment variable or a flag is text; where a number is wanted, text that is one counts. */
+const numeric = (input: unknown): unknown =>
+  typeof input === "string" && /^-?\d+(\.\d+)?$/.test(input.trim()) ? Number(input) : input
+
+/** A list, or text with commas; an entry that is only an address is its `url`. */
+const workerList = (input: unknown): unknown => {
+  const list =
+    typeof input === "string"
+      ? input
+          .split(",")
+          .map((part) => part.trim())
+          .filter((part) => part !== "")
+      : input
+  return Array.isArray(list) ? list.map((entry) => (typeof entry === "string" ? { url: entry } : entry)) : list
+}
+
+export const policies = ["eta", "round-robin", "least-loaded", "longest-prefix"] as const
+
+export const knobs = {
+  host: knob(Schema.NonEmptyString, "0.0.0.0", "A router serves others; keep it to 127.0.0.1 when it should not.", {
+    env: "WARMPATH_HOST"
+  }),
+  port: knob(between(0, 65_535), 8080, "Free beside engines: vLLM takes 8000, SGLang 30000. 0 takes any free port.", {
+    env: "WARMPATH_PORT",
+    shape: numeric
+  }),
+  adminHost: knob(Schema.NonEmptyString, "127.0.0.1", "The admin API has no login, so only this machine reaches it.", {
+    env: "WARMPATH_ADMIN_HOST"
+  }),
+  adminPort: knob(between(0, 65_535), 8081, "Its own port, so that a firewall can tell it from traffic.", {
+    env: "WARMPATH_ADMIN_PORT",
+    shape: numeric
+  }),
+  workers: knob<ReadonlyArray<WorkerInput>>(
+    Schema.Array(WorkerInput),
+    [],
+    "None: they may come by the admin API. Each is an address, or {url, id, events}.",
+    { live: true, env: "WARMPATH_WORKERS", shape: workerList }
+  ),
+  modelAliases: knob<Readonly<Record<string, string>>>(
+    Schema.Record(Schema.NonEmptyString, Schema.NonEmptyString),
+    {},
+    "None: clients use the names the engines serve. {alias: served name}.",
+    { live: true }
+  ),
+  policy: knob(Schema.Literals(policies), "eta", "Earliest expected first token: cache, queue and load in one cost.", {
+    env: "WARMPATH_POLICY"
+  }),
+  tokenizers: knob<Readonly<Record<string, string>>>(
+    Schema.Record(Schema.NonEmptyString, Schema.NonEmptyString),
+    {},
+    "None: found by the model's path, else the engine's /tokenize. {model: directory with tokenizer.json}."
+  ),
+  bodyBytesMax: bytes(32 * MiB, "130 k tokens of text are under 1 MiB; the rest is room for inline images."),
+  headBytesMax: bytes(32 * KiB, "Twice what node:http allows, for long tokens and cookies.", KiB),
+  clientHeadTimeoutMs: ms(10_000, "A head is one packet or two; slower is an attack or a dead link."),
+  clientBodyTimeoutMs: ms(60_000, "The largest body over a slow line."),
+  clientIdleTimeoutMs: ms(75_000, "Longer than the 60 s of common load balancers, so that they close first."),
+  connectTimeoutMs: ms(2_000, "Ten times a slow handshake in one region; then another worker is tried."),
+  firstByteTimeoutMs: ms(600_000, "A queued 130 k prompt may take minutes; the engine knows better than the router."),
+  streamIdleTimeoutMs: ms(300_000, "Between two bytes of an answer that has begun."),
+  retriesMax: knob(between(0, 10), 2, "Two other workers, before the first byte only; more would amplify an outage."),
+  probeIntervalMs: ms(2_000, "A dead idle worker is noticed in seconds; failed requests notice sooner.", 10),
+  probeTimeoutMs: ms(3_000, "A busy engine answers /health late; three misses take it out."),
+  discoverTimeoutMs: ms(10_000, "Several questions, one of which (/metrics) may be long."),
+  discoverIntervalMs: ms(30_000, "Adapters loaded at run time appear within this."),
+  joinRetryMsMin: ms(250, "A worker that is nearly up is taken soon."),
+  joinRetryMsMax: ms(5_000, "Loading a large model takes minutes; asking more often gains nothing."),
+  breakerFailures: knob(between(1, 1_000), 3, "Failures in a row: one may be chance, three are a dead worker."),
+  breakerFailureShare: knob(
+    Schema.Finite.check(Schema.isBetween({ minimum: 0.01, maximum: 1 })),
+    0.5,
+    "Half of recent requests failing: sick, though alive.",
+    { unit: "share" }
+  ),
+  breakerWindowRequestsMin: knob(between(1, 1_000_000), 20, "Fewer say nothing about a share.", { unit: "requests" }),
+  breakerWindowMs: ms(10_000, "Long enough to count, short enough to forget."),
+  breakerOpenMsMin: ms(1_000, "First time out; doubles with every failed return."),
+  breakerOpenMsMax: ms(15_000, "A worker that came back is used again within this."),
+  drainMs: ms(25_000, "Shutting down: below the 30 s that Kubernetes gives before it kills.", 0),
+  workerDrainMs: ms(600_000, "A drained worker may finish its longest answers.", 0),
+  segmentCacheBytes: bytes(128 * MiB, "Token ids of some tens of thousands of conversation turns.", 0),
+  indexBytesMax: bytes(1024 * MiB, "About 30 million blocks; a fleet of 64 large caches holds half of that.", MiB),
+  workersMax: knob(between(1, 65_535), 1_024, "Tables are sized by it; a thousand engines is a large fleet.", {
+    unit: "workers"
+  }),
+  hashSeed: knob(between(0, Number.MAX_SAFE_INTEGER), 0, "The same on all replicas and over restarts, or keys differ."),
+  replayCheckMs: ms(30_000, "A lost last event shows only when asked for; a quiet worker is asked this often.", 100)
+}
+
+type Knobs = typeof knobs
+type Name = keyof Knobs
+export type Config = { readonly [K in Name]: Knobs[K] extends Knob<infer A> ? A : never }
+
+/** Where values come from, strongest last to first: flags by knob name, `process.env`, the parsed file. */
+export interface Sources {
+  readonly flags?: Readonly<Record<string, unknown>>
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly file?: unknown
+}
+
+/** The configuration cannot be used. Every problem at once, each with its place and what is allowed there. */
+export class ConfigError extends Schema.TaggedError<ConfigError>()("ConfigError", {
+  problems: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `The configuration has ${this.problems.length === 1 ? "a problem" : `${this.problems.length} problems`}:\n  ${this.problems.join("\n  ")}`
+  }
+}
+
+export const names = Object.keys(knobs) as ReadonlyArray<Name>
+
+const isName = (name: string): name is Name => Object.hasOwn(knobs, name)
+
+export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
+
+/** The workers listed, with ids. */
+export const workers = (config: Config): ReadonlyArray<WorkerSpec> => config.workers.map(toSpec)
+
+/** What single knobs cannot see. */
+const together = (config: Config): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const seenIds = new Set<string>()
+  const seenUrls = new Set<string>()
+  workers(config).forEach(({ id, url }, index) => {
+    if (seenUrls.has(url)) problems.push(`workers[${index}] is ${url}, which is listed before: list each address once`)
+    else if (seenIds.has(id)) problems.push(`workers[${index}] has the id "${id}", which is taken: give it another id`)
+    seenIds.add(id)
+    seenUrls.add(url)
+  })
+  if (config.workers.length > config.workersMax) {
+    problems.push(
+      `workers lists ${config.workers.length}, more than workersMax (${config.workersMax}): raise workersMax`
+    )
+  }
+  if (config.port !== 0 && config.port === config.adminPort) {
+    problems.push(`port and adminPort are both ${config.port}: choose two`)
+  }
+  for (const [low, high] of [
+    ["joinRetryMsMin", "joinRetryMsMax"],
+    ["breakerOpenMsMin", "breakerOpenMsMax"]
+  ] as const) {
+    if (config[low] > config[high])
+      problems.push(`${low} is ${config[low]}, above ${high} (${config[high]}): swap them`)
+  }
+  return problems
+}
+
+export const decode = (sources: Sources): Result.Result<Config, ConfigError> => {
+  const { env = {}, file, flags = {} } = sources
+  const problems: Array<string> = []
+  const isObject = typeof file === "object" && file !== null && !Array.isArray(file)
+  // An empty file parses as null: nothing said, nothing wrong.
+  if (!isObject && file != null)
+    problems.push("the file is not a mapping of knobs to values: write lines like `port: 8080`")
+  const said: Readonly<Record<string, unknown>> = isObject ? (file as Record<string, unknown>) : {}
+  for (const [origin, given] of [
+    ["the file", said],
+    ["the flags", flags]
+  ] as const) {
+    for (const name of Object.keys(given)) {
+      if (isName(name)) continue
+      const meant = nearest(name, names)
+      problems.push(`${name}, in ${origin}, is no knob${meant === undefined ? "" : `: did you mean ${meant}?`}`)
+    }
+  }
+  const values: Record<string, unknown> = {}
+  for (const name of names) {
+    const { env: variable, fallback, schema, shape } = knobs[name]
+    const fromEnv = variable === null ? undefined : env[variable]
+    const [given, origin] =
+      flags[name] !== undefined
+        ? [flags[name], flagOf(name)]
+        : fromEnv !== undefined && fromEnv !== ""
+          ? [fromEnv, variable!]
+          : [said[name], name]
+    if (given === undefined || given === null) {
+      values[name] = fallback
+      continue
+    }
+    const input = shape(given)
+    const decoder: Schema.Decoder<unknown> = schema
+    const decoded = Schema.decodeUnknownResult(decoder)(input, { errors: "all", onExcessProperty: "error" })
+    if (Result.isSuccess(decoded)) values[name] = decoded.success
+    else problems.push(...explain(decoded.failure, input, [origin]))
+  }
+  if (problems.length > 0) return Result.fail(new ConfigError({ problems }))
+  // Every name was given a value its own schema made.
+  const config = values as unknown as Config
+  const more = together(config)
+  return more.length > 0 ? Result.fail(new ConfigError({ problems: more })) : Result.succeed(config)
+}
+
+/** Knobs that differ, in the order they are listed. */
+export const changed = (before: Config, after: Config): ReadonlyArray<Name> =>
+  names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
+
+/** One line per knob, for `--help` and the documentation. */
+export const describe = (): ReadonlyArray<{
+  readonly name: string
+  readonly flag: string
+  readonly env: string | null
+  readonly unit: string
+  readonly fallback: string
+  readonly why: string
+  readonly live: boolean
+}> =>
+  names.map((name) => {
+    const { env, fallback, live, unit, why } = knobs[name]
+    return { name, flag: flagOf(name), env, unit, fallback: JSON.stringify(fallback), why, live }
+  })
