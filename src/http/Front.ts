@@ -1,5 +1,14 @@
-/** Front: the listening side of the data plane. */
+/**
+ * Front: the listening side of the data plane.
+ *
+ * Every connection starts on our own strict parser (`FastConnection`); what is outside its language goes to `node:http`
+ * (`NodeConnection`) with the same handlers behind it. Time limits are looked at by one coarse sweep, not a timer each.
+ */
+import { createServer, type Socket } from "node:net"
+import type { Connection, FrontState } from "./Connection.ts"
 import type { Exchange } from "./Exchange.ts"
+import { FastConnection } from "./FastConnection.ts"
+import { makeServer } from "./NodeConnection.ts"
 
 /** Why a request was refused before it became an exchange. */
 export type Refusal =
@@ -23,6 +32,7 @@ export interface FrontOptions {
   readonly host: string
   /** 0 picks a free one. */
   readonly port: number
+  /** Several processes or threads listen on one port, and the kernel spreads connections. */
   readonly reusePort?: boolean
   /** Longest request head, bytes. Default 32 KiB. */
   readonly headBytesMax?: number
@@ -34,7 +44,7 @@ export interface FrontOptions {
   readonly headMs?: number
   /** Longest wait for a whole body. Default 120 s. */
   readonly bodyMs?: number
-  /** Longest a connection stays open without a request. Default 75 s. */
+  /** Longest a connection stays open without a request. Default 75 s, longer than clients' pools keep theirs. */
   readonly idleMs?: number
   /** Longest a client may leave bytes of an answer untaken. Default 120 s. */
   readonly stallMs?: number
@@ -54,4 +64,90 @@ export interface FrontServer {
   readonly drain: (timeoutMs: number) => Promise<void>
   /** Cuts every connection. */
   readonly close: () => Promise<void>
+}
+
+/**
+ * While draining, a kept-alive connection is ended only after this much silence. One in steady use sooner gets
+ * `connection: close` with an answer; ending it between two requests would lose the one on its way.
+ */
+const drainQuietMs = 500
+const drainStepMs = 25
+
+export const listen = (options: FrontOptions, handlers: FrontHandlers): Promise<FrontServer> => {
+  const connections = new Set<Connection>()
+  const state: FrontState = {
+    handlers,
+    headBytesMax: options.headBytesMax ?? 32_768,
+    bodyBytesMax: options.bodyBytesMax ?? 33_554_432,
+    headMs: options.headMs ?? 15_000,
+    bodyMs: options.bodyMs ?? 120_000,
+    idleMs: options.idleMs ?? 75_000,
+    stallMs: options.stallMs ?? 120_000,
+    connections,
+    inFlight: 0,
+    draining: false,
+    nowMs: performance.now()
+  }
+  const node = makeServer(state)
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+  server.maxConnections = options.connectionsMax ?? 20_000
+  server.on("connection", (socket: Socket) => {
+    new FastConnection(socket, state, node.take)
+  })
+  const sweeper = setInterval(() => {
+    state.nowMs = performance.now()
+    for (const connection of connections) connection.sweep(state.nowMs)
+  }, options.sweepMs ?? 1_000)
+  sweeper.unref()
+
+  let stopped: Promise<void> | null = null
+  const stopListening = (): Promise<void> => {
+    stopped ??= new Promise((resolve) => {
+      server.close(() => {
+        clearInterval(sweeper)
+        resolve()
+      })
+    })
+    return stopped
+  }
+  const close = (): Promise<void> => {
+    const done = stopListening()
+    for (const connection of connections) connection.destroy()
+    return done
+  }
+  const drain = async (timeoutMs: number): Promise<void> => {
+    state.draining = true
+    // Connections the kernel has accepted for us are taken before the listening socket goes, and the rest with it.
+    await new Promise((resolve) => setImmediate(resolve))
+    const done = stopListening()
+    const startMs = performance.now()
+    const step = setInterval(() => {
+      state.nowMs = performance.now()
+      if (state.nowMs - startMs > timeoutMs) for (const connection of connections) connection.destroy()
+      else for (const connection of connections) connection.endIfQuiet(state.nowMs, drainQuietMs)
+    }, drainStepMs)
+    await done
+    clearInterval(step)
+  }
+
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      clearInterval(sweeper)
+      reject(error)
+    })
+    server.listen({ host: options.host, port: options.port, reusePort: options.reusePort ?? false }, () => {
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : options.port
+      const host = options.host
+      resolve({
+        host,
+        port,
+        address: `${host.includes(":") ? `[${host}]` : host}:${port}`,
+        connections: () => connections.size,
+        inFlight: () => state.inFlight,
+        drain,
+        close
+      })
+    })
+  })
 }
