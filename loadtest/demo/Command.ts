@@ -1,15 +1,8 @@
 /** `warmpath demo`: flags, and from Ctrl-C to a clean end. */
 import { Effect, Schema } from "effect"
-import { Command, Flag } from "effect/cli"
+import { CliError, Command, Flag } from "effect/cli"
 import * as Demo from "./Demo.ts"
 import * as Screen from "./Screen.ts"
-
-/** The demo could not be shown. */
-export class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { reason: Schema.String }) {
-  override get message() {
-    return `The demo did not finish: ${this.reason}`
-  }
-}
 
 const whole = (name: string, minimum: number, maximum: number, fallback: number, description: string) =>
   Flag.Int(name).pipe(
@@ -21,15 +14,21 @@ const whole = (name: string, minimum: number, maximum: number, fallback: number,
 const yes = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withDescription(description))
 
+/** Rendered once by the command line, without a stack. */
+const failure = (error: unknown) =>
+  new CliError.UserError({
+    cause: error,
+    userMessage: `The demo did not finish: ${error instanceof Error ? error.message : String(error)}`
+  })
+
 /** Runs until the promise settles. Interrupted, it fires the signal and waits until everything has stopped. */
-const untilSettled = <A>(work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, DemoFailed> =>
-  Effect.callback<A, DemoFailed>((resume) => {
+const untilSettled = <A>(work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, CliError.UserError> =>
+  Effect.callback<A, CliError.UserError>((resume) => {
     const abort = new AbortController()
     const promise = work(abort.signal)
     promise.then(
       (value) => resume(Effect.succeed(value)),
-      (error: unknown) =>
-        resume(Effect.fail(new DemoFailed({ reason: error instanceof Error ? error.message : String(error) })))
+      (error: unknown) => resume(Effect.fail(failure(error)))
     )
     return Effect.promise(() => {
       abort.abort()
