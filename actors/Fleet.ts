@@ -140,7 +140,8 @@ interface Entry {
 const make = Effect.fnUntraced(function* (options: Options) {
   const { knobs } = options
   const clock = yield* Clock.Clock
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const context = yield* Effect.context<never>()
+  const runFork = Effect.runForkWith(context)
   const fibers = yield* FiberMap.make<number, void>()
   const entries = new Map<string, Entry>()
   const bySlot: Array<Entry | undefined> = []
@@ -394,7 +395,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ),
         Effect.sandbox,
         Effect.retry(restart),
-        Effect.ignore
+        Effect.ignore,
+        // Whoever lists a worker, it lives with the clock and the loggers of the fleet.
+        Effect.provideContext(context)
       )
     )
     return status(entry)

@@ -51,7 +51,7 @@ export const registry = (): Registry => {
       const metric = Metric.gauge(name, { description, attributes })
       return {
         set: (value) => metric.updateUnsafe(value, context),
-        remove: () => metric.removeUnsafe(context)
+        remove: () => Metric.removeUnsafe(metric, context)
       }
     },
     histogram: (name, description, boundaries, attributes = {}) => {
