@@ -1,0 +1,107 @@
+/**
+ * The `hash` phase: from the prompts of a request to block keys.
+ *
+ * With a tokenizer the keys are exact, the ones the worker's own events lead to. Without one they are keys of text
+ * blocks, which only the router's own placements are compared with.
+ */
+import type { KeyLanes } from "../domain/Block.ts"
+import type { Prompt, RouteRequest } from "../domain/Request.ts"
+import type { Hasher } from "../hot/BlockHash.ts"
+import type { Tokenizer } from "../ports/Tokenizer.ts"
+
+/** What the fleet knows of the model a request is for. */
+export interface ModelKey {
+  /** Canonical name of the base model. */
+  readonly model: string
+  readonly lora: string | null
+}
+
+/** One prompt in tokens, or in UTF-8 bytes where it could not be tokenised. */
+type Content =
+  | { readonly tokens: Uint32Array; readonly text: null }
+  | { readonly tokens: null; readonly text: Uint8Array }
+
+/** A prompt's keys for one block size. */
+export interface PromptKeys {
+  readonly keys: KeyLanes
+  /** Full blocks, and so keys. */
+  readonly count: number
+  /** Tokens, the last partial block included; estimated for text. */
+  readonly tokens: number
+}
+
+/** The prompts of one request, ready to be keyed for whatever block sizes the candidates use. */
+export interface Hashed {
+  /** Prompt tokens, all prompts together; estimated where a prompt could not be tokenised. */
+  readonly promptTokens: number
+  /** Every prompt was tokenised: its keys are those the workers' events lead to. */
+  readonly exact: boolean
+  readonly keysFor: (blockSize: number) => ReadonlyArray<PromptKeys>
+}
+
+/** UTF-8 bytes taken for one token where there is no tokenizer. About right for English text and code. */
+const bytesPerToken = 4
+
+const utf8 = new TextEncoder()
+
+/** Text that starts alike for prompts that start alike: tools come before messages in every chat template. */
+const textOf = (prompt: Prompt): Uint8Array => {
+  switch (prompt._tag) {
+    case "Messages":
+      return utf8.encode(JSON.stringify(prompt.body.tools ?? null) + JSON.stringify(prompt.body.messages))
+    case "Text":
+      return utf8.encode(prompt.text)
+    case "Tokens":
+      return new Uint8Array(prompt.ids.buffer, prompt.ids.byteOffset, prompt.ids.byteLength)
+  }
+}
+
+const tokensOf = (content: Content): number => content.tokens?.length ?? Math.ceil(content.text!.length / bytesPerToken)
+
+/** Tokenises what it can. A promise only when a tokenizer left the event loop. */
+export const hash = (
+  hasher: Hasher,
+  tokenizer: Tokenizer | null,
+  request: RouteRequest,
+  model: ModelKey
+): Hashed | Promise<Hashed> => {
+  const ids = request.prompts.map((prompt) =>
+    prompt._tag === "Tokens" ? prompt.ids : tokenizer === null ? null : tokenizer.encode(prompt)
+  )
+  return ids.some((each) => each instanceof Promise)
+    ? Promise.all(ids).then((done) => hashed(hasher, request, model, done))
+    : hashed(hasher, request, model, ids as ReadonlyArray<Uint32Array | null>)
+}
+
+const hashed = (
+  hasher: Hasher,
+  request: RouteRequest,
+  { lora, model }: ModelKey,
+  ids: ReadonlyArray<Uint32Array | null>
+): Hashed => {
+  const contents = ids.map(
+    (tokens, i): Content => (tokens === null ? { tokens, text: textOf(request.prompts[i]!) } : { tokens, text: null })
+  )
+  const sizes = new Map<number, ReadonlyArray<PromptKeys>>()
+  const root = (blockSize: number, text: boolean): KeyLanes =>
+    hasher.root({ model: text ? `text:${model}` : model, lora, salt: request.salt, blockSize })
+  const keysOf = (content: Content, blockSize: number): PromptKeys => {
+    const keys =
+      content.tokens === null
+        ? hasher.textBlocks(content.text, blockSize * bytesPerToken, root(blockSize, true))
+        : hasher.chain(content.tokens, blockSize, root(blockSize, false))
+    return { keys, count: keys.length >> 1, tokens: tokensOf(content) }
+  }
+  return {
+    promptTokens: contents.reduce((sum, each) => sum + tokensOf(each), 0),
+    exact: contents.every((each) => each.tokens !== null),
+    keysFor: (blockSize) => {
+      let keys = sizes.get(blockSize)
+      if (keys === undefined) {
+        keys = contents.map((each) => keysOf(each, blockSize))
+        sizes.set(blockSize, keys)
+      }
+      return keys
+    }
+  }
+}

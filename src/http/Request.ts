@@ -1,0 +1,347 @@
+/**
+ * The life of a request, in seven phases: receive, hash, match, place, book, forward, settle.
+ *
+ * Plain code from the socket to the socket: nothing is awaited but a tokenizer that left the event loop, and no phase
+ * throws. Another worker is tried only while nothing has gone to the client.
+ */
+import { randomUUID } from "node:crypto"
+import type { Fleet, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
+import type { Route } from "../../actors/FleetRoutes.ts"
+import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
+import type { RouteError } from "../domain/Errors.ts"
+import type { RouteRequest } from "../domain/Request.ts"
+import type { Hasher } from "../hot/BlockHash.ts"
+import { SseScan } from "../hot/SseScan.ts"
+import type { Tokenizer } from "../ports/Tokenizer.ts"
+import type { Exchange } from "./Exchange.ts"
+import { replaceString } from "./JsonField.ts"
+import * as OpenAi from "./OpenAi.ts"
+import type { Origin, Pool } from "./Pool.ts"
+import * as Problem from "./Problem.ts"
+import * as PromptBlocks from "./PromptBlocks.ts"
+import type { Forward, Outcome } from "./Upstream.ts"
+
+/** What one request came to: for metrics. */
+export interface Settled {
+  readonly endpoint: string
+  readonly model: string
+  /** Null when no worker was ever chosen. */
+  readonly worker: string | null
+  readonly outcome: "complete" | "clientGone" | "failed"
+  readonly status: number
+  readonly tries: number
+  readonly promptTokens: number
+  /** Prompt tokens the chosen worker was thought to hold. */
+  readonly predictedTokens: number
+  /** Prompt tokens the engine says it took from its cache; null when it does not say. */
+  readonly deliveredTokens: number | null
+  /** Null for an answer that was not streamed or never began. */
+  readonly ttftMs: number | null
+  readonly totalMs: number
+}
+
+export interface Deps {
+  readonly fleet: Fleet["Service"]
+  readonly ledger: Ledger["Service"]
+  readonly hasher: Hasher
+  /** Writes each worker's overlap with a prompt, in blocks, into `out[slot]`. */
+  readonly overlap: (keys: Int32Array, count: number, out: Uint32Array) => void
+  /** Tokens per block of a worker. */
+  readonly blockSizeOf: (slot: number) => number
+  readonly tokenizerOf: (route: Route) => Tokenizer | null
+  /** A worker computed this prompt: noted for one whose own events cannot tell (`exact` keys) or whose prompt was text. */
+  readonly learn: (slot: number, keys: Int32Array, exact: boolean) => void
+  readonly pool: Pool
+  readonly forward: (pool: Pool, forward: Forward) => { readonly abort: () => void }
+  readonly workersMax: number
+  /** Other workers tried after the first, before the first byte. */
+  readonly retriesMax: number
+  readonly draining: () => boolean
+  /** Monotonic, ms. */
+  readonly now: () => number
+  readonly settled: (record: Settled) => void
+  /** A request was answered with an error before a worker was looked for. */
+  readonly refused: (status: number) => void
+}
+
+/** Longest client request id that is kept; a longer or odder one is replaced. */
+const requestId = /^[\x21-\x7e]{1,128}$/
+
+const sendError = (exchange: Exchange, id: string, error: RouteError): number => {
+  const problem = Problem.fromError(error)
+  exchange.reply(problem.status, { ...problem.headers, "x-request-id": id }, problem.body)
+  return problem.status
+}
+
+/** Why a worker's breaker should know; a failure that came from our own side says nothing about it. */
+const blame = (outcome: Extract<Outcome, { kind: "failed" }>): WorkerOutcome => {
+  if (outcome.code === "aborted") return "cancelled"
+  if (outcome.code === "connect" || outcome.code === "connectTimeout") return "connectFailed"
+  return outcome.sent ? "diedAfter" : "diedBeforeFirstByte"
+}
+
+export const make = (deps: Deps): ((exchange: Exchange) => void) => {
+  const { fleet, ledger, now, workersMax } = deps
+  const depth = new Uint32Array(workersMax)
+  const cachedTokens = new Uint32Array(workersMax)
+  const origins = new WeakMap<object, Origin>()
+
+  const originOf = (spec: { readonly url: string }): Origin => {
+    let origin = origins.get(spec)
+    if (origin === undefined) {
+      origin = deps.pool.origin(spec.url)
+      origins.set(spec, origin)
+    }
+    return origin
+  }
+
+  /** Fills `cachedTokens` for every eligible worker, and answers with what the ledger wants to know. */
+  const match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array): Ask => {
+    cachedTokens.fill(0)
+    let keys = new Int32Array(0)
+    let blockSize = 0
+    const done = new Set<number>()
+    for (let slot = 0; slot < eligible.length; slot++) {
+      if (eligible[slot] === 0 || done.has(deps.blockSizeOf(slot))) continue
+      blockSize = deps.blockSizeOf(slot)
+      done.add(blockSize)
+      const prompts = hashed.keysFor(blockSize)
+      for (const prompt of prompts) {
+        if (prompt.count === 0) continue
+        deps.overlap(prompt.keys, prompt.count, depth)
+        // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
+        const most = Math.floor((prompt.tokens - 1) / blockSize)
+        for (let other = slot; other < eligible.length; other++) {
+          if (eligible[other] === 0 || deps.blockSizeOf(other) !== blockSize) continue
+          cachedTokens[other]! += Math.min(depth[other]!, most) * blockSize
+        }
+      }
+      if (prompts.length === 1) keys = prompts[0]!.keys as Int32Array<ArrayBuffer>
+    }
+    // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
+    if (done.size !== 1) keys = new Int32Array(0)
+    return { cachedTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
+  }
+
+  const route = (
+    exchange: Exchange,
+    request: RouteRequest,
+    route: Route,
+    hashed: PromptBlocks.Hashed,
+    startedMs: number
+  ): void => {
+    const body = route.served === request.model ? exchange.body : replaceString(exchange.body, "model", route.served)
+    const tried = new Uint8Array(workersMax)
+    let tries = 0
+
+    const record = (
+      worker: string | null,
+      outcome: Settled["outcome"],
+      status: number,
+      predictedTokens = 0,
+      deliveredTokens: number | null = null,
+      ttftMs: number | null = null
+    ): void =>
+      deps.settled({
+        endpoint: request.endpoint,
+        model: route.model,
+        worker,
+        outcome,
+        status,
+        tries,
+        promptTokens: hashed.promptTokens,
+        predictedTokens,
+        deliveredTokens,
+        ttftMs,
+        totalMs: now() - startedMs
+      })
+
+    const attempt = (last: { readonly worker: string; readonly reason: string } | null): void => {
+      if (exchange.gone) {
+        record(null, "clientGone", 0)
+        return
+      }
+      // The fleet may have changed since the last try.
+      const current = fleet.resolve(request.model) ?? route
+      const eligible = current.eligible.slice()
+      for (let slot = 0; slot < eligible.length; slot++) if (tried[slot] === 1) eligible[slot] = 0
+      const ask = match(hashed, eligible)
+      const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
+      const worker = slot < 0 ? undefined : fleet.worker(slot)
+      if (worker === undefined) {
+        const error: RouteError =
+          last === null
+            ? { _tag: "NoEligibleWorker", model: request.model, workers: current.workers, states: current.states }
+            : { _tag: "WorkerFailed", ...last, tries }
+        record(last?.worker ?? null, "failed", sendError(exchange, request.id, error))
+        return
+      }
+      tried[slot] = 1
+      tries++
+      const booking = ledger.book(slot, ask, request.stream, now())
+      fleet.sent(slot)
+      const others = eligible.reduce((sum, each) => sum + each, 0) > 1 && tries <= deps.retriesMax
+      send(booking, worker.spec, others, body)
+    }
+
+    const send = (
+      booking: Booking,
+      spec: { readonly id: string; readonly url: string },
+      others: boolean,
+      bytes: Buffer
+    ): void => {
+      const { slot } = booking
+      const origin = originOf(spec)
+      let scan: SseScan | null = null
+      let ttftMs: number | null = null
+      let ok = false
+      const began = (): void => {
+        if (ok) return
+        ok = true
+        fleet.outcome(slot, "ok")
+        for (const { keys } of hashed.keysFor(deps.blockSizeOf(slot))) deps.learn(slot, keys, hashed.exact)
+      }
+      deps.forward(deps.pool, {
+        exchange,
+        origin,
+        path: spec.url.slice(originText(spec.url).length) + exchange.target,
+        extraHeaders: ["x-request-id", request.id],
+        answerHeaders: ["x-request-id", request.id, "x-warmpath-worker", spec.id],
+        body: bytes,
+        onHead: (status, header) => {
+          // Overloaded or shutting down: it has computed nothing, so another may.
+          if (status === 503 && others) return "hold"
+          if (status < 300) scan = new SseScan(header("content-type")?.startsWith("text/event-stream") === true)
+          return "relay"
+        },
+        onBytes: (payload) => {
+          if (scan === null || !scan.feed(payload)) return
+          ttftMs = now() - startedMs
+          booking.firstByte(now())
+          began()
+        },
+        onFail: (_code, reason) =>
+          `data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
+        onEnd: (outcome) => {
+          scan?.end()
+          const usage = scan?.usage ?? null
+          booking.settle(now(), {
+            outputTokens: usage?.completionTokens ?? (scan?.stream === true ? scan.records : null),
+            cachedTokens: usage?.cachedTokens ?? null,
+            outcome:
+              outcome.kind === "complete"
+                ? scan === null
+                  ? "failed"
+                  : "complete"
+                : outcome.kind === "clientGone"
+                  ? "aborted"
+                  : "failed"
+          })
+          switch (outcome.kind) {
+            case "complete":
+              if (outcome.status >= 500) fleet.outcome(slot, "serverError")
+              else if (scan === null) fleet.outcome(slot, "ok")
+              else began()
+              return record(
+                spec.id,
+                "complete",
+                outcome.status,
+                booking.cachedTokens,
+                usage?.cachedTokens ?? null,
+                ttftMs
+              )
+            case "clientGone":
+              if (!ok) fleet.outcome(slot, "cancelled")
+              return record(spec.id, "clientGone", 0, booking.cachedTokens)
+            case "held":
+              fleet.outcome(slot, "serverError")
+              return attempt({ worker: spec.id, reason: `it answered ${outcome.status}` })
+            case "failed":
+              fleet.outcome(slot, blame(outcome))
+              if (!outcome.sent) return attempt({ worker: spec.id, reason: outcome.reason })
+              return record(spec.id, "failed", 0, booking.cachedTokens)
+          }
+        }
+      })
+    }
+
+    attempt(null)
+  }
+
+  const refuse = (exchange: Exchange, id: string, error: RouteError): void =>
+    deps.refused(sendError(exchange, id, error))
+
+  const generate = (exchange: Exchange, endpoint: "chat" | "completions", id: string): void => {
+    const startedMs = now()
+    if (deps.draining()) return refuse(exchange, id, { _tag: "Draining" })
+    const parsed = OpenAi.parse(endpoint, id, exchange.body)
+    if (!parsed.ok) return refuse(exchange, id, parsed.error)
+    const { request } = parsed
+    const found = fleet.resolve(request.model)
+    if (found === undefined) {
+      const known = fleet.models().map((model) => model.id)
+      return refuse(exchange, id, { _tag: "UnknownModel", model: request.model, known })
+    }
+    const hashed = PromptBlocks.hash(deps.hasher, deps.tokenizerOf(found), request, found)
+    if (hashed instanceof Promise) void hashed.then((done) => route(exchange, request, found, done, startedMs))
+    else route(exchange, request, found, hashed, startedMs)
+  }
+
+  const models = (exchange: Exchange, id: string, name: string | null): void => {
+    const all = fleet.models().map((model) => ({
+      id: model.id,
+      object: "model",
+      created: 0,
+      owned_by: "warmpath",
+      root: model.root,
+      parent: model.parent,
+      max_model_len: model.maxModelLen
+    }))
+    const one = name === null ? undefined : all.find((model) => model.id === name)
+    if (name !== null && one === undefined) {
+      return refuse(exchange, id, { _tag: "UnknownModel", model: name, known: all.map((model) => model.id) })
+    }
+    answer(exchange, id, 200, one ?? { object: "list", data: all })
+  }
+
+  const ready = (exchange: Exchange, id: string): void => {
+    const workers = fleet.list()
+    const able = workers.filter(({ state }) => state === "ready" || state === "suspect" || state === "halfOpen").length
+    const status = deps.draining() ? "draining" : able > 0 ? "ready" : "no worker can take a request"
+    answer(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
+  }
+
+  return (exchange) => {
+    const given = exchange.header("x-request-id")
+    const id = given !== undefined && requestId.test(given) ? given : randomUUID()
+    const { method, path } = exchange
+    const endpoint = OpenAi.endpointOf(path)
+    if (endpoint !== undefined && method === "POST") return generate(exchange, endpoint, id)
+    const isModel = path === "/v1/models" || path.startsWith("/v1/models/")
+    const readable = isModel || path === "/health" || path === "/ready"
+    if (readable && (method === "GET" || method === "HEAD")) {
+      if (path === "/health") return answer(exchange, id, 200, { status: "ok" })
+      if (path === "/ready") return ready(exchange, id)
+      return models(exchange, id, path === "/v1/models" ? null : decoded(path.slice("/v1/models/".length)))
+    }
+    const allowed = endpoint !== undefined ? "POST" : readable ? "GET" : null
+    refuse(
+      exchange,
+      id,
+      allowed === null ? { _tag: "UnknownPath", method, path } : { _tag: "WrongMethod", method, path, allowed }
+    )
+  }
+}
+
+const answer = (exchange: Exchange, id: string, status: number, body: unknown): void =>
+  exchange.reply(status, { "content-type": "application/json", "x-request-id": id }, JSON.stringify(body))
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+const originText = (url: string): string => /^https?:\/\/[^/]+/.exec(url)?.[0] ?? url
