@@ -1,0 +1,142 @@
+/** `warmpath sim-engine`: simulated engines on this machine, until Ctrl-C. */
+import { Console, Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import type { FaultSpec } from "./Faults.ts"
+import * as SimFleet from "./SimFleet.ts"
+import { defaults, type SimOptions } from "./SimOptions.ts"
+
+const about = (text: string) => Flag.withDescription(text)
+const int = (name: string, fallback: number, text: string) =>
+  Flag.Int(name).pipe(Flag.withDefault(fallback), about(text))
+const number = (name: string, fallback: number, text: string) =>
+  Flag.Finite(name).pipe(Flag.withDefault(fallback), about(text))
+const chance = (name: string, text: string) => number(name, 0, `Probability, 0 to 1: ${text}`)
+
+const flags = {
+  engines: int("engines", defaults.engines, "Engines in this process"),
+  port: int("port", 8000, "HTTP port of the first engine, the others follow; 0 lets the system choose each"),
+  host: Flag.String("host").pipe(Flag.withDefault(defaults.host), about("Address to bind to")),
+  model: Flag.String("model").pipe(Flag.atLeast(0), about("Name the model is served under; repeat for aliases")),
+  lora: Flag.String("lora").pipe(Flag.atLeast(0), about("Name of a LoRA adapter to serve; may be repeated")),
+  tokenizer: Flag.String("tokenizer").pipe(
+    Flag.optional,
+    about("Folder with tokenizer.json and tokenizer_config.json; without it the built-in Qwen3 tokenizer")
+  ),
+  blockSize: int("block-size", defaults.blockSize, "Tokens a KV block"),
+  blocks: int("blocks", defaults.blocks, "KV blocks of each engine"),
+  maxModelLen: int("max-model-len", defaults.maxModelLen, "Context limit in tokens, never more than the blocks hold"),
+  speed: number("speed", defaults.speed, "How many times as fast as the rates say"),
+  floorMs: number("floor-ms", defaults.rates.floorMs, "Least time of a step: reading the weights, ms"),
+  overheadMs: number("overhead-ms", defaults.rates.overheadMs, "Constant time of a step, ms"),
+  tokenUs: number("token-us", defaults.rates.tokenUs, "Dense layers, microseconds a token"),
+  attentionNs: number("attention-ns", defaults.rates.attentionNs, "Prefill attention, ns a token and context token"),
+  kvReadNs: number("kv-read-ns", defaults.rates.kvReadNs, "Decode attention, ns a context token"),
+  stepTokens: int("step-tokens", defaults.stepTokens, "Most tokens a step computes"),
+  maxRunning: int("max-running", defaults.maxRunning, "Most requests that run at once"),
+  outputTokens: number("output-tokens", defaults.outputTokens, "Mean length of an answer that ends by itself, tokens"),
+  events: Flag.Boolean("events").pipe(Flag.withDefault(true), about("Publish KV events")),
+  eventEncoding: Flag.Literals("event-encoding", ["map", "array"]).pipe(
+    Flag.withDefault(defaults.eventEncoding),
+    about("Events as vLLM 0.24 and later write them (map), or as 0.22 did (array)")
+  ),
+  hashForm: Flag.Literals("hash-form", ["int", "bytes"]).pipe(
+    Flag.withDefault(defaults.hashForm),
+    about("Block hashes as 64-bit integers or as whole digests")
+  ),
+  hashSeed: Flag.String("hash-seed").pipe(
+    Flag.withDefault(defaults.hashSeed ?? "random"),
+    about('What PYTHONHASHSEED is to vLLM; "random" draws one for each engine and life')
+  ),
+  topic: Flag.String("topic").pipe(Flag.withDefault(defaults.topic), about("Topic of the events")),
+  replay: Flag.Boolean("replay").pipe(Flag.withDefault(true), about("Serve replay requests")),
+  bufferSteps: int("buffer-steps", defaults.bufferSteps, "Event batches kept for replay"),
+  drop: chance("fault-drop", "an event batch is lost on the way"),
+  duplicate: chance("fault-duplicate", "an event batch is sent twice"),
+  reorder: chance("fault-reorder", "an event batch is overtaken by the next"),
+  error: chance("fault-error", "a request is answered with status 500"),
+  die: chance("fault-die", "the connection is cut before the answer's first byte"),
+  slow: number("fault-slow", 1, "Steps take this many times as long"),
+  silent: Flag.Boolean("fault-silent").pipe(Flag.withDefault(false), about("Send no event batch at all")),
+  seed: int("seed", defaults.seed, "Makes texts, lengths and faults repeatable")
+}
+
+export const command = Command.make("sim-engine", flags, (given) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const fleet = yield* Effect.acquireRelease(
+        Effect.tryPromise({ try: () => SimFleet.start(optionsOf(given)), catch: explain }),
+        (started) => Effect.promise(() => started.close())
+      )
+      yield* Console.log(banner(fleet))
+      return yield* Effect.never
+    })
+  )
+).pipe(
+  Command.withDescription(
+    "Simulated engines: vLLM's HTTP API, a real block cache, KV events over ZeroMQ, a model of time, and faults"
+  )
+)
+
+type Given = Command.Command.Config.Infer<typeof flags>
+
+const optionsOf = (given: Given): SimOptions => ({
+  ...defaults,
+  engines: given.engines,
+  port: given.port,
+  host: given.host,
+  models: given.model.length === 0 ? defaults.models : given.model,
+  loras: given.lora,
+  tokenizer: Option.getOrNull(given.tokenizer),
+  blockSize: given.blockSize,
+  blocks: given.blocks,
+  maxModelLen: given.maxModelLen,
+  speed: given.speed,
+  rates: {
+    floorMs: given.floorMs,
+    overheadMs: given.overheadMs,
+    tokenUs: given.tokenUs,
+    attentionNs: given.attentionNs,
+    kvReadNs: given.kvReadNs
+  },
+  stepTokens: given.stepTokens,
+  maxRunning: given.maxRunning,
+  outputTokens: given.outputTokens,
+  events: given.events,
+  eventEncoding: given.eventEncoding,
+  hashForm: given.hashForm,
+  hashSeed: given.hashSeed === "random" ? null : given.hashSeed,
+  topic: given.topic,
+  replay: given.replay,
+  bufferSteps: given.bufferSteps,
+  faults: faultsOf(given),
+  seed: given.seed
+})
+
+const faultsOf = (given: Given): FaultSpec => ({
+  drop: { probability: given.drop },
+  duplicate: { probability: given.duplicate },
+  reorder: { probability: given.reorder },
+  error: { probability: given.error },
+  die: { probability: given.die },
+  slow: given.slow,
+  silent: given.silent
+})
+
+const explain = (cause: unknown): Error => {
+  const error = cause as NodeJS.ErrnoException
+  if (error.code !== "EADDRINUSE") return error
+  return new Error(`${error.message}. Another process has this port: give another --port, or --port 0 for free ones.`)
+}
+
+const banner = ({ engines }: SimFleet.SimFleet): string =>
+  [
+    `${engines.length} simulated ${engines.length === 1 ? "engine" : "engines"} of ${engines[0]?.options.models[0]}`,
+    ...engines.map(({ url, eventEndpoint, replayEndpoint }) =>
+      eventEndpoint === ""
+        ? `  ${url}   no events`
+        : `  ${url}   events ${eventEndpoint}   ${replayEndpoint === null ? "no replay" : `replay ${replayEndpoint}`}`
+    ),
+    "Try next:",
+    `  warmpath serve ${engines.map(({ url }) => `--worker ${url}`).join(" ")}`,
+    "Ctrl-C ends."
+  ].join("\n")

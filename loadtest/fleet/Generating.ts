@@ -1,0 +1,126 @@
+/** One generating HTTP request under way: its prompts in the scheduler, and what has been answered so far. */
+import type { EngineCore, EngineTask } from "./EngineCore.ts"
+import type { Model } from "./Model.ts"
+import type { Plan } from "./Plan.ts"
+import * as Replies from "./Replies.ts"
+import type { Reply } from "./Reply.ts"
+import type { SimOptions } from "./SimOptions.ts"
+import type { Answer, Speech } from "./Speech.ts"
+
+interface Saying {
+  readonly answer: Answer
+  readonly task: EngineTask
+  generated: number
+  cachedTokens: number
+}
+
+export class Generating {
+  readonly #core: EngineCore
+  readonly #plan: Plan
+  readonly #id: string
+  readonly #reply: Reply
+  readonly #details: boolean
+  readonly #created = Math.floor(Date.now() / 1000)
+  readonly #sayings: ReadonlyArray<Saying>
+  #open: number
+
+  constructor(
+    engine: { readonly options: SimOptions; readonly speech: Speech; readonly model: Model },
+    core: EngineCore,
+    plan: Plan,
+    id: string,
+    reply: Reply
+  ) {
+    this.#core = core
+    this.#plan = plan
+    this.#id = id
+    this.#reply = reply
+    this.#details = engine.options.usageDetails
+    this.#open = plan.prompts.length
+    if (plan.stream) reply.stream()
+    this.#sayings = plan.prompts.map((prompt, index) => {
+      const answer = engine.speech.answer(prompt, {
+        seed: engine.options.seed + plan.seed,
+        min: plan.minTokens,
+        mean: engine.options.outputTokens,
+        max: plan.maxTokens[index]!,
+        ignoreEos: plan.ignoreEos
+      })
+      const task = core.submit({
+        prompt,
+        output: answer.ids,
+        lora: plan.lora,
+        salt: plan.salt,
+        onToken: (generated, cachedTokens) => this.#token(index, generated, cachedTokens)
+      })
+      return { answer, task, generated: 0, cachedTokens: 0 }
+    })
+  }
+
+  /** Takes what is left of it out of the engine. */
+  abort(): void {
+    for (const { task } of this.#sayings) this.#core.abort(task)
+  }
+
+  #token(index: number, generated: number, cachedTokens: number): void {
+    const saying = this.#sayings[index]!
+    const { answer } = saying
+    saying.generated = generated
+    saying.cachedTokens = cachedTokens
+    const last = generated === answer.ids.length
+    const finish = last ? this.#finish(answer) : null
+    if (last) {
+      this.#open--
+      if (answer.stops) this.#core.counters.stopped++
+      else this.#core.counters.lengthened++
+    }
+    if (!this.#plan.stream) {
+      if (this.#open === 0) this.#answerWhole()
+      return
+    }
+    const head = Replies.head(this.#plan, this.#id, this.#created)
+    if (generated === 1 && this.#plan.endpoint === "chat") this.#send(Replies.role(this.#plan, head, index))
+    this.#send(
+      Replies.chunk(this.#plan, head, {
+        index,
+        text: answer.texts[generated - 1]!,
+        id: answer.ids[generated - 1]!,
+        first: generated === 1,
+        finish
+      })
+    )
+    if (this.#open > 0) return
+    if (this.#plan.includeUsage) {
+      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), this.#details) })
+    }
+    this.#reply.done()
+  }
+
+  #send(chunk: Record<string, unknown>): void {
+    this.#reply.event(this.#plan.continuousUsage ? { ...chunk, usage: Replies.usage(this.#sum(), false) } : chunk)
+  }
+
+  #finish(answer: Answer): "stop" | "length" {
+    return answer.stops ? "stop" : "length"
+  }
+
+  #sum(): Replies.Usage {
+    const sum = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 }
+    for (const [i, saying] of this.#sayings.entries()) {
+      sum.promptTokens += this.#plan.prompts[i]!.length
+      sum.completionTokens += saying.generated
+      sum.cachedTokens += saying.cachedTokens
+    }
+    return sum
+  }
+
+  #answerWhole(): void {
+    const choices = this.#sayings.map(({ answer }) => ({
+      text: answer.texts.join(""),
+      ids: answer.ids,
+      finish: this.#finish(answer)
+    }))
+    const sum = Replies.usage(this.#sum(), this.#details)
+    this.#reply.json(200, Replies.whole(this.#plan, this.#id, this.#created, choices, sum))
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * Continuous batching as vLLM V1 does it, as a state machine that is told the time.
+ *
+ * A step computes one token for every running decode and as much prompt as the token budget leaves, first come, first
+ * served. A request enters when its blocks can be had to its very end, so nothing is ever preempted; while the first in
+ * the queue does not fit, those behind it wait. Prefix hits are looked up at that moment. Blocks become hittable when
+ * the step that fills them is scheduled, chunk by chunk; generated tokens fill blocks too. The last block of a fully
+ * cached prompt is computed again.
+ *
+ * Times are milliseconds on the caller's clock, which may be real or virtual: `advance(now)` runs every step that ends
+ * by then, `nextAt` says when the running one will. O(running + blocks touched) a step.
+ */
+import { BlockCache } from "./BlockCache.ts"
+import * as TimeModel from "./TimeModel.ts"
+
+/** What a request must say of itself. `K` names a full block and all before it. */
+export interface Job<K> {
+  readonly promptTokens: number
+  /** Tokens it will generate, at least 1. */
+  readonly outputTokens: number
+  /** Key of full block `index`. Asked once, in order, when every token of the block is known. */
+  readonly key: (index: number) => K
+}
+
+/** One request under way. */
+export interface Task<K, J extends Job<K>> {
+  readonly job: J
+  readonly queuedAt: number
+  /** When it entered the batch; NaN before. */
+  admittedAt: number
+  /** Prompt tokens found in the cache; 0 before admission. */
+  cachedTokens: number
+  /** Tokens whose KV is computed or being computed in the running step. */
+  computed: number
+  /** Tokens generated. */
+  generated: number
+  /** Its blocks, head first. */
+  readonly blocks: Array<number>
+  /** Leading blocks that are committed. */
+  committed: number
+  /** Keys of its leading blocks, as far as they were asked for. */
+  readonly keys: Array<K>
+  /** Finished or aborted: it holds nothing any more. */
+  done: boolean
+}
+
+export interface Listener<K, J extends Job<K>> {
+  /** Blocks [from, to) of a task became hittable. */
+  readonly stored: (task: Task<K, J>, from: number, to: number) => void
+  /** One copy of a key was evicted. */
+  readonly removed: (key: K) => void
+  readonly admitted?: (task: Task<K, J>, now: number) => void
+  /** One more token is there; `task.generated` counts it. The task is finished when that is all it wanted. */
+  readonly token: (task: Task<K, J>, now: number) => void
+  /** A step ended; what it stored and removed may be published. */
+  readonly stepped?: (now: number) => void
+}
+
+export interface SchedulerOptions {
+  readonly blocks: number
+  readonly blockSize: number
+  readonly rates: TimeModel.Rates
+  /** Most tokens one step computes. */
+  readonly stepTokens: number
+  /** Most requests that run at once. */
+  readonly maxRunning: number
+}
+
+export class Scheduler<K, J extends Job<K>> {
+  readonly cache: BlockCache<K>
+  /** Steps take this many times as long. */
+  slow = 1
+  readonly #options: SchedulerOptions
+  readonly #listener: Listener<K, J>
+  readonly #waiting: Array<Task<K, J>> = []
+  readonly #running: Array<Task<K, J>> = []
+  /** Tasks of the running step that get a token at its end. */
+  readonly #producing: Array<Task<K, J>> = []
+  /** Blocks promised to running tasks that they have not taken yet. */
+  #promised = 0
+  #stepEndsAt = Number.POSITIVE_INFINITY
+
+  constructor(options: SchedulerOptions, listener: Listener<K, J>) {
+    this.#options = options
+    this.#listener = listener
+    this.cache = new BlockCache<K>(options.blocks, listener.removed)
+  }
+
+  get running(): number {
+    return this.#running.length
+  }
+
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** Fraction of blocks that requests hold. */
+  get usage(): number {
+    return 1 - this.cache.free / this.cache.blocks
+  }
+
+  /** When the running step ends; Infinity when there is none. */
+  get nextAt(): number {
+    return this.#stepEndsAt
+  }
+
+  /** Most tokens, prompt and output, a request may have to ever fit. */
+  get tokensMax(): number {
+    return this.#options.blocks * this.#options.blockSize
+  }
+
+  /** Queues a request. It starts with the next step: call `advance` to start one on an idle engine. */
+  add(job: J, now: number): Task<K, J> {
+    const task: Task<K, J> = {
+      job,
+      queuedAt: now,
+      admittedAt: Number.NaN,
+      cachedTokens: 0,
+      computed: 0,
+      generated: 0,
+      blocks: [],
+      committed: 0,
+      keys: [],
+      done: false
+    }
+    this.#waiting.push(task)
+    return task
+  }
+
+  /** Takes a request out, wherever it is, and frees its blocks at once. False when it is not (or no longer) here. */
+  abort(task: Task<K, J>): boolean {
+    const queued = this.#waiting.indexOf(task)
+    if (queued >= 0) {
+      this.#waiting.splice(queued, 1)
+      task.done = true
+      return true
+    }
+    if (task.done) return false
+    this.#leave(task)
+    return true
+  }
+
+  /** Nothing happens for `ms` more: the running step ends later. */
+  stall(now: number, ms: number): void {
+    this.#stepEndsAt = (this.#stepEndsAt === Number.POSITIVE_INFINITY ? now : this.#stepEndsAt) + ms
+  }
+
+  /** Forgets the cache. False, and nothing done, while requests hold blocks. */
+  reset(): boolean {
+    return this.cache.reset()
+  }
+
+  /** Runs every step that ends by `now`, and starts one when there is work. */
+  advance(now: number): void {
+    if (this.#stepEndsAt === Number.POSITIVE_INFINITY) this.#start(now)
+    while (this.#stepEndsAt <= now) {
+      const endedAt = this.#stepEndsAt
+      this.#stepEndsAt = Number.POSITIVE_INFINITY
+      this.#finish(endedAt)
+      this.#start(endedAt)
+    }
+  }
+
+  #finish(now: number): void {
+    for (const task of this.#producing.splice(0)) {
+      if (task.done) continue // Aborted while the step ran.
+      task.generated++
+      if (task.generated === task.job.outputTokens) this.#leave(task)
+      this.#listener.token(task, now)
+    }
+    this.#listener.stepped?.(now)
+  }
+
+  #start(now: number): void {
+    const work: TimeModel.StepWork = { prefillTokens: 0, prefillContext: 0, decodes: 0, decodeContext: 0 }
+    let budget = this.#options.stepTokens
+    for (const task of this.#running) {
+      if (budget === 0) break
+      budget -= this.#schedule(task, budget, work)
+    }
+    while (budget > 0 && this.#waiting.length > 0 && this.#running.length < this.#options.maxRunning) {
+      const task = this.#waiting[0]!
+      if (!this.#admit(task, now)) break
+      this.#waiting.shift()
+      this.#running.push(task)
+      budget -= this.#schedule(task, budget, work)
+    }
+    if (budget < this.#options.stepTokens) {
+      this.#stepEndsAt = now + TimeModel.stepMs(this.#options.rates, work) * this.slow
+    }
+  }
+
+  /** Finds what is cached and promises the rest. False when the blocks are not there. */
+  #admit(task: Task<K, J>, now: number): boolean {
+    const { blockSize } = this.#options
+    const { job } = task
+    // One token at least is computed, or there would be nothing to sample from.
+    const hittable = Math.floor((job.promptTokens - 1) / blockSize)
+    const hits: Array<number> = []
+    let idle = 0
+    for (let i = 0; i < hittable; i++) {
+      const block = this.cache.find(this.#key(task, i))
+      if (block < 0) break
+      if (this.cache.idle(block)) idle++
+      hits.push(block)
+    }
+    const fresh = this.#blocksOf(job) - hits.length
+    if (fresh + idle > this.cache.free - this.#promised) return false
+    for (const block of hits) this.cache.touch(block)
+    this.#promised += fresh
+    task.blocks.push(...hits)
+    task.committed = hits.length
+    task.computed = hits.length * blockSize
+    task.cachedTokens = task.computed
+    task.admittedAt = now
+    this.#listener.admitted?.(task, now)
+    return true
+  }
+
+  /** Blocks a job ends with. The last token it generates is never computed. */
+  #blocksOf(job: J): number {
+    return Math.ceil((job.promptTokens + job.outputTokens - 1) / this.#options.blockSize)
+  }
+
+  /** Gives a running task its share of the step. Answers the tokens it takes. */
+  #schedule(task: Task<K, J>, budget: number, work: TimeModel.StepWork): number {
+    const { blockSize } = this.#options
+    const known = task.job.promptTokens + task.generated
+    const tokens = Math.min(known - task.computed, budget)
+    if (task.generated > 0) {
+      work.decodes++
+      work.decodeContext += known
+    } else {
+      work.prefillTokens += tokens
+      work.prefillContext += TimeModel.attended(task.computed, tokens)
+    }
+    task.computed += tokens
+    while (task.blocks.length * blockSize < task.computed) {
+      task.blocks.push(this.cache.allocate())
+      this.#promised--
+    }
+    const full = Math.floor(task.computed / blockSize)
+    const from = task.committed
+    for (let i = from; i < full; i++) this.cache.commit(task.blocks[i]!, this.#key(task, i))
+    task.committed = full
+    if (full > from) this.#listener.stored(task, from, full)
+    if (task.computed === known) this.#producing.push(task)
+    return tokens
+  }
+
+  #key(task: Task<K, J>, index: number): K {
+    if (index === task.keys.length) task.keys.push(task.job.key(index))
+    return task.keys[index]!
+  }
+
+  #leave(task: Task<K, J>): void {
+    task.done = true
+    this.#running.splice(this.#running.indexOf(task), 1)
+    this.#promised -= this.#blocksOf(task.job) - task.blocks.length
+    this.cache.release(task.blocks)
+  }
+}

@@ -1,0 +1,80 @@
+/** Every knob of a simulated fleet, with its default. */
+import type { FaultSpec } from "./Faults.ts"
+import * as TimeModel from "./TimeModel.ts"
+
+export interface SimOptions {
+  /** Engines in this process. */
+  readonly engines: number
+  /** HTTP port of the first engine; the others follow. 0 lets the system choose each. */
+  readonly port: number
+  /** Address the HTTP and event sockets bind to. */
+  readonly host: string
+  /** Names the model is served under; the first is the canonical one. */
+  readonly models: ReadonlyArray<string>
+  /** LoRA adapters, by name. */
+  readonly loras: ReadonlyArray<string>
+  /** Folder with `tokenizer.json` (or `tokenizer.json.br`) and `tokenizer_config.json`; null for the built-in one. */
+  readonly tokenizer: string | null
+  /** Tokens a block. */
+  readonly blockSize: number
+  /** Device blocks of each engine. */
+  readonly blocks: number
+  /** Context limit, tokens; never more than the blocks hold. */
+  readonly maxModelLen: number
+  readonly rates: TimeModel.Rates
+  /** Multiplies the rates. */
+  readonly speed: number
+  /** Most tokens one step computes. */
+  readonly stepTokens: number
+  /** Most requests that run at once. */
+  readonly maxRunning: number
+  /** Mean length of an answer that ends by itself, tokens. */
+  readonly outputTokens: number
+  /** Publish KV events at all. */
+  readonly events: boolean
+  readonly eventEncoding: "map" | "array"
+  /** Block hashes as unsigned 64-bit integers, or as the whole digest. */
+  readonly hashForm: "int" | "bytes"
+  /** What `PYTHONHASHSEED` is to vLLM; null draws a root hash for each engine and life. */
+  readonly hashSeed: string | null
+  readonly topic: string
+  /** Serve replay requests. */
+  readonly replay: boolean
+  /** Replay frames with or without the topic; null follows the encoding, as vLLM's history does. */
+  readonly replayLayout: "topic" | "plain" | null
+  /** Batches kept for replay. */
+  readonly bufferSteps: number
+  /** Report `cached_tokens` in `usage` (vLLM: `--enable-prompt-tokens-details`). */
+  readonly usageDetails: boolean
+  readonly faults: FaultSpec
+  /** Makes texts, lengths and faults repeatable. */
+  readonly seed: number
+}
+
+export const defaults: SimOptions = {
+  engines: 1,
+  port: 0,
+  host: "127.0.0.1",
+  models: ["sim/qwen3"],
+  loras: [],
+  tokenizer: null,
+  blockSize: 16,
+  blocks: 4096,
+  maxModelLen: 131_072,
+  rates: TimeModel.llama70,
+  speed: 1,
+  stepTokens: 8192,
+  maxRunning: 256,
+  outputTokens: 120,
+  events: true,
+  eventEncoding: "map",
+  hashForm: "int",
+  hashSeed: "0",
+  topic: "kv-events",
+  replay: true,
+  replayLayout: null,
+  bufferSteps: 10_000,
+  usageDetails: true,
+  faults: {},
+  seed: 1
+}
