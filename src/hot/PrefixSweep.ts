@@ -14,6 +14,7 @@ import {
   EPOCH,
   EVICTED_BLOCKS,
   EVICTED_MEMBERSHIPS,
+  FULL,
   HAND,
   LEN_MASK,
   LINK,
@@ -148,7 +149,7 @@ const endDead = (t: TableMemory): number => {
   else if (RunArena.isEmpty(t, run)) {
     RunArena.close(t, run)
     return length
-  }
+  } else if (runs[at + FULL] === 0) RunHolders.settle(t, run)
   return 1
 }
 

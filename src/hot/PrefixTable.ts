@@ -44,3 +44,6 @@ export const stats = (t: PrefixTable) => ({
 
 /** Blocks a worker holds. */
 export const heldBy = (t: PrefixTable, worker: number): number => t.held[worker] ?? 0
+
+/** Times a worker's slot was cleared and swept: tells a slot's tenants apart. */
+export const generation = (t: PrefixTable, worker: number): number => t.generation[worker] ?? 0

@@ -11,6 +11,7 @@ import {
   DROPPED,
   FULL,
   LEN_MASK,
+  MEMBERSHIPS,
   SHAPE,
   SPAN_FREE,
   SPAN_TOP,
@@ -78,8 +79,8 @@ export const uncover = (t: TableMemory, run: number, worker: number, lo: number,
     }
     runs[word]! &= ~bit
     runs[at + FULL]!--
-    if (lo > 0 && !link(t, at, worker, 0, lo)) removed += dropped(t, lo)
-    if (hi < length && !link(t, at, worker, hi, length)) removed += dropped(t, length - hi)
+    if (lo > 0 && !link(t, at, worker, 0, lo)) drop(t, worker, lo)
+    if (hi < length && !link(t, at, worker, hi, length)) drop(t, worker, length - hi)
   } else {
     let before = 0
     for (let span = runs[at + SPANS]!; span !== 0; ) {
@@ -92,7 +93,7 @@ export const uncover = (t: TableMemory, run: number, worker: number, lo: number,
         if (from < lo) {
           spans[s + 1] = from | (lo << 16)
           // The new span goes to the front of the list, behind this walk.
-          if (to > hi && !link(t, at, worker, hi, to)) removed += dropped(t, to - hi)
+          if (to > hi && !link(t, at, worker, hi, to)) drop(t, worker, to - hi)
         } else if (to > hi) spans[s + 1] = hi | (to << 16)
         else {
           unlink(t, at, before, span)
@@ -144,7 +145,7 @@ export const strip = (t: TableMemory, run: number, set: Int32Array): number => {
 }
 
 /** Without a full holder: ends the run when nobody holds any of it, else cuts the tail nobody holds. */
-const settle = (t: TableMemory, run: number): void => {
+export const settle = (t: TableMemory, run: number): void => {
   const { runs, spans } = t
   const at = run * t.stride
   let longest = 0
@@ -173,9 +174,11 @@ const settle = (t: TableMemory, run: number): void => {
   }
 }
 
-const dropped = (t: TableMemory, count: number): number => {
+/** No span was left for what the worker still holds: forgetting it is allowed, inventing is not. */
+const drop = (t: TableMemory, worker: number, count: number): void => {
   t.counters[DROPPED]! += count
-  return count
+  t.held[worker]! -= count
+  t.head[MEMBERSHIPS]! -= count
 }
 
 const link = (t: TableMemory, at: number, worker: number, lo: number, hi: number): boolean => {

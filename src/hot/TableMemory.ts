@@ -76,6 +76,8 @@ export interface Options {
   readonly shared?: boolean
   /** Expected mean length of a run; sizes the room for run headers. 8 unless told: a run is usually a turn or more. */
   readonly blocksPerRun?: number
+  /** Sizes the room for workers that hold part of a run: one such part for this many blocks. 4 unless told. */
+  readonly blocksPerSpan?: number
 }
 
 export interface TableMemory {
@@ -122,12 +124,49 @@ const SUB_SLOTS_MIN = 64
 const KEYS_PER_SUB = 40_000 // 0.61 of the largest sub-table; rehashing one takes well under a millisecond
 const LOAD_AT_MAX = 0.66
 const ARENA_SLACK = 1.3
-const BLOCKS_PER_SPAN = 32
 
 const strideOf = (workersMax: number): number => (COVER + Math.ceil(workersMax / 32) + 15) & ~15
 
-const bytesPerBlock = (workersMax: number, blocksPerRun: number): number =>
-  8 / LOAD_AT_MAX + 8 * ARENA_SLACK + (strideOf(workersMax) * 4) / blocksPerRun + (SPAN_WORDS * 4) / BLOCKS_PER_SPAN
+const bytesPerBlock = (workersMax: number, blocksPerRun: number, blocksPerSpan: number): number =>
+  8 / LOAD_AT_MAX + 8 * ARENA_SLACK + (strideOf(workersMax) * 4) / blocksPerRun + (SPAN_WORDS * 4) / blocksPerSpan
+
+/** Where everything lies in the buffer, and how much of it there is. */
+const sizesOf = (workersMax: number, blocksMax: number, blocksPerRun: number, blocksPerSpan: number) => {
+  let subBits = 1
+  while (blocksMax / 2 ** subBits > KEYS_PER_SUB) subBits++
+  // Keys spread unevenly over few sub-tables: four standard deviations of room.
+  const share = Math.max(0, blocksMax) / 2 ** subBits
+  const reach = Math.min(
+    SUB_SLOTS_MAX,
+    Math.max(SUB_SLOTS_MIN, Math.ceil((share + 4 * Math.sqrt(share)) / LOAD_AT_MAX))
+  )
+  const words = Math.ceil(workersMax / 32)
+  const stride = strideOf(workersMax)
+  const runsMax = Math.min(RUNS_LIMIT, Math.ceil(blocksMax / blocksPerRun) + 64)
+  const spansMax = Math.ceil(blocksMax / blocksPerSpan) + 64
+  const arenaMax = Math.ceil(blocksMax * ARENA_SLACK) + RUN_MAX * 4
+  const lengths = [
+    HEAD_WORDS,
+    2 ** subBits * SUB_WORDS,
+    words,
+    words,
+    words,
+    workersMax,
+    workersMax,
+    (runsMax + 1) * stride,
+    (spansMax + 1) * SPAN_WORDS,
+    arenaMax * 2,
+    2 ** subBits * reach * 2
+  ]
+  let bytes = 0
+  // Views begin on a cache line.
+  const offsets = lengths.map((length) => {
+    const offset = bytes
+    bytes += Math.ceil(length / 16) * 64
+    return offset
+  })
+  return { bytes, lengths, offsets, reach, runsMax, spansMax, arenaMax, stride, subBits, words }
+}
 
 /** Keys at which a sub-table of this many slots grows; at full reach it may fill further before it refuses. */
 export const limitOf = (slots: number, reach: number): number => Math.floor(slots * (slots < reach ? 0.7 : 0.9))
@@ -137,53 +176,25 @@ export const limitOf = (slots: number, reach: number): number => Math.floor(slot
  * of that size.
  */
 export const make = (options: Options): TableMemory => {
-  const { workersMax, shared = false, blocksPerRun = 8 } = options
+  const { workersMax, shared = false, blocksPerRun = 8, blocksPerSpan = 4 } = options
   if (!Number.isInteger(workersMax) || workersMax < 1 || workersMax > 65_536) {
     throw new RangeError(`workersMax is ${workersMax}; it must be a whole number from 1 to 65536`)
   }
-  const perBlock = bytesPerBlock(workersMax, blocksPerRun)
-  const fixed = 16_384 + workersMax * 12
-  const blocksMax = Math.floor(options.blocksMax ?? ((options.bytesMax ?? 1 << 30) - fixed) / perBlock)
+  const perBlock = bytesPerBlock(workersMax, blocksPerRun, blocksPerSpan)
+  const bytesMax = options.bytesMax ?? (options.blocksMax === undefined ? 1 << 30 : Number.POSITIVE_INFINITY)
+  let blocksMax = Math.floor(Math.min(options.blocksMax ?? 500_000_000, bytesMax / perBlock))
+  let sizes = sizesOf(workersMax, blocksMax, blocksPerRun, blocksPerSpan)
+  while (sizes.bytes > bytesMax) {
+    blocksMax -= Math.ceil((sizes.bytes - bytesMax) / perBlock) + 1
+    sizes = sizesOf(workersMax, blocksMax, blocksPerRun, blocksPerSpan)
+  }
   if (!(blocksMax >= 1_024 && blocksMax <= 500_000_000)) {
     throw new RangeError(
       `The table would hold ${blocksMax} blocks; set blocksMax from 1024 to 500000000, or bytesMax to ${Math.ceil(perBlock)} bytes for each`
     )
   }
-  let subBits = 1
-  while (blocksMax / 2 ** subBits > KEYS_PER_SUB) subBits++
+  const { bytes, lengths, offsets, reach, runsMax, spansMax, arenaMax, stride, subBits, words } = sizes
   const subCount = 2 ** subBits
-  // Keys spread unevenly over few sub-tables: four standard deviations of room.
-  const share = blocksMax / subCount
-  const reach = Math.min(
-    SUB_SLOTS_MAX,
-    Math.max(SUB_SLOTS_MIN, Math.ceil((share + 4 * Math.sqrt(share)) / LOAD_AT_MAX))
-  )
-  const words = Math.ceil(workersMax / 32)
-  const stride = strideOf(workersMax)
-  const runsMax = Math.min(RUNS_LIMIT, Math.ceil(blocksMax / blocksPerRun) + 64)
-  const spansMax = Math.ceil(blocksMax / BLOCKS_PER_SPAN) + 4 * workersMax
-  const arenaMax = Math.ceil(blocksMax * ARENA_SLACK) + RUN_MAX * 4
-
-  const lengths = [
-    HEAD_WORDS,
-    subCount * SUB_WORDS,
-    words,
-    words,
-    words,
-    workersMax,
-    workersMax,
-    (runsMax + 1) * stride,
-    (spansMax + 1) * SPAN_WORDS,
-    arenaMax * 2,
-    subCount * reach * 2
-  ]
-  let bytes = 0
-  // Views begin on a cache line.
-  const offsets = lengths.map((length) => {
-    const offset = bytes
-    bytes += (length * 4 + 63) & ~63
-    return offset
-  })
   const buffer = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
   const view = (i: number) => new Int32Array(buffer, offsets[i]!, lengths[i]!)
   const t: TableMemory = {

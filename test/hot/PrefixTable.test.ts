@@ -1,0 +1,436 @@
+import { assert, describe, it } from "vitest"
+import type { KeyLanes } from "../../src/domain/Block.ts"
+import * as PrefixTable from "../../src/hot/PrefixTable.ts"
+import { extend, forest, random } from "../support/Chains.ts"
+import { NaivePrefixIndex } from "../support/NaivePrefixIndex.ts"
+import { checkInvariants } from "../support/PrefixInvariants.ts"
+
+const none = new Int32Array(0)
+const chain = (count: number, seed = 1): KeyLanes => extend(none, 0, count, random(seed))
+const part = (keys: KeyLanes, from: number, to: number): KeyLanes => keys.subarray(from * 2, to * 2)
+const small = (workersMax = 4) => PrefixTable.make({ workersMax, blocksMax: 4_096 })
+
+const depths = (table: PrefixTable.PrefixTable, keys: KeyLanes): Array<number> => {
+  const out = new Uint32Array(table.workersMax)
+  PrefixTable.overlap(table, keys, keys.length / 2, PrefixTable.makeLevels(table), out)
+  return [...out]
+}
+
+const drain = (table: PrefixTable.PrefixTable): void => {
+  while (PrefixTable.sweep(table, 64)) checkInvariants(table)
+}
+
+describe("PrefixTable", () => {
+  it("credits a worker with the leading blocks it stored, and nobody else", () => {
+    const table = small()
+    const keys = chain(100)
+    assert.strictEqual(PrefixTable.store(table, 2, null, part(keys, 0, 60)), PrefixTable.STORED)
+    assert.deepEqual(depths(table, keys), [0, 0, 60, 0])
+    assert.deepEqual(depths(table, part(keys, 0, 10)), [0, 0, 10, 0])
+    assert.deepEqual(depths(table, chain(20, 9)), [0, 0, 0, 0])
+  })
+
+  it("answers levels shallowest first, each with exactly the workers whose prefix ends there", () => {
+    const table = small(70)
+    const keys = chain(300)
+    PrefixTable.store(table, 69, null, keys)
+    PrefixTable.store(table, 3, null, part(keys, 0, 40))
+    PrefixTable.store(table, 40, null, part(keys, 0, 280))
+    PrefixTable.store(table, 5, null, part(keys, 0, 40))
+    const levels = PrefixTable.makeLevels(table)
+    assert.strictEqual(PrefixTable.levels(table, keys, 300, levels), 300)
+    assert.deepEqual([...levels.depths.subarray(0, levels.count)], [40, 280, 300])
+    const masks = [...levels.masks.subarray(0, levels.count * levels.words)]
+    assert.deepEqual(masks, [(1 << 3) | (1 << 5), 0, 0, 0, 1 << 8, 0, 0, 0, 1 << 5])
+  })
+
+  it("follows a conversation turn by turn through the parent it names", () => {
+    const table = small()
+    const keys = chain(64)
+    for (let turn = 0; turn < 64; turn += 16) {
+      PrefixTable.store(table, 1, turn === 0 ? null : part(keys, turn - 1, turn), part(keys, turn, turn + 16))
+    }
+    assert.deepEqual(depths(table, keys), [0, 64, 0, 0])
+    assert.strictEqual(PrefixTable.stats(table).runs, 1)
+  })
+
+  it("keeps two conversations apart after the prompt they share", () => {
+    const table = small()
+    const first = extend(none, 0, 50, random(1))
+    const second = extend(first, 20, 30, random(2))
+    PrefixTable.store(table, 0, null, first)
+    PrefixTable.store(table, 1, null, second)
+    assert.deepEqual(depths(table, first), [50, 20, 0, 0])
+    assert.deepEqual(depths(table, second), [20, 50, 0, 0])
+    assert.strictEqual(PrefixTable.stats(table).blocks, 80)
+  })
+
+  it("stops at a hole and credits the whole prefix again when the hole is filled", () => {
+    const table = small()
+    const keys = chain(100)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.store(table, 1, null, keys)
+    assert.strictEqual(PrefixTable.remove(table, 0, part(keys, 30, 32)), 2)
+    assert.deepEqual(depths(table, keys), [30, 100, 0, 0])
+    checkInvariants(table)
+    PrefixTable.store(table, 0, part(keys, 29, 30), part(keys, 30, 32))
+    assert.deepEqual(depths(table, keys), [100, 100, 0, 0])
+    assert.strictEqual(PrefixTable.stats(table).spans, 0)
+  })
+
+  it("gives an orphaned suffix no credit until its head is stored, and never holds it twice", () => {
+    const table = small()
+    const keys = chain(80)
+    assert.strictEqual(PrefixTable.store(table, 0, part(keys, 29, 30), part(keys, 30, 80)), PrefixTable.ORPHANED)
+    assert.deepEqual(depths(table, keys), [0, 0, 0, 0])
+    PrefixTable.store(table, 0, null, part(keys, 0, 50))
+    assert.deepEqual(depths(table, keys), [80, 0, 0, 0])
+    assert.strictEqual(PrefixTable.stats(table).blocks, 80)
+    checkInvariants(table)
+  })
+
+  it("does nothing when a known block is stored or an unknown one removed, but counts it", () => {
+    const table = small()
+    const keys = chain(40)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.store(table, 0, null, keys)
+    assert.strictEqual(PrefixTable.remove(table, 1, keys), 0)
+    assert.strictEqual(PrefixTable.remove(table, 0, chain(5, 7)), 0)
+    const stats = PrefixTable.stats(table)
+    assert.deepInclude(stats, { blocks: 40, memberships: 40, known: 40, unknown: 45 })
+    assert.deepEqual(depths(table, keys), [40, 0, 0, 0])
+  })
+
+  it("removes a batch in any order, however the engine lists it", () => {
+    const keys = chain(600)
+    const next = random(3)
+    for (const order of ["forward", "backward", "shuffled"] as const) {
+      const table = small()
+      PrefixTable.store(table, 0, null, keys)
+      PrefixTable.store(table, 1, null, part(keys, 0, 450))
+      const picked = Array.from({ length: 500 }, (_, i) => i + 100)
+      if (order === "backward") picked.reverse()
+      if (order === "shuffled") picked.sort(() => next(3) - 1)
+      const batch = new Int32Array(picked.flatMap((i) => [keys[i * 2]!, keys[i * 2 + 1]!]))
+      assert.strictEqual(PrefixTable.remove(table, 0, batch), 500)
+      assert.deepEqual(depths(table, keys), [100, 450, 0, 0])
+      assert.strictEqual(PrefixTable.stats(table).blocks, 450)
+      checkInvariants(table)
+    }
+  })
+
+  it("forgets a cleared worker at once, and takes it back when the sweep is done", () => {
+    const table = small()
+    const keys = chain(500)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.store(table, 1, null, part(keys, 0, 300))
+    PrefixTable.clear(table, 0)
+    assert.deepEqual(depths(table, keys), [0, 300, 0, 0])
+    assert.isFalse(PrefixTable.free(table, 0))
+    assert.strictEqual(PrefixTable.store(table, 0, null, keys), PrefixTable.CLOSED_SLOT)
+    drain(table)
+    assert.isTrue(PrefixTable.free(table, 0))
+    assert.strictEqual(PrefixTable.stats(table).blocks, 300)
+    PrefixTable.store(table, 0, null, part(keys, 0, 10))
+    assert.deepEqual(depths(table, keys), [10, 300, 0, 0])
+    assert.strictEqual(PrefixTable.generation(table, 0), 1)
+  })
+
+  it("sweeps in slices that end no more blocks than asked, give or take one run", () => {
+    const table = PrefixTable.make({ workersMax: 4, blocksMax: 60_000 })
+    for (const keys of forest(300, 250, random(5))) PrefixTable.store(table, 0, null, keys)
+    PrefixTable.clear(table, 0)
+    let slices = 0
+    for (let more = true; more; slices++) {
+      const before = PrefixTable.stats(table).blocks
+      more = PrefixTable.sweep(table, 200)
+      assert.isAtMost(before - PrefixTable.stats(table).blocks, 200 + 256)
+    }
+    assert.isAbove(slices, 50)
+    assert.deepInclude(PrefixTable.stats(table), { blocks: 0, runs: 0, memberships: 0, spans: 0 })
+  })
+
+  it("revives blocks that nobody held any more when somebody stores them before they are swept", () => {
+    const table = small()
+    const keys = chain(300)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.clear(table, 0)
+    for (let i = 0; !PrefixTable.free(table, 0); i++) assert.isTrue(PrefixTable.sweep(table, 1) && i < 100)
+    PrefixTable.store(table, 1, null, keys)
+    drain(table)
+    assert.deepEqual(depths(table, keys), [0, 300, 0, 0])
+    checkInvariants(table)
+  })
+
+  it("lies in a SharedArrayBuffer when asked, within the bytes it was given", () => {
+    const table = PrefixTable.make({ workersMax: 8, bytesMax: 1 << 20, shared: true })
+    assert.instanceOf(table.buffer, SharedArrayBuffer)
+    assert.isAtMost(table.buffer.byteLength, 1 << 20)
+    const keys = chain(700)
+    PrefixTable.store(table, 0, null, keys)
+    assert.strictEqual(depths(table, keys)[0], 700)
+    assert.isAtMost(PrefixTable.stats(table).bytes, 1 << 20)
+  })
+
+  it("refuses sizes that make no sense, and says which", () => {
+    assert.throws(() => PrefixTable.make({ workersMax: 0, blocksMax: 4_096 }), /workersMax is 0/)
+    assert.throws(() => PrefixTable.make({ workersMax: 4, bytesMax: 1_000 }), /set blocksMax from 1024/)
+  })
+
+  it("refuses a worker beyond its slots without touching anything", () => {
+    const table = small()
+    assert.strictEqual(PrefixTable.store(table, 4, null, chain(3)), PrefixTable.CLOSED_SLOT)
+    assert.strictEqual(PrefixTable.store(table, -1, null, chain(3)), PrefixTable.CLOSED_SLOT)
+    assert.deepInclude(PrefixTable.stats(table), { blocks: 0, refused: 2 })
+  })
+
+  it("stays exact with keys that differ in one lane only", () => {
+    const table = small()
+    const low = Int32Array.from({ length: 400 }, (_, i) => (i & 1 ? 7 : i))
+    const high = Int32Array.from({ length: 400 }, (_, i) => (i & 1 ? i + 9_000 : 7))
+    PrefixTable.store(table, 0, null, low)
+    PrefixTable.store(table, 1, null, high)
+    assert.deepEqual(depths(table, low), [200, 0, 0, 0])
+    assert.deepEqual(depths(table, high), [0, 200, 0, 0])
+    checkInvariants(table)
+  })
+
+  it("says so when skewed keys overfill one sub-table, and keeps what it has", () => {
+    const table = PrefixTable.make({ workersMax: 2, blocksMax: 200_000 })
+    // Keys whose tags share their top bits: the inverse of the tag's multiplier undoes the mixing.
+    const keys = new Int32Array(80_000 * 2)
+    for (let i = 0; i < 80_000; i++) keys[i * 2 + 1] = Math.imul(i << 4, 0xe8b2f51)
+    assert.strictEqual(PrefixTable.store(table, 0, null, keys), PrefixTable.FULL_TABLE)
+    const stats = PrefixTable.stats(table)
+    assert.isAbove(stats.blocks, 10_000)
+    assert.isBelow(stats.blocks, 80_000)
+    assert.strictEqual(depths(table, keys)[0], stats.blocks)
+  })
+})
+
+describe("PrefixTable eviction", () => {
+  it("drops the least recently used ends of chains and keeps what is matched", () => {
+    const table = PrefixTable.make({ workersMax: 2, blocksMax: 4_096 })
+    const next = random(11)
+    const system = extend(none, 0, 64, next)
+    const hot = extend(system, 64, 100, next)
+    PrefixTable.store(table, 0, null, hot)
+    for (let i = 0; i < 400; i++) {
+      const cold = extend(system, 64, 100, next)
+      PrefixTable.store(table, 1, null, cold)
+      assert.strictEqual(depths(table, hot)[0], 164)
+      assert.strictEqual(depths(table, cold)[1], 164)
+    }
+    const stats = PrefixTable.stats(table)
+    assert.isAtMost(stats.blocks, 4_096)
+    assert.isAbove(stats.evictedBlocks, 30_000)
+    checkInvariants(table)
+  })
+
+  it("takes a chain longer than the table as far as it goes", () => {
+    const table = PrefixTable.make({ workersMax: 2, blocksMax: 1_024 })
+    PrefixTable.store(table, 0, null, chain(5_000))
+    checkInvariants(table)
+    assert.isAtMost(PrefixTable.stats(table).blocks, 1_024)
+  })
+})
+
+describe("PrefixTable snapshot", () => {
+  const fill = (table: PrefixTable.PrefixTable, seed: number) => {
+    const next = random(seed)
+    const chains = forest(60, 120, next)
+    for (const keys of chains) {
+      const count = keys.length / 2
+      for (let i = 0; i < 3; i++) PrefixTable.store(table, next(table.workersMax), null, part(keys, 0, 1 + next(count)))
+      const hole = next(count)
+      PrefixTable.remove(table, next(table.workersMax), part(keys, hole, Math.min(count, hole + 3)))
+    }
+    return chains
+  }
+  const chunks = (table: PrefixTable.PrefixTable, runsMax: number): Array<Uint8Array> => {
+    const all: Array<Uint8Array> = []
+    for (let from = 0; ; ) {
+      const { bytes, next } = PrefixTable.snapshot(table, from, runsMax)
+      all.push(bytes)
+      if (next === 0) return all
+      from = next
+    }
+  }
+
+  it("installs into an empty table as the same view, once or twice", () => {
+    const table = PrefixTable.make({ workersMax: 40, blocksMax: 40_000 })
+    const chains = fill(table, 21)
+    const copy = PrefixTable.make({ workersMax: 40, blocksMax: 40_000 })
+    const bytes = chunks(table, 7)
+    assert.isAbove(bytes.length, 3)
+    for (let round = 0; round < 2; round++) {
+      for (const chunk of bytes) assert.isAtLeast(PrefixTable.install(copy, chunk), 0)
+      for (const keys of chains) assert.deepEqual(depths(copy, keys), depths(table, keys))
+      assert.strictEqual(PrefixTable.stats(copy).memberships, PrefixTable.stats(table).memberships)
+      checkInvariants(copy)
+    }
+  })
+
+  it("renames workers, and leaves out those without a slot", () => {
+    const table = small()
+    const keys = chain(30)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.store(table, 3, null, part(keys, 0, 20))
+    const copy = small()
+    for (const chunk of chunks(table, 100)) PrefixTable.install(copy, chunk, (slot) => (slot === 0 ? 2 : -1))
+    assert.deepEqual(depths(copy, keys), [0, 0, 30, 0])
+    assert.strictEqual(PrefixTable.heldBy(copy, 2), 30)
+  })
+
+  it("leaves the table alone when the bytes are cut or damaged", () => {
+    const table = small()
+    fill(table, 5)
+    const [bytes] = chunks(table, 1_000)
+    const copy = small()
+    for (const length of [0, 3, 4, 12, 40, bytes!.length - 4, bytes!.length - 1]) {
+      assert.strictEqual(PrefixTable.install(copy, bytes!.subarray(0, length)), -1)
+    }
+    const damaged = bytes!.slice()
+    damaged[12] = 0xff
+    assert.strictEqual(PrefixTable.install(copy, damaged), -1)
+    assert.strictEqual(PrefixTable.stats(copy).blocks, 0)
+  })
+
+  it("lists exactly the keys a worker holds", () => {
+    const table = small()
+    const keys = chain(50)
+    PrefixTable.store(table, 0, null, keys)
+    PrefixTable.store(table, 1, null, keys)
+    PrefixTable.remove(table, 1, part(keys, 10, 20))
+    assert.deepEqual([...PrefixTable.keysOf(table, 0)], [...keys])
+    assert.strictEqual(PrefixTable.keysOf(table, 1).length, 80)
+    assert.isTrue(PrefixTable.holds(table, 1, keys[18]!, keys[19]!))
+    assert.isFalse(PrefixTable.holds(table, 1, keys[20]!, keys[21]!))
+  })
+})
+
+interface Fuzz {
+  readonly seed: number
+  readonly workersMax: number
+  readonly chains: number
+  readonly lengthMax: number
+  readonly steps: number
+  readonly table?: Partial<PrefixTable.Options>
+  /** The table is too small for the chains: it may know less than the twin, never more. */
+  readonly evicts?: boolean
+}
+
+/** Runs the table and its naive twin through the same random life. Returns how many depths were compared. */
+const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evicts = false }: Fuzz): number => {
+  const next = random(seed)
+  const table = PrefixTable.make({ workersMax, blocksMax: chains * lengthMax + 1_024, blocksPerSpan: 0.1, ...options })
+  const twin = new NaivePrefixIndex()
+  const pool = forest(chains, lengthMax, next)
+  const scratch = PrefixTable.makeLevels(table)
+  const actual = new Uint32Array(workersMax)
+  const expected = new Uint32Array(workersMax)
+  let checks = 0
+  for (let step = 0; step < steps; step++) {
+    const keys = pool[next(pool.length)]!
+    const count = keys.length / 2
+    const worker = next(workersMax)
+    const from = next(3) === 0 ? next(count) : 0
+    const to = from + 1 + next(count - from)
+    const dice = next(100)
+    if (dice < 40) {
+      const parent = from === 0 ? null : part(keys, from - 1, from)
+      const status = PrefixTable.store(table, worker, next(9) === 0 ? null : parent, part(keys, from, to))
+      if (status !== PrefixTable.CLOSED_SLOT) twin.store(worker, part(keys, from, to))
+    } else if (dice < 60) {
+      // A tail, a middle or a scatter, tail first or head first.
+      const size = dice < 50 ? 1 + next(4) : to - from
+      const start = next(2) === 0 ? Math.max(0, count - size) : Math.min(from, count - size)
+      const picked = Array.from({ length: size }, (_, i) => start + i).filter(() => dice < 55 || next(3) > 0)
+      if (next(2) === 0) picked.reverse()
+      const batch = new Int32Array(picked.flatMap((i) => [keys[i * 2]!, keys[i * 2 + 1]!]))
+      const removed = PrefixTable.remove(table, worker, batch)
+      if (PrefixTable.free(table, worker)) {
+        const known = twin.remove(worker, batch)
+        if (evicts) assert.isAtMost(removed, known)
+        else assert.strictEqual(removed, known, `seed ${seed}, step ${step}: removed`)
+      }
+    } else if (dice < 62 && next(4) === 0) {
+      PrefixTable.clear(table, worker)
+      twin.clear(worker)
+    } else if (dice < 70) {
+      PrefixTable.sweep(table, 1 + next(300))
+    }
+    if (dice >= 50) {
+      const asked = 1 + next(count)
+      PrefixTable.overlap(table, keys, asked, scratch, actual)
+      twin.overlap(keys, asked, expected)
+      for (let w = 0; w < workersMax; w++) {
+        const agree = evicts ? actual[w]! <= expected[w]! : actual[w] === expected[w]
+        if (!agree) assert.fail(`seed ${seed}, step ${step}: worker ${w} has ${expected[w]}, table says ${actual[w]}`)
+      }
+      for (let i = 1; i < scratch.count; i++) assert.isAbove(scratch.depths[i]!, scratch.depths[i - 1]!)
+      checks += workersMax
+    }
+    if (step % 1_000 === 999) checkInvariants(table)
+  }
+  const stats = PrefixTable.stats(table)
+  if (evicts) assert.isAbove(stats.evictedBlocks, 0)
+  else assert.strictEqual(stats.dropped, 0)
+  for (const run of PrefixTable.dump(table)) {
+    for (let i = 0; i < run.keys.length / 2; i++) {
+      const key = (BigInt(run.keys[i * 2 + 1]!) << 32n) | BigInt(run.keys[i * 2]! >>> 0)
+      const holders = run.parts.filter((p) => p.from <= i && i < p.to).map((p) => p.worker)
+      for (const w of [...run.holders, ...holders]) {
+        if (!twin.holders.get(key)?.has(w)) assert.fail(`seed ${seed}: worker ${w} was invented as holder of ${key}`)
+        checks++
+      }
+    }
+  }
+  for (let worker = 0; worker < workersMax; worker++) PrefixTable.clear(table, worker)
+  while (PrefixTable.sweep(table, 500)) checks++
+  checkInvariants(table)
+  assert.deepInclude(PrefixTable.stats(table), { blocks: 0, runs: 0, spans: 0, memberships: 0 })
+  return checks
+}
+
+describe("PrefixTable against its naive twin", () => {
+  let total = 0
+  it("agrees on few workers with long chains, holes, twins, clears and orphans", () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      total += fuzz({ seed, workersMax: 5, chains: 40, lengthMax: 400, steps: 6_000 })
+    }
+  })
+
+  it("agrees on many workers that share chains", () => {
+    for (let seed = 11; seed <= 14; seed++) {
+      total += fuzz({ seed, workersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
+    }
+  })
+
+  it("agrees on more workers than one word per level, in shared memory", () => {
+    total += fuzz({ seed: 21, workersMax: 150, chains: 20, lengthMax: 60, steps: 8_000, table: { shared: true } })
+  })
+
+  it("agrees while sub-tables grow under many short chains", () => {
+    for (let seed = 31; seed <= 32; seed++) {
+      total += fuzz({ seed, workersMax: 16, chains: 3_000, lengthMax: 30, steps: 15_000 })
+    }
+  })
+
+  it("knows less, never more, when blocks, run ids, cells or spans run out", () => {
+    for (const [seed, table] of [
+      [41, { blocksMax: 1_500 }],
+      [42, { blocksMax: 3_000 }],
+      [43, { blocksMax: 3_000, blocksPerRun: 200 }],
+      [44, { blocksMax: 1_024, blocksPerRun: 64 }],
+      [45, { blocksMax: 3_000, blocksPerSpan: 20 }]
+    ] as const) {
+      total += fuzz({ seed, workersMax: 24, chains: 60, lengthMax: 150, steps: 8_000, table, evicts: true })
+    }
+  })
+
+  it("was compared at least a million times", () => {
+    console.log(`PrefixTable fuzz: ${total.toLocaleString("en")} depths and memberships compared`)
+    assert.isAtLeast(total, 1_000_000)
+  })
+})
