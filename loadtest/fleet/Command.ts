@@ -5,7 +5,7 @@ import type { FaultSpec } from "./Faults.ts"
 import * as SimFleet from "./SimFleet.ts"
 import { defaults, type SimOptions } from "./SimOptions.ts"
 
-const about = (text: string) => Flag.withDescription(text)
+const about = <A>(text: string) => Flag.withDescription<A>(text)
 const int = (name: string, fallback: number, text: string) =>
   Flag.Int(name).pipe(Flag.withDefault(fallback), about(text))
 const number = (name: string, fallback: number, text: string) =>
@@ -77,7 +77,9 @@ export const command = Command.make("sim-engine", flags, (given) =>
   )
 )
 
-type Given = Command.Command.Config.Infer<typeof flags>
+type Given = {
+  readonly [Name in keyof typeof flags]: (typeof flags)[Name] extends Flag.Flag<infer Value> ? Value : never
+}
 
 const optionsOf = (given: Given): SimOptions => ({
   ...defaults,
