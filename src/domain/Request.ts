@@ -4,7 +4,8 @@ export type Endpoint = "chat" | "completions"
 
 /** One prompt, in the form the client sent it. */
 export type Prompt =
-  | { readonly _tag: "Messages"; readonly body: ChatBody }
+  /** `lossyNumbers`: the body's text held a number that JSON.parse changed (1.0, 2^60) where a template may print it. */
+  | { readonly _tag: "Messages"; readonly body: ChatBody; readonly lossyNumbers?: boolean }
   | { readonly _tag: "Text"; readonly text: string; readonly addSpecialTokens: boolean }
   | { readonly _tag: "Tokens"; readonly ids: Uint32Array }
 
