@@ -18,7 +18,10 @@ const outstandingMs = 0.1
 /** A KV-space wait above this is "very long" either way. */
 const spaceWaitMsMax = 120_000
 const hintMsMax = 5_000
-/** What recent work may weigh at most: half of a 16-token block, and this share of the request computed cold. */
+/**
+ * What recent work may weigh at most: the prefill of half a 16-token block, or a tenth of the whole prompt's. So it
+ * decides between workers that hold about as much (a common system prompt is no reason to pile up), never against more.
+ */
 const recentTokens = 8
 const recentShare = 0.1
 
@@ -114,11 +117,10 @@ const begin = (load: LoadTable, promptTokens: number, nowMs: number): void => {
   ask.price = price
   ask.recentMean = load.workers > 0 ? load.recentTotal / load.workers : 0
   const fleet = rates.workersMax
-  const blockMs =
-    RateModel.prefillMs(rates, fleet, 2 * recentTokens, 2 * recentTokens) -
-    RateModel.prefillMs(rates, fleet, recentTokens, recentTokens)
-  ask.recentMsMax =
-    (1 + price) * (blockMs + recentShare * RateModel.prefillMs(rates, fleet, promptTokens, promptTokens))
+  const fixedMs = RateModel.prefillMs(rates, fleet, 0, 0)
+  const halfBlockMs = RateModel.prefillMs(rates, fleet, recentTokens, recentTokens) - fixedMs
+  const coldMs = RateModel.prefillMs(rates, fleet, promptTokens, promptTokens) - fixedMs
+  ask.recentMsMax = (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
 }
 
 const costOf = (load: LoadTable, slot: number, cached: number): number => {

@@ -12,10 +12,11 @@
  * An answer that is not streamed shows no first token. Its prefill is taken as done when it was due, or as soon as a
  * request booked after it on the same worker shows one.
  */
+import * as BookingPool from "./BookingPool.ts"
 import * as RateModel from "./RateModel.ts"
 import * as ReuseAges from "./ReuseAges.ts"
 
-export const NONE = -1
+export const NONE = BookingPool.NONE
 
 export interface LoadTable {
   readonly workersMax: number
@@ -71,61 +72,13 @@ export interface LoadTable {
   readonly spanTokens: Float64Array
   readonly spanPairs: Float64Array
   readonly spanSpoilt: Uint8Array
-  pool: Pool
+  pool: BookingPool.BookingPool
 }
 
-interface Pool {
-  readonly size: number
-  free: number
-  used: number
-  readonly generation: Uint32Array
-  /** 0 free, 1 queued, 2 active. */
-  readonly state: Uint8Array
-  readonly slot: Int32Array
-  readonly epoch: Uint32Array
-  readonly ownUs: Float64Array
-  readonly promptTokens: Float64Array
-  readonly cachedTokens: Float64Array
-  readonly bookedMs: Float64Array
-  readonly firstMs: Float64Array
-  readonly dueMs: Float64Array
-  readonly activeThen: Float64Array
-  readonly streams: Uint8Array
-  /** 1 when nothing was queued on the worker at booking. */
-  readonly alone: Uint8Array
-  /** Queue of the worker, or the free list. */
-  readonly next: Int32Array
-  readonly prev: Int32Array
-}
-
-/** Most bookings at once: far above what one process can have open. One beyond is served, but not counted. */
-export const bookingsMax = 1 << 20
-const handleStep = bookingsMax
 /** Most prefills summed into one observation: a worker that is never idle is observed all the same. */
 const spanRequestsMax = 8
 const queuedMeanWindowMs = 10_000
 const recentWindowMs = 60_000
-
-const makePool = (size: number): Pool => ({
-  size,
-  free: NONE,
-  used: 0,
-  generation: new Uint32Array(size),
-  state: new Uint8Array(size),
-  slot: new Int32Array(size),
-  epoch: new Uint32Array(size),
-  ownUs: new Float64Array(size),
-  promptTokens: new Float64Array(size),
-  cachedTokens: new Float64Array(size),
-  bookedMs: new Float64Array(size),
-  firstMs: new Float64Array(size),
-  dueMs: new Float64Array(size),
-  activeThen: new Float64Array(size),
-  streams: new Uint8Array(size),
-  alone: new Uint8Array(size),
-  next: new Int32Array(size),
-  prev: new Int32Array(size)
-})
 
 export const make = (workersMax: number): LoadTable => ({
   workersMax,
@@ -167,7 +120,7 @@ export const make = (workersMax: number): LoadTable => ({
   spanTokens: new Float64Array(workersMax),
   spanPairs: new Float64Array(workersMax),
   spanSpoilt: new Uint8Array(workersMax),
-  pool: makePool(64)
+  pool: BookingPool.make(64)
 })
 
 /** A worker takes this slot: empty, eligible. `capacityTokens` 0 when the engine does not tell. */
@@ -237,14 +190,15 @@ export const book = (
   streams: boolean,
   nowMs: number
 ): number => {
-  const at = take(load)
+  if (BookingPool.isFull(load.pool)) load.pool = BookingPool.grown(load.pool)
+  const at = BookingPool.take(load.pool)
   if (at === NONE) {
     load.dropped++
     return NONE
   }
   advance(load, nowMs)
   release(load, slot, nowMs)
-  const uncached = Math.max(1, promptTokens - cachedTokens)
+  const uncached = Math.max(1, promptTokens - cachedTokens * load.credit[slot]!)
   const ownUs = Math.max(1, Math.round(RateModel.prefillMs(load.rates, slot, promptTokens, uncached) * 1000))
   const { pool } = load
   pool.state[at] = 1
@@ -253,6 +207,7 @@ export const book = (
   pool.ownUs[at] = ownUs
   pool.promptTokens[at] = promptTokens
   pool.cachedTokens[at] = Math.min(cachedTokens, promptTokens)
+  pool.uncachedTokens[at] = uncached
   pool.bookedMs[at] = nowMs
   pool.streams[at] = streams ? 1 : 0
   const alone = load.queued[slot] === 0
@@ -277,12 +232,12 @@ export const book = (
   load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
   addRecent(load, slot, ownUs / 1000, nowMs)
   ReuseAges.inserted(load.ages, slot, uncached, load.capacityTokens[slot]!, nowMs)
-  return pool.generation[at]! * handleStep + at
+  return BookingPool.handle(pool, at)
 }
 
 /** The first token of a booking was seen: its prefill is done. Later calls do nothing. */
 export const firstByte = (load: LoadTable, booking: number, nowMs: number): void => {
-  const at = find(load, booking)
+  const at = BookingPool.find(load.pool, booking)
   if (at === NONE || load.pool.state[at] !== 1) return
   advance(load, nowMs)
   const { pool } = load
@@ -294,10 +249,12 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
     if (pool.streams[i] === 0) activate(load, i, nowMs)
     i = next
   }
-  const uncached = Math.max(1, pool.promptTokens[at]! - pool.cachedTokens[at]!)
-  load.spanRequests[slot] = load.spanRequests[slot]! + 1
-  load.spanTokens[slot] = load.spanTokens[slot]! + uncached
-  load.spanPairs[slot] = load.spanPairs[slot]! + RateModel.attentionPairs(pool.promptTokens[at]!, uncached)
+  if (pool.streams[at] === 1) {
+    const uncached = pool.uncachedTokens[at]!
+    load.spanRequests[slot] = load.spanRequests[slot]! + 1
+    load.spanTokens[slot] = load.spanTokens[slot]! + uncached
+    load.spanPairs[slot] = load.spanPairs[slot]! + RateModel.attentionPairs(pool.promptTokens[at]!, uncached)
+  }
   activate(load, at, nowMs)
   if (load.queued[slot] === 0 || load.spanRequests[slot]! >= spanRequestsMax) {
     if (load.spanSpoilt[slot] === 0) {
@@ -322,7 +279,7 @@ export const settle = (
   complete: boolean,
   nowMs: number
 ): boolean => {
-  const at = find(load, booking)
+  const at = BookingPool.find(load.pool, booking)
   if (at === NONE) return false
   advance(load, nowMs)
   const { pool } = load
@@ -338,11 +295,7 @@ export const settle = (
       load.activeTokens[slot] = load.activeTokens[slot]! - pool.promptTokens[at]!
     }
   }
-  pool.state[at] = 0
-  pool.generation[at] = (pool.generation[at]! + 1) >>> 0
-  pool.next[at] = pool.free
-  pool.free = at
-  pool.used--
+  BookingPool.give(pool, at)
   return true
 }
 
@@ -403,7 +356,7 @@ const observe = (
     }
   } else if (pool.alone[at] === 1) {
     const prompt = pool.promptTokens[at]!
-    const uncached = Math.max(1, prompt - (cachedTokens >= 0 ? cachedTokens : predicted))
+    const uncached = Math.max(1, cachedTokens >= 0 ? prompt - cachedTokens : pool.uncachedTokens[at]!)
     const pairs = RateModel.attentionPairs(prompt, uncached)
     RateModel.learn(load.rates, slot, 1, uncached, pairs, outputTokens - 1, active, nowMs - pool.bookedMs[at]!)
   }
@@ -457,48 +410,4 @@ const addRecent = (load: LoadTable, slot: number, ms: number, nowMs: number): vo
   const weight = ms * Math.exp(exponent)
   load.recent[slot] = load.recent[slot]! + weight
   load.recentTotal += weight
-}
-
-const find = (load: LoadTable, booking: number): number => {
-  if (!(booking >= 0)) return NONE
-  const at = booking % handleStep
-  const { pool } = load
-  if (at >= pool.size || pool.state[at] === 0) return NONE
-  return pool.generation[at] === Math.floor(booking / handleStep) ? at : NONE
-}
-
-const take = (load: LoadTable): number => {
-  let { pool } = load
-  if (pool.free !== NONE) {
-    const at = pool.free
-    pool.free = pool.next[at]!
-    pool.used++
-    return at
-  }
-  if (pool.used === pool.size) {
-    if (pool.size === bookingsMax) return NONE
-    const larger = makePool(pool.size * 2)
-    larger.used = pool.used
-    copyPool(pool, larger)
-    load.pool = pool = larger
-  }
-  return pool.used++
-}
-
-const copyPool = (from: Pool, to: Pool): void => {
-  to.generation.set(from.generation)
-  to.state.set(from.state)
-  to.slot.set(from.slot)
-  to.epoch.set(from.epoch)
-  to.ownUs.set(from.ownUs)
-  to.promptTokens.set(from.promptTokens)
-  to.cachedTokens.set(from.cachedTokens)
-  to.bookedMs.set(from.bookedMs)
-  to.firstMs.set(from.firstMs)
-  to.dueMs.set(from.dueMs)
-  to.activeThen.set(from.activeThen)
-  to.streams.set(from.streams)
-  to.alone.set(from.alone)
-  to.next.set(from.next)
-  to.prev.set(from.prev)
 }

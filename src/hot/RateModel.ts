@@ -131,7 +131,7 @@ const step = (model: RateModel, row: number, ms: number): void => {
   const limit = known < newSamples ? errorMaxNew : errorMax
   const error = Math.max(-limit, Math.min(limit, Math.log(Math.max(ms, 1e-3) / predicted)))
   const common = 2 / (1 + known)
-  const gain = (Math.max(rateMin, 1 / (1.5 + known)) * error) / (common + squares)
+  const gain = (Math.max(rateMin, 1 / (1.2 + known)) * error) / (common + squares)
   const first = prefill ? 0 : 3
   const end = decode ? terms : 3
   for (let k = first; k < end; k++) {

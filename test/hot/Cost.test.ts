@@ -1,0 +1,194 @@
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import * as Cost from "../../src/hot/Cost.ts"
+import * as LoadTable from "../../src/hot/LoadTable.ts"
+import * as RateModel from "../../src/hot/RateModel.ts"
+import * as ReuseAges from "../../src/hot/ReuseAges.ts"
+
+const fleet = (workers: number, capacityTokens = 0): LoadTable.LoadTable => {
+  const load = LoadTable.make(8)
+  for (let slot = 0; slot < workers; slot++) LoadTable.join(load, slot, capacityTokens)
+  return load
+}
+
+const cold = new Uint32Array(8)
+
+describe("Cost.cheapest", () => {
+  it("sends a request to the worker that already holds its prefix", () => {
+    expect(Cost.cheapest(fleet(3), Uint32Array.of(0, 960, 16), 1000, 0, 0)).toBe(1)
+  })
+
+  it("prefers one more cached block on an idle fleet, wherever the rotation stands", () => {
+    for (let start = 0; start < 3; start++) {
+      expect(Cost.cheapest(fleet(3), Uint32Array.of(960, 960, 976), 1000, 0, start)).toBe(2)
+    }
+  })
+
+  it("leaves a warm worker for a cold one once its queue outweighs the overlap", () => {
+    const load = fleet(2)
+    const overlap = Uint32Array.of(4000, 0)
+    expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(0)
+    for (let i = 0; i < 4; i++) LoadTable.book(load, 0, 8000, 0, true, 0)
+    expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(1)
+  })
+
+  it("holds on to the overlap longer the more the whole fleet queues", () => {
+    const load = fleet(2)
+    for (let i = 0; i < 3; i++) LoadTable.book(load, 0, 8000, 0, true, 0)
+    const overlap = Uint32Array.of(4000, 0)
+    expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(1)
+    load.queuedMean = 8
+    expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(0)
+  })
+
+  it("rotates ties", () => {
+    const load = fleet(3)
+    expect([0, 1, 2, 3].map((start) => Cost.cheapest(load, cold, 100, 0, start))).toEqual([0, 1, 2, 0])
+  })
+
+  it("answers NONE when no worker is eligible, and keeps to the mask of the request", () => {
+    const load = fleet(2)
+    expect(Cost.cheapest(load, cold, 100, 0, 0, Uint8Array.of(0, 1))).toBe(1)
+    load.eligible.fill(0)
+    expect(Cost.cheapest(load, cold, 100, 0, 0)).toBe(LoadTable.NONE)
+    expect(Cost.cheapest(LoadTable.make(4), new Uint32Array(4), 100, 0, 0)).toBe(LoadTable.NONE)
+  })
+
+  it("believes an overlap no more than its worker is trusted", () => {
+    const load = fleet(2)
+    const overlap = Uint32Array.of(900, 600)
+    expect(Cost.cheapest(load, overlap, 1000, 0, 0)).toBe(0)
+    load.credit[0] = 0.5
+    expect(Cost.cheapest(load, overlap, 1000, 0, 0)).toBe(1)
+  })
+
+  it("stays away from a worker whose first token is late", () => {
+    const load = fleet(2)
+    LoadTable.book(load, 0, 100, 0, true, 0)
+    expect(Cost.aheadMs(load, 0, 60_000)).toBeGreaterThan(20_000)
+    expect(Cost.cheapest(load, Uint32Array.of(900, 0), 1000, 60_000, 0)).toBe(1)
+  })
+
+  it("prices added work at 1 when idle, 4 more per queued request, and 50 at most", () => {
+    const load = fleet(2)
+    const prices = [0, 1, 2.5, 100].map((mean) => {
+      load.queuedMean = mean
+      return Cost.priceOf(load)
+    })
+    expect(prices).toEqual([1, 5, 11, 50])
+  })
+
+  it("agrees with the explanation, whose terms add up to the cost", () => {
+    const worker = fc.record({
+      eligible: fc.boolean(),
+      capacity: fc.constantFrom(0, 20_000, 400_000),
+      credit: fc.double({ min: 0, max: 1, noNaN: true }),
+      cached: fc.integer({ min: 0, max: 50_000 }),
+      bookings: fc.array(fc.tuple(fc.integer({ min: 1, max: 60_000 }), fc.boolean()), { maxLength: 5 }),
+      usage: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: Number.NaN }),
+      waiting: fc.option(fc.nat(20), { nil: Number.NaN })
+    })
+    fc.assert(
+      fc.property(
+        fc.array(worker, { minLength: 1, maxLength: 8 }),
+        fc.integer({ min: 1, max: 50_000 }),
+        fc.nat(20),
+        fc.integer({ min: 0, max: 20_000 }),
+        (workers, promptTokens, start, laterMs) => {
+          const load = fleet(workers.length)
+          const cached = new Uint32Array(8)
+          workers.forEach((w, slot) => {
+            load.capacityTokens[slot] = w.capacity
+            load.credit[slot] = w.credit
+            cached[slot] = Math.min(w.cached, promptTokens)
+            for (const [tokens, started] of w.bookings) {
+              const booking = LoadTable.book(load, slot, tokens, 0, true, 10)
+              if (started) LoadTable.firstByte(load, booking, 20 + slot)
+            }
+            LoadTable.hint(load, slot, w.waiting, w.usage, 30)
+            load.eligible[slot] = w.eligible ? 1 : 0
+          })
+          const nowMs = 30 + laterMs
+          const slot = Cost.cheapest(load, cached, promptTokens, nowMs, start)
+          const placement = Cost.explain(load, cached, promptTokens, nowMs, start)
+          expect(placement.slot).toBe(slot)
+          expect(placement.candidates.map((c) => c.slot)).toEqual(workers.flatMap((w, at) => (w.eligible ? [at] : [])))
+          for (const c of placement.candidates) {
+            expect(c.costMs).toBe(c.waitMs + (1 + placement.price) * c.ownMs + c.evictMs + c.decodeMs + c.recentMs)
+            expect([c.waitMs, c.ownMs, c.evictMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(true)
+          }
+          const least = Math.min(...placement.candidates.map((c) => c.costMs))
+          if (slot === LoadTable.NONE) expect(placement.candidates).toEqual([])
+          else expect(placement.candidates.find((c) => c.slot === slot)?.costMs).toBe(least)
+        }
+      ),
+      { numRuns: 500, seed: 5 }
+    )
+  })
+})
+
+describe("Cost terms", () => {
+  const one = (load: LoadTable.LoadTable, slot: number, promptTokens: number, nowMs: number) =>
+    Cost.candidates(load, cold, promptTokens, nowMs)[slot]!
+
+  it("waits for room only where the prompt does not fit, and not where capacity is unknown", () => {
+    const load = fleet(3, 10_000)
+    load.capacityTokens[2] = 0
+    for (let slot = 0; slot < 3; slot++) {
+      LoadTable.firstByte(load, LoadTable.book(load, slot, 8000, 0, true, 0), 1)
+    }
+    load.capacityTokens[1] = 100_000
+    expect(one(load, 0, 4000, 2).waitMs).toBeGreaterThan(100)
+    expect(one(load, 1, 4000, 2).waitMs).toBe(0)
+    expect(one(load, 2, 4000, 2).waitMs).toBe(0)
+    // 2 · 2 000 missing tokens · mean decode time / 8 000 active tokens.
+    const decodeMs =
+      load.outputMean * (RateModel.decodeFloorMs(load.rates, 0) + RateModel.decodeContextMs(load.rates, 0) * 8000)
+    expect(one(load, 0, 4000, 2).waitMs).toBeCloseTo((2 * 2000 * decodeMs) / 8000, 6)
+  })
+
+  it("takes the engine's word for how full it is while that is fresh: a shared prefix is pinned once", () => {
+    const load = fleet(1, 10_000)
+    for (let i = 0; i < 3; i++) LoadTable.firstByte(load, LoadTable.book(load, 0, 6000, 5000, true, 0), 1)
+    expect(one(load, 0, 1000, 2).waitMs).toBeGreaterThan(0)
+    LoadTable.hint(load, 0, 0, 0.7, 2)
+    expect(one(load, 0, 1000, 3).waitMs).toBe(0)
+    expect(one(load, 0, 1000, 10_000).waitMs).toBeGreaterThan(0)
+  })
+
+  it("adds what others queued at a worker, as long as the engine's report is fresh", () => {
+    const load = fleet(2)
+    LoadTable.hint(load, 0, 12, Number.NaN, 1000)
+    expect(one(load, 0, 1000, 1000).waitMs).toBeCloseTo(12 * load.ownMeanMs, 6)
+    expect(one(load, 0, 1000, 3500).waitMs).toBeCloseTo(6 * load.ownMeanMs, 6)
+    expect(one(load, 0, 1000, 6000).waitMs).toBe(0)
+  })
+
+  it("charges context that is already being decoded", () => {
+    const load = fleet(2)
+    LoadTable.firstByte(load, LoadTable.book(load, 0, 50_000, 0, true, 0), 1)
+    expect(one(load, 0, 1000, 2).decodeMs).toBeGreaterThan(one(load, 1, 1000, 2).decodeMs)
+  })
+
+  it("charges for eviction only where a full cache would lose blocks that come back", () => {
+    const load = fleet(2, 32_000)
+    const keys = Int32Array.from({ length: 128 }, (_, i) => (i % 2 === 0 ? (i + 2) << 6 : 1))
+    ReuseAges.inserted(load.ages, 0, 40_000, 32_000, 0)
+    expect(one(load, 0, 1000, 5000).evictMs).toBe(0)
+    for (let t = 0; t < 10; t++) ReuseAges.used(load.ages, keys, 64, t * 100_000)
+    ReuseAges.inserted(load.ages, 0, 40_000, 32_000, 1_000_000)
+    expect(one(load, 0, 1000, 1_010_000).evictMs).toBeGreaterThan(0.5 * one(load, 0, 1000, 1_010_000).ownMs)
+    expect(one(load, 1, 1000, 1_010_000).evictMs).toBe(0)
+  })
+
+  it("never lets recent work outweigh an overlap worth a fifth of the prompt", () => {
+    const load = fleet(4)
+    for (let i = 0; i < 500; i++) {
+      LoadTable.settle(load, LoadTable.book(load, 0, 8000, 0, true, i), Number.NaN, Number.NaN, false, i)
+    }
+    for (const promptTokens of [80, 1000, 50_000]) {
+      expect(Cost.cheapest(load, Uint32Array.of(promptTokens / 5, 0, 0, 0), promptTokens, 500, 1)).toBe(0)
+      expect(Cost.cheapest(load, cold, promptTokens, 500, 0)).not.toBe(0)
+    }
+  })
+})
