@@ -88,15 +88,18 @@ export class Translator {
     this.blockSize = options.blockSize
   }
 
-  /** The events of one batch, in order. Returns true when it emptied the cache: what follows is all there is. */
-  apply(events: ReadonlyArray<EngineEvent>, emit: (delta: KvDelta) => void): boolean {
+  /**
+   * The events of one batch, in order; `shared` as in `clear`. Returns true when it emptied the cache: what follows is
+   * all there is.
+   */
+  apply(events: ReadonlyArray<EngineEvent>, emit: (delta: KvDelta) => void, shared = false): boolean {
     let emptied = false
     this.batch++
     for (const event of events) {
       if (event._tag === "BlockStored") this.stored(event, emit)
       else if (event._tag === "BlockRemoved") this.removed(event, emit)
       else if (event._tag === "AllBlocksCleared") {
-        this.clear(emit)
+        this.clear(emit, shared)
         emptied = true
       } else this.counters.unknownEvents++
     }

@@ -1,0 +1,172 @@
+/**
+ * EventSocket: KV events over ZeroMQ. SUB for the live stream, DEALER for replay.
+ *
+ * Live frames: topic, sequence (8 bytes, big-endian), payload. Replay request: "", start (8 bytes); replies: "" and
+ * then `sequence, payload` (vLLM to 0.25, SGLang) or `topic, sequence, payload` (vLLM from 0.26, TensorRT-LLM), ended by
+ * a sequence of eight ff bytes. ZeroMQ reconnects by itself; the socket's monitor says when. Beyond the high-water mark
+ * it drops silently, which shows as a hole in the sequence. Topics are compared by prefix.
+ * Source: vllm-project/vllm `vllm/distributed/kv_events.py`, pull request 45177.
+ */
+import { Effect, Layer, Semaphore } from "effect"
+import * as zmq from "zeromq"
+import type { EventSource } from "../../domain/Worker.ts"
+import { EndpointInvalid, EventStream, ReplayFailed } from "../../ports/EventStream.ts"
+
+export interface Options {
+  /** Messages ZeroMQ keeps for us while we are busy. */
+  readonly queueMessagesMax: number
+  /** Longest silence inside a replay. */
+  readonly replayTimeoutMs: number
+  readonly reconnectMsMin: number
+  readonly reconnectMsMax: number
+  /** Heartbeat between sockets: a peer that vanished without a word is noticed after two. */
+  readonly heartbeatMs: number
+}
+
+export const defaults: Options = {
+  queueMessagesMax: 100_000,
+  // A publisher answers between two of its own sends, which may be a long prefill step apart.
+  replayTimeoutMs: 5_000,
+  reconnectMsMin: 100,
+  reconnectMsMax: 2_000,
+  heartbeatMs: 5_000
+}
+
+/** Bytes handed on before the event loop gets a turn: about half a millisecond of decoding and hashing. */
+const bytesPerTurn = 64 * 1024
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const endMarker = (seq: Uint8Array): boolean => seq.every((byte) => byte === 0xff)
+
+/** Numbers beyond 2^53 do not occur: at a thousand batches a second that is 285 000 years. */
+const seqOf = (frame: Buffer): number => frame.readUInt32BE(0) * 0x1_0000_0000 + frame.readUInt32BE(4)
+
+const seqFrame = (seq: number): Buffer => {
+  const frame = Buffer.alloc(8)
+  frame.writeBigUInt64BE(BigInt(seq))
+  return frame
+}
+
+const close = (socket: zmq.Socket) => Effect.sync(() => socket.close())
+
+const replayWith = (
+  source: EventSource,
+  from: number,
+  take: (seq: number, payload: Uint8Array) => void,
+  options: Options
+): Effect.Effect<void, ReplayFailed> => {
+  const { replayEndpoint } = source
+  const failed = (reason: string) => new ReplayFailed({ endpoint: replayEndpoint ?? source.endpoint, from, reason })
+  if (replayEndpoint === null) return Effect.fail(failed("the source has no replay address"))
+  const read = async (socket: zmq.Dealer): Promise<void> => {
+    socket.connect(replayEndpoint)
+    await socket.send(["", seqFrame(from)])
+    let bytes = 0
+    for (;;) {
+      const frames: ReadonlyArray<Buffer> = await socket.receive()
+      // Delimiter first; then two frames without a topic, or three with one.
+      const [seq, payload] = frames.slice(-2)
+      if (frames.length < 3 || frames.length > 4 || seq?.length !== 8 || payload === undefined) {
+        throw new Error(`a reply of ${frames.length} frames is not [delimiter, topic?, sequence, payload]`)
+      }
+      if (endMarker(seq)) return
+      take(seqOf(seq), payload)
+      bytes += payload.length
+      if (bytes >= bytesPerTurn) {
+        bytes = 0
+        await turn()
+      }
+    }
+  }
+  const { replayTimeoutMs } = options
+  return Effect.acquireUseRelease(
+    Effect.sync(
+      () =>
+        new zmq.Dealer({
+          linger: 0,
+          receiveTimeout: replayTimeoutMs,
+          sendTimeout: replayTimeoutMs,
+          sendHighWaterMark: 1
+        })
+    ),
+    (socket) =>
+      Effect.tryPromise({
+        try: () => read(socket),
+        catch: (error) => {
+          const silent = (error as { readonly code?: unknown } | null)?.code === "EAGAIN"
+          return failed(silent ? `no answer within ${replayTimeoutMs} ms` : reasonOf(error))
+        }
+      }),
+    close
+  )
+}
+
+export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream> => {
+  const options: Options = { ...defaults, ...given }
+  return Layer.succeed(
+    EventStream,
+    EventStream.of({
+      open: (source, listener) =>
+        Effect.gen(function* () {
+          const invalid = (error: unknown) =>
+            new EndpointInvalid({ endpoint: source.endpoint, reason: reasonOf(error) })
+          const socket = yield* Effect.acquireRelease(
+            Effect.sync(
+              () =>
+                new zmq.Subscriber({
+                  linger: 0,
+                  receiveHighWaterMark: options.queueMessagesMax,
+                  reconnectInterval: options.reconnectMsMin,
+                  reconnectMaxInterval: options.reconnectMsMax,
+                  heartbeatInterval: options.heartbeatMs,
+                  heartbeatTimeout: options.heartbeatMs
+                })
+            ),
+            close
+          )
+          let open = true
+          yield* Effect.addFinalizer(() =>
+            Effect.sync(() => {
+              open = false
+            })
+          )
+          socket.events.on("handshake", () => open && listener.connected())
+          socket.events.on("disconnect", () => open && listener.disconnected())
+          yield* Effect.try({
+            try: () => {
+              socket.subscribe(source.topic)
+              socket.connect(source.endpoint)
+            },
+            catch: invalid
+          })
+          const pump = async (): Promise<void> => {
+            let bytes = 0
+            for await (const [, seq, payload] of socket) {
+              // Anything else on the topic is not a KV event.
+              if (!open || seq?.length !== 8 || payload === undefined) continue
+              listener.message(seqOf(seq), payload)
+              bytes += payload.length
+              if (bytes >= bytesPerTurn) {
+                bytes = 0
+                await turn()
+              }
+            }
+          }
+          yield* Effect.tryPromise(pump).pipe(
+            Effect.tapCause((cause) =>
+              open ? Effect.logError(`KV events of ${source.endpoint} broke off`, cause) : Effect.void
+            ),
+            Effect.ignore,
+            Effect.forkScoped({ startImmediately: true })
+          )
+          const one = yield* Semaphore.make(1)
+          return { replay: (from, take) => one.withPermits(1)(replayWith(source, from, take, options)) }
+        })
+    })
+  )
+}
+
+export const layer: Layer.Layer<EventStream> = layerWith()
