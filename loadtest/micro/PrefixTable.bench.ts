@@ -1,0 +1,320 @@
+/**
+ * The prefix index on one core, beside a plain Map/Set index on the same events.
+ *
+ * Throughputs and latencies are thread CPU time, medians of the repeats; a build is repeated in a fresh table. The
+ * longest slice is wall time: of each event or sweep the fastest repeat, of those the slowest, so that what another
+ * process took does not count and what the index took does.
+ */
+import * as PrefixTable from "../../src/hot/PrefixTable.ts"
+import { MapSetIndex } from "./MapSetIndex.ts"
+import { type Case, collect, cpuMs, cpuNsPerCall, median, type Options } from "./Measure.ts"
+import { generate, type Workload } from "./PrefixWorkload.ts"
+
+const EVENT = 4
+const SWEEP_BLOCKS = 2_048
+
+export interface Result {
+  readonly cases: ReadonlyArray<Case>
+  /** True when both indexes gave the same overlaps to every query compared. */
+  readonly agree: boolean
+  readonly compared: number
+}
+
+/** Figures of either index, in the units printed. */
+interface Figures {
+  storeNew: number
+  storeKnown: number
+  removeBatch: number
+  lookups: Array<number>
+  miss: number
+  bytes: number
+}
+
+const build = (workload: Workload, workers: number): PrefixTable.PrefixTable =>
+  PrefixTable.make({ workersMax: workers, blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024, shared: true })
+
+const storeAll = (table: PrefixTable.PrefixTable, { events, keys }: Workload): number => {
+  let bad = 0
+  for (let e = 0; e < events.length; e += EVENT) {
+    const parent = events[e + 1]! < 0 ? null : keys.subarray(events[e + 1]! * 2, events[e + 1]! * 2 + 2)
+    const from = events[e + 2]! * 2
+    const count = events[e + 3]!
+    bad += PrefixTable.store(table, events[e]!, parent, keys.subarray(from, from + count * 2), count)
+  }
+  return bad
+}
+
+const removeAll = (
+  table: PrefixTable.PrefixTable,
+  workload: Workload,
+  from: number,
+  to: number,
+  size: number
+): number => {
+  const { removalEvents, removals } = workload
+  let removed = 0
+  for (let e = from; e < to; e += EVENT) {
+    const end = removalEvents[e + 2]! + removalEvents[e + 3]!
+    for (let first = removalEvents[e + 2]!; first < end; first += size) {
+      const count = Math.min(size, end - first)
+      removed += PrefixTable.remove(table, removalEvents[e]!, removals.subarray(first * 2, (first + count) * 2), count)
+    }
+  }
+  return removed
+}
+
+const blocksIn = (events: Int32Array, from = 0, to = events.length): number => {
+  let sum = 0
+  for (let e = from; e < to; e += EVENT) sum += events[e + 3]!
+  return sum
+}
+
+/** A row of chain numbers to ask for, in random order, so that every lookup finds its lines cold. */
+const order = (count: number, length: number): Int32Array => {
+  let x = 12_345
+  return Int32Array.from({ length }, () => {
+    x = (Math.imul(x, 1_103_515_245) + 12_345) | 0
+    return (x >>> 8) % count
+  })
+}
+
+const wrongDepth = (depth: number, sum: number, expected: number): Error =>
+  new Error(`Lookups of ${depth} blocks found ${sum} blocks where ${expected} are held`)
+
+const measureTable = (workload: Workload, options: Options): { figures: Figures; table: PrefixTable.PrefixTable } => {
+  const { workers, repeats, cellMs } = options
+  const fresh: Array<number> = []
+  const known: Array<number> = []
+  let table = build(workload, workers)
+  const stored = blocksIn(workload.events)
+  for (let i = 0; i < repeats; i++) {
+    if (i > 0) table = build(workload, workers)
+    collect()
+    fresh.push(stored / cpuMs(() => void storeAll(table, workload)) / 1_000)
+    known.push(stored / cpuMs(() => void storeAll(table, workload)) / 1_000)
+  }
+  const stats = PrefixTable.stats(table)
+  const levels = PrefixTable.makeLevels(table)
+  const lookups = workload.queries.map(({ count, depth, keys }) => {
+    const picks = order(count, Math.max(64, Math.ceil(200_000 / depth)))
+    const chains = Array.from({ length: count }, (_, i) => keys.subarray(i * depth * 2, (i + 1) * depth * 2))
+    const ask = () => {
+      let sum = 0
+      for (let i = 0; i < picks.length; i++) sum += PrefixTable.levels(table, chains[picks[i]!]!, depth, levels)
+      if (sum !== picks.length * depth) throw wrongDepth(depth, sum, picks.length * depth)
+    }
+    return median(Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, picks.length, ask) / 1_000))
+  })
+  const strangers = order(1 << 30, 20_000)
+  const missAll = () => {
+    let sum = 0
+    for (let i = 0; i < 10_000; i++) sum += PrefixTable.levels(table, strangers.subarray(i * 2, i * 2 + 2), 1, levels)
+    if (sum > 10) throw wrongDepth(1, sum, 0)
+  }
+  const miss = median(Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, 10_000, missAll)))
+  const { removalEvents } = workload
+  const removing: Array<number> = []
+  for (let i = 0; i < repeats; i++) {
+    const ms = cpuMs(() => void removeAll(table, workload, 0, removalEvents.length, 64))
+    removing.push(blocksIn(removalEvents) / ms / 1_000)
+    storeAll(table, workload)
+  }
+  return {
+    table,
+    figures: {
+      storeNew: median(fresh),
+      storeKnown: median(known),
+      removeBatch: median(removing),
+      lookups,
+      miss,
+      bytes: stats.bytes / stats.blocks
+    }
+  }
+}
+
+const measureSingle = (table: PrefixTable.PrefixTable, workload: Workload, repeats: number): number => {
+  const { removalEvents } = workload
+  return median(
+    Array.from({ length: repeats }, () => {
+      const ms = cpuMs(() => void removeAll(table, workload, 0, removalEvents.length, 1))
+      storeAll(table, workload)
+      return blocksIn(removalEvents) / ms / 1_000
+    })
+  )
+}
+
+/** Wall milliseconds of the longest store event, and of the longest sweep slice after a quarter of the fleet left. */
+const measureSlices = (workload: Workload, { repeats, workers }: Options): { store: number; sweep: number } => {
+  const { events, keys } = workload
+  const fastest = new Float64Array(events.length / EVENT).fill(Number.POSITIVE_INFINITY)
+  const sweeps: Array<number> = []
+  for (let i = 0; i < repeats; i++) {
+    const table = build(workload, workers)
+    collect()
+    for (let e = 0; e < events.length; e += EVENT) {
+      const parent = events[e + 1]! < 0 ? null : keys.subarray(events[e + 1]! * 2, events[e + 1]! * 2 + 2)
+      const from = events[e + 2]! * 2
+      const batch = keys.subarray(from, from + events[e + 3]! * 2)
+      const before = performance.now()
+      PrefixTable.store(table, events[e]!, parent, batch)
+      const took = performance.now() - before
+      if (took < fastest[e / EVENT]!) fastest[e / EVENT] = took
+    }
+    for (let worker = 0; worker < workers; worker += 4) PrefixTable.clear(table, worker)
+    for (let slice = 0, more = true; more; slice++) {
+      const before = performance.now()
+      more = PrefixTable.sweep(table, SWEEP_BLOCKS)
+      const took = performance.now() - before
+      if (!(took >= sweeps[slice]!)) sweeps[slice] = took
+    }
+  }
+  return { store: fastest.reduce((a, b) => Math.max(a, b), 0), sweep: sweeps.reduce((a, b) => Math.max(a, b), 0) }
+}
+
+const lanes = (keys: Int32Array): BigInt64Array => {
+  const aligned = keys.byteOffset % 8 === 0 ? keys : keys.slice()
+  return new BigInt64Array(aligned.buffer, aligned.byteOffset, aligned.length / 2)
+}
+
+const measureTwin = (workload: Workload, { cellMs, workers }: Options): { figures: Figures; twin: MapSetIndex } => {
+  const { events, removalEvents } = workload
+  const keys = lanes(workload.keys)
+  const removals = lanes(workload.removals)
+  const out = new Uint32Array(workers)
+  const twin = new MapSetIndex()
+  const storeTwin = () => {
+    for (let e = 0; e < events.length; e += EVENT) {
+      twin.store(events[e]!, keys, events[e + 2]!, events[e + 2]! + events[e + 3]!)
+    }
+  }
+  collect()
+  const heapBefore = process.memoryUsage().heapUsed
+  const stored = blocksIn(events)
+  const storeNew = stored / cpuMs(storeTwin) / 1_000
+  const storeKnown = stored / cpuMs(storeTwin) / 1_000
+  collect()
+  const bytes = (process.memoryUsage().heapUsed - heapBefore) / workload.blocks
+  const lookups = workload.queries.map(({ count, depth, keys: asked }) => {
+    const view = lanes(asked)
+    const picks = order(count, Math.max(4, Math.ceil(20_000 / depth)))
+    const ask = () => {
+      for (let i = 0; i < picks.length; i++) {
+        const found = twin.overlap(view, picks[i]! * depth, (picks[i]! + 1) * depth, out)
+        if (found !== depth) throw wrongDepth(depth, found, depth)
+      }
+    }
+    return cpuNsPerCall(cellMs, picks.length, ask) / 1_000
+  })
+  const strangers = lanes(order(1 << 30, 20_000))
+  const miss = cpuNsPerCall(cellMs, 10_000, () => {
+    for (let i = 0; i < 10_000; i++) twin.overlap(strangers, i, i + 1, out)
+  })
+  const ms = cpuMs(() => {
+    for (let e = 0; e < removalEvents.length; e += EVENT) {
+      twin.remove(removalEvents[e]!, removals, removalEvents[e + 2]!, removalEvents[e + 2]! + removalEvents[e + 3]!)
+    }
+  })
+  const removeBatch = blocksIn(removalEvents) / ms / 1_000
+  storeTwin()
+  return { twin, figures: { storeNew, storeKnown, removeBatch, lookups, miss, bytes } }
+}
+
+/** Both indexes hold the same events: what do they say of the query chains, and of what is left of some after a removal? */
+const compare = (workload: Workload, table: PrefixTable.PrefixTable, twin: MapSetIndex) => {
+  const { removalEvents } = workload
+  const removals = lanes(workload.removals)
+  const some = Math.min(removalEvents.length, EVENT * 200)
+  removeAll(table, workload, 0, some, 64)
+  for (let e = 0; e < some; e += EVENT) {
+    twin.remove(removalEvents[e]!, removals, removalEvents[e + 2]!, removalEvents[e + 2]! + removalEvents[e + 3]!)
+  }
+  const scratch = PrefixTable.makeLevels(table)
+  const ours = new Uint32Array(table.workersMax)
+  const theirs = new Uint32Array(table.workersMax)
+  let agree = true
+  let compared = 0
+  const check = (keys: Int32Array, from: number, to: number): void => {
+    PrefixTable.overlap(table, keys.subarray(from * 2, to * 2), to - from, scratch, ours)
+    twin.overlap(lanes(keys), from, to, theirs)
+    agree &&= ours.every((depth, worker) => depth === theirs[worker])
+    compared++
+  }
+  for (const { count, depth, keys } of workload.queries) {
+    for (let i = 0; i < Math.min(count, 50); i++) check(keys, i * depth, (i + 1) * depth)
+  }
+  for (let e = 0; e < Math.min(workload.events.length, EVENT * 2_000); e += EVENT) {
+    check(workload.keys, workload.events[e + 2]!, workload.events[e + 2]! + workload.events[e + 3]!)
+  }
+  return { agree, compared }
+}
+
+export const run = (options: Options): Result => {
+  // Warm-up: the compiler sees every path on a small table first.
+  const tiny = { ...options, repeats: 1, cellMs: 20 }
+  measureSingle(
+    measureTable(generate(200_000, options.workers, 7), tiny).table,
+    generate(20_000, options.workers, 7),
+    1
+  )
+
+  const workload = generate(options.blocks, options.workers)
+  const { figures, table } = measureTable(workload, options)
+  const single = measureSingle(table, workload, options.repeats)
+  const slices = measureSlices(workload, options)
+
+  let compared = { agree: true, compared: 0 }
+  let beside: { ours: Figures; theirs: Figures } | undefined
+  if (options.twinBlocks > 0) {
+    const isSame = options.twinBlocks === options.blocks
+    const smaller = isSame ? workload : generate(options.twinBlocks, options.workers)
+    const ours = isSame ? { figures, table } : measureTable(smaller, options)
+    const { figures: theirs, twin } = measureTwin(smaller, options)
+    compared = compare(smaller, ours.table, twin)
+    beside = { ours: ours.figures, theirs }
+  }
+  const twinOf = (pick: (figures: Figures) => number | undefined): Pick<Case, "twin"> => {
+    const value = beside && pick(beside.theirs)
+    const ours = beside && pick(beside.ours)
+    return value === undefined || ours === undefined ? {} : { twin: { value, ours } }
+  }
+  const rate = "M blocks/s"
+  const lookupGates: Record<number, number> = { 128: 0.25, 1024: 0.5, 8192: 2 }
+  return {
+    ...compared,
+    cases: [
+      { name: "store new", value: figures.storeNew, unit: rate, gate: { atLeast: 9 }, ...twinOf((f) => f.storeNew) },
+      {
+        name: "store known",
+        value: figures.storeKnown,
+        unit: rate,
+        gate: { atLeast: 50 },
+        ...twinOf((f) => f.storeKnown)
+      },
+      {
+        name: "remove, batches of 64",
+        value: figures.removeBatch,
+        unit: rate,
+        gate: { atLeast: 7 },
+        ...twinOf((f) => f.removeBatch)
+      },
+      { name: "remove, one at a time", value: single, unit: rate, gate: { atLeast: 4 } },
+      ...workload.queries.map(({ depth }, i) => ({
+        name: `lookup ${depth} blocks, all held`,
+        value: figures.lookups[i]!,
+        unit: "us",
+        gate: { atMost: lookupGates[depth]! },
+        ...twinOf((f) => f.lookups[i])
+      })),
+      {
+        name: "lookup, first block unknown",
+        value: figures.miss,
+        unit: "ns",
+        gate: { atMost: 60 },
+        ...twinOf((f) => f.miss)
+      },
+      { name: "memory", value: figures.bytes, unit: "B/block", gate: { atMost: 34 }, ...twinOf((f) => f.bytes) },
+      { name: "longest store event", value: slices.store, unit: "ms wall", gate: { atMost: 1 } },
+      { name: `longest sweep(${SWEEP_BLOCKS}) slice`, value: slices.sweep, unit: "ms wall", gate: { atMost: 1 } }
+    ]
+  }
+}

@@ -1,0 +1,86 @@
+/** `npm run bench`: the hot tables on one core, one line per case, with the gate each must reach. */
+import { parseArgs } from "node:util"
+import { getHeapStatistics } from "node:v8"
+import { commit, header, line, machine, type Options } from "./Measure.ts"
+import * as PrefixTableBench from "./PrefixTable.bench.ts"
+
+/** Every bench by name. */
+const benches: Readonly<Record<string, (options: Options) => PrefixTableBench.Result>> = {
+  "prefix-table": PrefixTableBench.run
+}
+
+const help = `npm run bench -- [name …] [options]
+
+Runs the benches named (all when none is): ${Object.keys(benches).join(", ")}
+
+  --blocks N       distinct blocks in the index       (10000000; gates are judged from there up)
+  --workers W      workers in the fleet               (64)
+  --repeats N      repeats; medians are printed       (3)
+  --twin-blocks N  blocks for the plain Map/Set index (as many as the heap takes, up to --blocks; 0 leaves it out)
+  --tiny           a run of seconds, to see that it works
+  --help           this text`
+
+/** Heap the plain index needs for a block, with room for the collector. */
+const TWIN_BYTES_PER_BLOCK = 350
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    blocks: { type: "string" },
+    workers: { type: "string" },
+    repeats: { type: "string" },
+    "twin-blocks": { type: "string" },
+    tiny: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const count = (flag: string, value: string | undefined, fallback: number, least: number): number => {
+  const number = value === undefined ? fallback : Number(value)
+  if (Number.isInteger(number) && number >= least) return number
+  console.error(`--${flag} is "${value}"; give a whole number from ${least} up`)
+  process.exit(2)
+}
+
+if (values.help) {
+  console.log(help)
+  process.exit(0)
+}
+const names = positionals.length > 0 ? positionals : Object.keys(benches)
+for (const name of names) {
+  if (benches[name] !== undefined) continue
+  console.error(`No bench is called "${name}"; there are: ${Object.keys(benches).join(", ")}`)
+  process.exit(2)
+}
+const blocks = count("blocks", values.blocks, values.tiny ? 100_000 : 10_000_000, 20_000)
+const twinFits = Math.floor(getHeapStatistics().heap_size_limit / TWIN_BYTES_PER_BLOCK)
+const options: Options = {
+  blocks,
+  workers: count("workers", values.workers, 64, 1),
+  repeats: count("repeats", values.repeats, values.tiny ? 1 : 3, 1),
+  twinBlocks: Math.min(blocks, count("twin-blocks", values["twin-blocks"], twinFits >= blocks ? blocks : 1_000_000, 0)),
+  cellMs: values.tiny ? 30 : 300
+}
+
+console.log(`${machine()} · commit ${commit()} · node ${process.version}`)
+console.log(`npm run bench -- ${process.argv.slice(2).join(" ")}`.trimEnd())
+const isJudged = options.blocks >= 10_000_000 && options.workers === 64
+let failed = 0
+for (const name of names) {
+  console.log(`\n${name}: ${blocks.toLocaleString("en")} blocks, ${options.workers} workers, one core, thread CPU time`)
+  const { agree, cases, compared } = benches[name]!(options)
+  console.log(header())
+  for (const measured of cases) console.log(line(measured, isJudged))
+  if (options.twinBlocks > 0) {
+    const size = options.twinBlocks.toLocaleString("en")
+    console.log(
+      `Plain Map/Set index at ${size} blocks; the ratio is to ours at that size. Answers compared: ${compared}.`
+    )
+  }
+  if (!agree) {
+    console.error("The two indexes disagree: the figures mean nothing.")
+    failed++
+  }
+  if (!isJudged) console.log("Gates are judged at 10,000,000 blocks and 64 workers.")
+}
+process.exitCode = failed
