@@ -1,0 +1,180 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import * as Engines from "../../../src/adapters/Engines.ts"
+import * as HttpJson from "../../../src/adapters/http/HttpJson.ts"
+import * as Vllm from "../../../src/adapters/vllm/Engine.ts"
+import * as VllmServer from "../../support/VllmServer.ts"
+
+let server: Awaited<ReturnType<typeof VllmServer.make>>
+let http: HttpJson.HttpJson
+const soon = () => AbortSignal.timeout(20_000)
+
+beforeEach(async () => {
+  server = await VllmServer.make()
+  http = HttpJson.make()
+})
+afterEach(async () => {
+  await http.close()
+  await server.close()
+})
+
+describe("vLLM over HTTP", () => {
+  it("tells in one visit what it serves, its cache, its event sources and its start", async () => {
+    server.scripts["GET /kv_event_sources"] = () => ({
+      body: JSON.stringify([
+        { data_parallel_rank: 1, endpoint: "tcp://*:5558", replay_endpoint: null, topic: "" },
+        { data_parallel_rank: 0, endpoint: "tcp://10.0.0.9:5557", replay_endpoint: "tcp://0.0.0.0:5657", topic: "kv" }
+      ])
+    })
+    expect(await Vllm.make(http).discover(server.url, soon())).toEqual({
+      engine: "vllm",
+      models: [{ id: "Qwen/Qwen3-8B", parent: null, root: "Qwen/Qwen3-8B", maxModelLen: 40_960 }],
+      blockSize: 16,
+      blockCount: 8_001,
+      eventSources: [
+        { endpoint: "tcp://10.0.0.9:5557", replayEndpoint: "tcp://127.0.0.1:5657", topic: "kv", rank: 0 },
+        { endpoint: "tcp://127.0.0.1:5558", replayEndpoint: null, topic: "", rank: 1 }
+      ],
+      tokenizes: true,
+      startedAtMs: 1.79e12
+    })
+  })
+
+  it("joins an old version that lacks event sources, metrics and the tokeniser", async () => {
+    for (const path of ["GET /kv_event_sources", "GET /metrics", "POST /tokenize"]) delete server.scripts[path]
+    const facts = await Vllm.make(http).discover(server.url, soon())
+    expect(facts).toMatchObject({
+      blockSize: null,
+      blockCount: null,
+      eventSources: [],
+      tokenizes: false,
+      startedAtMs: null
+    })
+  })
+
+  it("gives an adapter the context length of its base", async () => {
+    const base = VllmServer.card("qwen")
+    const adapter = VllmServer.card("poet", { root: "/loras/poet", parent: "qwen", max_model_len: null })
+    server.scripts["GET /v1/models"] = () => VllmServer.models(base, adapter)
+    const { models } = await Vllm.make(http).discover(server.url, soon())
+    expect(models[1]).toEqual({ id: "poet", parent: "qwen", root: "/loras/poet", maxModelLen: 40_960 })
+  })
+
+  it("rejects the whole visit when one question gets no answer, rather than report lost events", async () => {
+    server.scripts["GET /kv_event_sources"] = () => "reset"
+    await expect(Vllm.make(http).discover(server.url, soon())).rejects.toThrow(/kv_event_sources failed/)
+  })
+
+  it("rejects a visit while the engine still loads, and says so", async () => {
+    server.scripts["GET /v1/models"] = () => ({ status: 503, body: "" })
+    await expect(Vllm.make(http).discover(server.url, soon())).rejects.toThrow(/answered 503 .*still loading/)
+  })
+
+  it("ends a question that hangs when its signal says so", async () => {
+    server.scripts["GET /health"] = () => "hang"
+    const controller = new AbortController()
+    const asked = Vllm.make(http).healthy(server.url, controller.signal)
+    await expect.poll(() => server.asked.length).toBe(1)
+    controller.abort()
+    await expect(asked).rejects.toThrow(/no answer before the deadline/)
+  })
+
+  it("refuses an answer that never ends to grow", async () => {
+    server.scripts["GET /v1/models"] = () => ({ body: "x".repeat(17 * 1024 * 1024) })
+    await expect(Vllm.make(http).discover(server.url, soon())).rejects.toThrow(/answered more than 16777216 bytes/)
+  })
+
+  it("is healthy on 200 and not on 503", async () => {
+    const engine = Vllm.make(http)
+    expect(await engine.healthy(server.url, soon())).toBe(true)
+    server.scripts["GET /health"] = () => ({ status: 503, body: "" })
+    expect(await engine.healthy(server.url, soon())).toBe(false)
+  })
+
+  it("names the address when nothing listens there", async () => {
+    await server.close()
+    await expect(Vllm.make(http).healthy(server.url, soon())).rejects.toThrow(
+      /127\.0\.0\.1:\d+\/health failed: .*ECONNREFUSED/
+    )
+  })
+
+  it("sums load over ranks and averages usage, new names before old", async () => {
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual({ running: 7, waiting: 1, kvUsage: 0.5 })
+  })
+
+  it("reads the names used under Ray and those of old versions", async () => {
+    server.scripts["GET /metrics"] = () => ({
+      body: 'vllm_num_requests_running{engine="0"} 2\nvllm:gpu_cache_usage_perc 0.5\n'
+    })
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual({ running: 2, waiting: null, kvUsage: 0.5 })
+  })
+
+  it("does not call a worker idle whose statistics are off", async () => {
+    const unknown = { running: null, waiting: null, kvUsage: null }
+    server.scripts["GET /metrics"] = () => ({ body: "python_info 1.0\n" })
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual(unknown)
+    server.scripts["GET /metrics"] = () => ({ status: 404, body: "" })
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual(unknown)
+  })
+
+  it("asks for tokens of chats and of texts with every field that shapes the prompt", async () => {
+    const engine = Vllm.make(http)
+    const body = {
+      messages: [{ role: "user", content: "hi" }],
+      tools: [{ type: "function", function: { name: "f" } }],
+      add_generation_prompt: true,
+      chat_template_kwargs: { enable_thinking: false }
+    }
+    expect(await engine.tokenize(server.url, "m", { _tag: "Messages", body }, soon())).toEqual(Uint32Array.of(7, 8, 9))
+    expect(JSON.parse(server.asked[0]!.body)).toEqual({ model: "m", ...body })
+    const text = { _tag: "Text", text: "hi", addSpecialTokens: true } as const
+    expect(await engine.tokenize(server.url, "m", text, soon())).toEqual(Uint32Array.of(1, 2, 3))
+    expect(JSON.parse(server.asked[1]!.body)).toEqual({ model: "m", prompt: "hi", add_special_tokens: true })
+  })
+
+  it("declines prompts whose tokens that endpoint cannot tell exactly", async () => {
+    const engine = Vllm.make(http)
+    const messages = [{ role: "user", content: "hi" }]
+    for (const more of [{ reasoning_effort: "low" }, { documents: [{}] }, { tools: [{}], tool_choice: "none" }]) {
+      expect(
+        await engine.tokenize(server.url, "m", { _tag: "Messages", body: { messages, ...more } }, soon())
+      ).toBeNull()
+    }
+    expect(server.asked).toEqual([])
+    server.scripts["POST /tokenize"] = () => ({ status: 400, body: '{"error":{"message":"no"}}' })
+    expect(await engine.tokenize(server.url, "m", { _tag: "Messages", body: { messages } }, soon())).toBeNull()
+    server.scripts["POST /tokenize"] = () => ({ body: '{"tokens":[1,-2]}' })
+    expect(await engine.tokenize(server.url, "m", { _tag: "Messages", body: { messages } }, soon())).toBeNull()
+  })
+
+  it("gives token prompts back without asking", async () => {
+    const ids = Uint32Array.of(5, 6)
+    expect(await Vllm.make(http).tokenize(server.url, "m", { _tag: "Tokens", ids }, soon())).toBe(ids)
+    expect(server.asked).toEqual([])
+  })
+})
+
+describe("Engines.detect", () => {
+  it("knows vLLM by its model list, by its metrics behind another owner, and anything else as plain OpenAI", async () => {
+    const engines = Engines.make()
+    try {
+      expect((await engines.detect(server.url, soon())).name).toBe("vllm")
+      server.scripts["GET /v1/models"] = () => VllmServer.models(VllmServer.card("m", { owned_by: "acme" }))
+      expect((await engines.detect(server.url, soon())).name).toBe("vllm")
+      server.scripts["GET /metrics"] = () => ({ body: "http_requests_total 1\n" })
+      const plain = await engines.detect(server.url, soon())
+      expect(plain.name).toBe("unknown")
+      expect(await plain.discover(server.url, soon())).toMatchObject({
+        engine: "unknown",
+        eventSources: [],
+        blockSize: null
+      })
+      expect(await plain.healthy(server.url, soon())).toBe(true)
+      expect(await plain.load(server.url, soon())).toEqual({ running: null, waiting: null, kvUsage: null })
+      expect(() => plain.decode(new Uint8Array())).toThrow(/publishes no KV events/)
+      await server.close()
+      await expect(engines.detect(server.url, soon())).rejects.toThrow(/Is the engine up/)
+    } finally {
+      await engines.close()
+    }
+  })
+})
