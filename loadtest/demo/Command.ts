@@ -45,7 +45,7 @@ export const make = (startRouter: Demo.StartRouter) =>
     "demo",
     {
       engines: whole("engines", 1, 64, 4, "Simulated engines"),
-      requests: whole("requests", 10, 100_000, 240, "Requests under each of the two policies"),
+      requests: whole("requests", 10, 100_000, 280, "Requests under each of the two policies"),
       seconds: whole("seconds", 2, 3_600, 20, "Seconds the requests are spread over, under each policy"),
       seed: whole("seed", 0, 2_147_483_647, 1, "Same seed, same traffic"),
       json: yes("json", "Print the figures as one JSON document and nothing else"),

@@ -4,13 +4,12 @@
  * The same traffic twice, over fresh engines each time: under Warmpath's policy, then round robin. Everything is real but
  * the GPU: text, tokens, HTTP, block caches and their events; the engines' arithmetic is a time model.
  *
- * Each engine's cache holds about a third of what the agents keep coming back to (or 1.4 times their fair share, where
- * there are few engines): as in real fleets, all of it fits across the fleet and none of the engines can hold it alone.
+ * Each engine's cache holds about a third of what the agents keep coming back to (with fewer than four engines 1.35 times
+ * its fair share): as in real fleets, all of it fits across the fleet and no engine can hold it alone.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Agent } from "undici"
 import * as Driver from "../client/Driver.ts"
-import * as EngineMetrics from "../client/EngineMetrics.ts"
 import * as SseClient from "../client/SseClient.ts"
 import * as Stats from "../client/Stats.ts"
 import * as Corpus from "../workloads/Corpus.ts"
@@ -84,13 +83,15 @@ const overrunMax = 1.8
 /** Cache of each engine, in blocks, and the part of the agents' working set it holds. */
 export const capacity = (options: Mix.MixOptions, engines: number): { blocks: number; share: number } => {
   const workingSet = Mix.agentWorkingSetChars(options) / charsPerToken / blockSize
-  const blocks = Math.max(blocksMin, Math.ceil(workingSet * Math.max(1 / 3, 1.4 / engines)))
+  const blocks = Math.max(blocksMin, Math.ceil(workingSet * Math.max(1 / 3, 1.35 / engines)))
   return { blocks, share: blocks / workingSet }
 }
 
-const titles: Readonly<Record<Policy, string>> = {
-  eta: "Warmpath: each request goes where most of its prompt is already computed",
-  "round-robin": "Round robin: each request goes to the next worker"
+const names: Readonly<Record<Policy, string>> = { eta: "Warmpath", "round-robin": "Round robin" }
+
+const ways: Readonly<Record<Policy, string>> = {
+  eta: "each request goes where most of its prompt is already computed",
+  "round-robin": "each request goes to the next worker"
 }
 
 /** Name of the model the engines serve. */
@@ -114,11 +115,12 @@ interface Stage {
   readonly fleet: Fleet.FleetHandle
   readonly router: RouterHandle
   readonly model: string
+  /** Blocks in each engine's cache. */
+  readonly blocks: number
 }
 
 interface RunOptions {
   readonly stage: Stage
-  readonly title: string
   readonly policy: Policy
   readonly plans: ReadonlyArray<Mix.Plan>
   readonly seconds: number
@@ -128,10 +130,10 @@ interface RunOptions {
 
 /** Drives one plan and draws it. The summary counts only what happened in it. */
 const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.Summary> => {
-  const { afterSeconds, plans, policy, seconds, stage, title } = options
+  const { afterSeconds, plans, policy, seconds, stage } = options
   const dispatcher = new Agent()
-  const read = () => Promise.all(stage.fleet.urls.map((url) => EngineMetrics.read(url, dispatcher)))
-  const names = stage.fleet.urls.map((url, i) => `${i + 1}  ${new URL(url).host}`)
+  const read = () => Promise.all(stage.fleet.urls.map((url) => Fleet.state(url, dispatcher)))
+  const workerNames = stage.fleet.urls.map((url, i) => `${i + 1}  ${new URL(url).host}`)
   const planned = Stats.sum(plans.map(({ dueMs }) => dueMs.length))
   const results: Array<Driver.Result> = []
   const cutMs = seconds * overrunMax * 1_000
@@ -143,15 +145,16 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
     const before = await read()
     let now = before
     const since = (i: number) => ({
-      requests: now[i]!.requests - before[i]!.requests,
-      promptTokens: now[i]!.promptTokens - before[i]!.promptTokens,
+      requests: now[i]!.finished - before[i]!.finished,
+      promptTokens: now[i]!.queriedTokens - before[i]!.queriedTokens,
       cachedTokens: now[i]!.cachedTokens - before[i]!.cachedTokens
     })
 
     const snapshot = (): LiveTable.Snapshot => {
       const { all, byLabel } = Report.summarise({ policy, seconds: 0, planned, results, workers: [] })
       return {
-        title,
+        name: names[policy],
+        way: ways[policy],
         done: results.length,
         planned,
         failed: results.filter((result) => !result.ok).length,
@@ -161,14 +164,14 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
         agentHitRate: byLabel.agent.hitRate,
         ttftMsP50: all.ttftMs.p50,
         ttftMsP90: all.ttftMs.p90,
-        workers: names.map((worker, i) => {
+        workers: workerNames.map((worker, i) => {
           const { cachedTokens, promptTokens, requests } = since(i)
           return {
             worker,
             inFlight: now[i]!.running + now[i]!.waiting,
             requests,
             hitRate: Stats.ratio(cachedTokens, promptTokens),
-            cacheUsed: now[i]!.kvUsage
+            cacheUsed: now[i]!.cachedBlocks / stage.blocks
           }
         })
       }
@@ -196,7 +199,7 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
     const took = elapsed()
     now = await read()
     deps.screen.frame(snapshot())
-    const workers = names.map((worker, i) => ({ worker, ...since(i) }))
+    const workers = workerNames.map((worker, i) => ({ worker, ...since(i) }))
     return Report.summarise({ policy, seconds: took, planned, results, workers })
   } finally {
     ended.abort()
@@ -224,7 +227,7 @@ const onStage = async <A>(
       } finally {
         await dispatcher.destroy()
       }
-      return await use({ fleet, router, model })
+      return await use({ fleet, router, model, blocks: fleetOptions.blocks })
     } finally {
       await router.close()
     }
@@ -250,10 +253,7 @@ export const run = async (options: DemoOptions, deps: Dependencies): Promise<Dem
 
   const measure = (policy: Policy, afterSeconds: number) =>
     onStage(fleetOptions, policy, deps, (stage) =>
-      runPlan(
-        { stage, title: titles[policy], policy, plans: Mix.plan(mix(stage.model, seed)), seconds, afterSeconds },
-        deps
-      )
+      runPlan({ stage, policy, plans: Mix.plan(mix(stage.model, seed)), seconds, afterSeconds }, deps)
     )
   const warmpath = await measure("eta", seconds + 2)
   const roundRobin = await measure("round-robin", 0)
@@ -269,7 +269,7 @@ export const run = async (options: DemoOptions, deps: Dependencies): Promise<Dem
       screen.print(NextSteps.addresses(addresses, screen.colors))
       for (let again = seed + 1; ; again++) {
         const plans = Mix.plan(mix(model, again))
-        await runPlan({ stage, title: titles.eta, policy: "eta", plans, seconds, afterSeconds: null }, deps)
+        await runPlan({ stage, policy: "eta", plans, seconds, afterSeconds: null }, deps)
       }
     })
   }

@@ -2,6 +2,8 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import type { Dispatcher } from "undici"
+import type { SimState } from "../fleet/SimEngine.ts"
 
 export interface FleetOptions {
   readonly engines: number
@@ -63,4 +65,13 @@ export const start: StartFleet = async (options) => {
     }
     throw error
   }
+}
+
+/** What an engine says of itself. Rejects when it does not answer within two seconds. */
+export const state = async (url: string, dispatcher: Dispatcher): Promise<SimState> => {
+  const signal = AbortSignal.timeout(2_000)
+  const { body, statusCode } = await dispatcher.request({ origin: url, path: "/sim/state", method: "GET", signal })
+  const text = await body.text()
+  if (statusCode !== 200) throw new Error(`${url}/sim/state answered HTTP ${statusCode}.`)
+  return JSON.parse(text) as SimState
 }

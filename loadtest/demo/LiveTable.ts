@@ -1,19 +1,22 @@
 /** LiveTable: one frame of the demo's live page, from a snapshot. Pure: the screen decides where it goes. */
 import Table from "cli-table3"
 import type { Colors } from "picocolors/types.js"
-import { millis, percent } from "./Report.ts"
+import { compact, millis, percent } from "./Report.ts"
 
 export interface WorkerView {
   readonly worker: string
   readonly inFlight: number
   readonly requests: number
   readonly hitRate: number | null
-  /** Part of the cache that holds blocks, 0 to 1; null when unknown. */
-  readonly cacheUsed: number | null
+  /** Part of the cache that holds blocks, 0 to 1. */
+  readonly cacheUsed: number
 }
 
 export interface Snapshot {
-  readonly title: string
+  /** Of the policy, short. */
+  readonly name: string
+  /** What it does, in half a sentence. */
+  readonly way: string
   readonly done: number
   readonly planned: number
   readonly failed: number
@@ -41,15 +44,16 @@ export const frame = (snapshot: Snapshot, colors: Colors): string => {
     head: ["worker", "in flight", "requests", "hit rate", "cache used"].map((text) => colors.bold(text)),
     colAligns: ["left", "right", "right", "right", "left"],
     colWidths: [24, 11, 10, 10, 19],
+    chars: compact,
     style: { head: [], border: colors.isColorSupported ? ["gray"] : [] }
   })
   for (const { cacheUsed, hitRate, inFlight, requests, worker } of snapshot.workers) {
-    const used = cacheUsed === null ? "–" : `${bar(cacheUsed, 10)} ${`${Math.round(cacheUsed * 100)} %`.padStart(5)}`
+    const used = `${bar(cacheUsed, 10)} ${`${Math.round(cacheUsed * 100)} %`.padStart(5)}`
     table.push([worker, inFlight, requests, percent(hitRate), used])
   }
   const failed = snapshot.failed === 0 ? "" : colors.red(` · ${snapshot.failed} failed`)
   return [
-    colors.bold(snapshot.title),
+    `${colors.bold(snapshot.name)}: ${snapshot.way}`,
     `${colors.cyan(bar(snapshot.planned === 0 ? 0 : snapshot.done / snapshot.planned, 30))} ` +
       `${snapshot.done} of ${snapshot.planned} requests${failed} · ${left(snapshot.leftSeconds)}`,
     table.toString(),
@@ -60,6 +64,6 @@ export const frame = (snapshot: Snapshot, colors: Colors): string => {
 
 /** The same in one line, for logs and pipes. */
 export const line = (snapshot: Snapshot): string =>
-  `${snapshot.title}: ${snapshot.elapsedSeconds.toFixed(0)} s, ${snapshot.done} of ${snapshot.planned} requests, ` +
+  `${snapshot.name}: ${snapshot.elapsedSeconds.toFixed(0)} s, ${snapshot.done} of ${snapshot.planned} requests, ` +
   `${snapshot.failed} failed, hit rate ${percent(snapshot.hitRate)} (agents ${percent(snapshot.agentHitRate)}), ` +
   `TTFT p50 ${millis(snapshot.ttftMsP50)} p90 ${millis(snapshot.ttftMsP90)}`

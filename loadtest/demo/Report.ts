@@ -119,11 +119,15 @@ const over = (a: number | null, b: number | null): number | null => (a === null 
 
 export const labelNames: Readonly<Record<Label, string>> = { agent: "coding agents", rag: "RAG", chat: "chat" }
 
+/** No rules between rows. */
+export const compact = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" }
+
 /** Warmpath beside round robin. The last column says how many times better; below 1 is worse. */
 export const comparison = (ours: Summary, theirs: Summary, colors: Colors): string => {
   const table = new Table({
     head: ["", "Warmpath", "round robin", "better by"].map((text) => colors.bold(text)),
     colAligns: ["left", "right", "right", "right"],
+    chars: compact,
     style: { head: [], border: colors.isColorSupported ? ["gray"] : [] }
   })
   const verdict = (gain: number | null): string =>

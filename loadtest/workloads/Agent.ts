@@ -83,7 +83,7 @@ const products = [
 export const productCount = products.length
 
 /** How much of a project's guide the system prompt carries. */
-const guideChars = 2_400
+const guideChars = 1_400
 
 const systemPrompt = (corpus: Corpus.Corpus, product: number): string => {
   const { name, trade } = products[product % products.length]!
@@ -112,8 +112,10 @@ export interface AgentOptions {
   /** Which product's system prompt; sessions with the same number share it. */
   readonly product: number
   readonly turns: number
-  /** Least and most characters of one tool result. */
-  readonly resultChars: readonly [number, number]
+  /** Files attached to the task. */
+  readonly attached: number
+  /** Least and most characters of one attached file or tool result. */
+  readonly fileChars: readonly [number, number]
   readonly answerTokens: number
 }
 
@@ -121,33 +123,43 @@ export const make = (options: AgentOptions): Session => {
   const { corpus, id, model } = options
   const random = Random.make(options.seed, id)
   const target = Random.pick(random, corpus.code)
-  const others = Array.from({ length: 12 }, () => Random.pick(random, corpus.code).name)
+
+  /** Some lines of a file, from a place drawn at random. */
+  const excerpt = (document: Corpus.Document) => {
+    const chars = Random.between(random, options.fileChars[0], options.fileChars[1])
+    const at = Random.between(random, 0, Math.max(0, document.text.length - chars))
+    const from = document.text.lastIndexOf("\n", at) + 1
+    const text = Corpus.head(document.text.slice(from), chars)
+    return { path: document.name, text, offset: document.text.slice(0, from).split("\n").length }
+  }
+
+  const files = Array.from({ length: options.attached }, (_, i) =>
+    excerpt(i === 0 ? target : Random.pick(random, corpus.code))
+  )
   let messages: ReadonlyArray<Message> = [
     { role: "system", content: systemPrompt(corpus, options.product) },
     {
       role: "user",
-      content: `${Random.pick(random, errands)} Start with ${target.name}.\n\nOpen in the editor:\n${others.join("\n")}`
+      content: [
+        `${Random.pick(random, errands)} Start with ${target.name}. Attached is what I have open.`,
+        ...files.map((file) => `<file path="${file.path}" offset="${file.offset}">\n${file.text}\n</file>`)
+      ].join("\n\n")
     }
   ]
   let turn = 0
 
   /** One tool call and its result: some lines of a real file. */
   const act = (answer: string): ReadonlyArray<Message> => {
-    const document = turn % 3 === 1 ? target : Random.pick(random, corpus.code)
-    const chars = Random.between(random, options.resultChars[0], options.resultChars[1])
-    const at = Random.between(random, 0, Math.max(0, document.text.length - chars))
-    const from = document.text.lastIndexOf("\n", at) + 1
-    const offset = document.text.slice(0, from).split("\n").length
-    const content = Corpus.head(document.text.slice(from), chars)
+    const { offset, path, text } = excerpt(turn % 3 === 1 ? target : Random.pick(random, corpus.code))
     const call = `call_${id}_${turn}`.replaceAll("-", "_")
-    const args = JSON.stringify({ path: document.name, offset, limit: content.split("\n").length })
+    const args = JSON.stringify({ path, offset, limit: text.split("\n").length })
     return [
       {
         role: "assistant",
         content: answer,
         tool_calls: [{ id: call, type: "function", function: { name: "read_file", arguments: args } }]
       },
-      { role: "tool", tool_call_id: call, content }
+      { role: "tool", tool_call_id: call, content: text }
     ]
   }
 

@@ -26,12 +26,17 @@ export interface MixOptions {
   readonly seconds: number
 }
 
-const agentTurns = 7
+const agentTurns = 8
 const subAgentTurns = 3
 const chatTurns = 4
-/** About 1 100 tokens a turn, so that a session ends near 9 000. */
-const resultChars = [3_400, 4_800] as const
-const ragDocuments = 24
+/**
+ * A session starts near 5 000 tokens, adds about 850 a turn and ends near 11 000; 1 000 of them it shares. Real sessions
+ * are ten times as long, with the same proportions: p50 of 100 000 tokens, 96 % of it seen before.
+ */
+const attached = 4
+const attachedToSub = 1
+const fileChars = [2_700, 3_700] as const
+const ragDocuments = 16
 
 /** `turns` due times from `start`, on average `gap` apart, each up to a third early or late. */
 const times = (random: Random.Random, turns: number, startMs: number, gapMs: number): ReadonlyArray<number> =>
@@ -54,7 +59,17 @@ export const plan = (options: MixOptions): ReadonlyArray<Plan> => {
     const startMs = sub ? spanMs * (0.3 + 0.3 * random.next()) : spanMs * 0.3 * random.next()
     const gapMs = sub ? spanMs / 10 : (spanMs * 0.95 - startMs) / agentTurns
     plans.push({
-      session: Agent.make({ corpus, model, seed, id, product, turns, resultChars, answerTokens: 32 }),
+      session: Agent.make({
+        corpus,
+        model,
+        seed,
+        id,
+        product,
+        turns,
+        attached: sub ? attachedToSub : attached,
+        fileChars,
+        answerTokens: 32
+      }),
       dueMs: times(random, turns, startMs, gapMs)
     })
     left -= turns

@@ -103,7 +103,8 @@ describe("Report.comparison", () => {
 })
 
 const snapshot: LiveTable.Snapshot = {
-  title: "Warmpath",
+  name: "Warmpath",
+  way: "the warm way",
   done: 30,
   planned: 120,
   failed: 0,
@@ -115,7 +116,7 @@ const snapshot: LiveTable.Snapshot = {
   ttftMsP90: null,
   workers: [
     { worker: "1  127.0.0.1:40001", inFlight: 3, requests: 17, hitRate: 0.612, cacheUsed: 0.4 },
-    { worker: "2  127.0.0.1:40002", inFlight: 0, requests: 0, hitRate: null, cacheUsed: null }
+    { worker: "2  127.0.0.1:40002", inFlight: 0, requests: 0, hitRate: null, cacheUsed: 0 }
   ]
 }
 
@@ -123,7 +124,7 @@ describe("LiveTable", () => {
   it("has a row per worker with its figures", () => {
     const frame = LiveTable.frame(snapshot, plain)
     assert.deepStrictEqual(row(frame, "1  127.0.0.1:40001").slice(2, 6), ["3", "17", "61.2 %", "████░░░░░░  40 %"])
-    assert.deepStrictEqual(row(frame, "2  127.0.0.1:40002").slice(2, 6), ["0", "0", "–", "–"])
+    assert.deepStrictEqual(row(frame, "2  127.0.0.1:40002").slice(2, 6), ["0", "0", "–", "░░░░░░░░░░   0 %"])
     assert.include(frame, "30 of 120 requests · about 35 s left in all")
     assert.include(frame, "hit rate 50.0 % (agents 75.0 %) · TTFT p50 123 ms, p90 –")
   })

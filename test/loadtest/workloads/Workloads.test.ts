@@ -24,7 +24,8 @@ const agent = (over: Partial<Agent.AgentOptions> = {}) =>
     id: "agent-0",
     product: 0,
     turns: 5,
-    resultChars: [3_000, 4_000],
+    attached: 2,
+    fileChars: [3_000, 4_000],
     answerTokens: 32,
     ...over
   })
