@@ -49,7 +49,7 @@ export interface Following {
   readonly apply: (next: Config.Config, before: Config.Config) => Effect.Effect<void>
   /** Time between looks, ms. */
   readonly lookMs: number
-  /** Quiet time after a change before the file is read: a write may come in parts. */
+  /** Time a changed file must stand still before it counts: a write may come in parts. */
   readonly settleMs: number
 }
 
@@ -70,17 +70,32 @@ export const follow = Effect.fnUntraced(function* (options: Following): Effect.f
     }),
     (watcher) => Effect.sync(() => watcher?.close())
   )
+  // More likely a write that failed than the wish to have no workers.
+  const emptied = problem(`${path} is empty. Write {} if every knob is to have its default.`)
   let running = options.config
   let seen = ""
 
+  /** The text once it stands still, and a mark by which to know it again. */
+  const settled = Effect.fnUntraced(function* () {
+    let mark = seen
+    while (true) {
+      const text = yield* readText(path).pipe(Effect.result)
+      const found = createHash("sha256")
+        .update(Result.isSuccess(text) ? text.success : text.failure.message)
+        .digest("hex")
+      if (found === mark) return { text, mark }
+      mark = found
+      yield* Effect.sleep(options.settleMs)
+    }
+  })
+
   const look = Effect.fnUntraced(function* () {
-    const text = yield* readText(path).pipe(Effect.result)
-    const mark = createHash("sha256")
-      .update(Result.isSuccess(text) ? text.success : text.failure.message)
-      .digest("hex")
+    const { mark, text } = yield* settled()
     if (mark === seen) return
     seen = mark
-    const next = Result.flatMap(text, (found) => Result.flatMap(parse(path, found), options.decode))
+    const next = Result.flatMap(text, (found) =>
+      found.trim() === "" ? Result.fail(emptied) : Result.flatMap(parse(path, found), options.decode)
+    )
     if (Result.isFailure(next)) {
       return yield* Effect.logError(`The old configuration stays in force. ${next.failure.message}`)
     }
@@ -98,8 +113,7 @@ export const follow = Effect.fnUntraced(function* (options: Following): Effect.f
   yield* Effect.gen(function* () {
     yield* look()
     while (true) {
-      const woken = yield* Queue.take(stirred).pipe(Effect.timeoutOption(options.lookMs))
-      if (woken._tag === "Some") yield* Effect.sleep(options.settleMs)
+      yield* Queue.take(stirred).pipe(Effect.timeoutOption(options.lookMs))
       yield* look()
     }
   }).pipe(

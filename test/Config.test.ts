@@ -1,0 +1,140 @@
+import { Result } from "effect"
+import { describe, expect, it } from "vitest"
+import * as Config from "../src/Config.ts"
+
+const ok = (sources: Config.Sources) => Result.getOrThrow(Config.decode(sources))
+const problems = (sources: Config.Sources): ReadonlyArray<string> => {
+  const decoded = Config.decode(sources)
+  return Result.isFailure(decoded) ? decoded.failure.problems : []
+}
+
+describe("Config.decode", () => {
+  it("needs nothing: every knob has a default of its own kind", () => {
+    const config = ok({})
+    expect(Object.keys(config)).toEqual(Config.names)
+    expect(config).toMatchObject({ port: 8080, adminHost: "127.0.0.1", policy: "eta", workers: [] })
+  })
+
+  it("accepts each default when it is written out", () => {
+    const written = Object.fromEntries(Config.describe().map(({ fallback, name }) => [name, JSON.parse(fallback)]))
+    expect(ok({ file: written })).toEqual(ok({}))
+  })
+
+  it("takes flags over the environment, that over the file, that over defaults", () => {
+    const file = { port: 1, adminPort: 2, host: "file" }
+    const env = { WARMPATH_PORT: "3", WARMPATH_ADMIN_PORT: "4", WARMPATH_POLICY: "" }
+    expect(ok({ flags: { port: 5 }, env, file })).toMatchObject({ port: 5, adminPort: 4, host: "file", policy: "eta" })
+  })
+
+  it("takes a worker as an address or with its id and event sources", () => {
+    const events = { endpoint: "tcp://b:5557", replayEndpoint: "tcp://b:5657" }
+    const config = ok({ file: { workers: ["http://a:8000/", { id: "b", url: "https://b/base/", events }] } })
+    expect(Config.workers(config)).toEqual([
+      { id: "a:8000", url: "http://a:8000" },
+      { id: "b", url: "https://b/base", events: { ...events, topic: "", rank: 0 } }
+    ])
+    expect(Config.workers(ok({ env: { WARMPATH_WORKERS: "http://a:1, https://b" } })).map(({ id }) => id)).toEqual([
+      "a:1",
+      "b:443"
+    ])
+  })
+
+  it("says where a wrong value stands, what it is, and what is allowed, all at once", () => {
+    expect(problems({ file: { port: 70_000, policy: "best", retriesMax: "2", breakerFailureShare: 3 } })).toEqual([
+      "port is 70000: expected a value between 0 and 65535",
+      'policy is "best": expected "eta" | "round-robin" | "least-loaded" | "longest-prefix"',
+      'retriesMax is "2": expected number',
+      "breakerFailureShare is 3: expected a value between 0.01 and 1"
+    ])
+  })
+
+  it("names the flag or the variable a wrong value came from", () => {
+    expect(problems({ flags: { bodyBytesMax: -1 }, env: { WARMPATH_PORT: "http" } })).toEqual([
+      'WARMPATH_PORT is "http": expected number',
+      "--body-bytes-max is -1: expected a value between 1 and 9007199254740991"
+    ])
+  })
+
+  it("points into lists and records", () => {
+    const workers = [
+      "http://a",
+      { url: "ftp://b" },
+      { id: "c" },
+      { url: "http://d", evnts: {} },
+      { url: "http://e", events: { endpoint: "tcp://*:1" } }
+    ]
+    expect(problems({ file: { workers, modelAliases: { a: 1 } } })).toEqual([
+      'workers[1].url is "ftp://b": must be an http or https address without user, query or fragment, for example http://10.0.0.4:8000',
+      "workers[2].url is missing",
+      "workers[3].evnts is not known",
+      'workers[4].events.endpoint is "tcp://*:1": must be an address a subscriber can connect to, for example tcp://10.0.0.4:5557',
+      "modelAliases.a is 1: expected string"
+    ])
+  })
+
+  it("asks whether a near name was meant", () => {
+    expect(problems({ file: { bodyByteMax: 1, nonsense: 2 }, flags: { Port: 3 } })).toEqual([
+      "bodyByteMax, in the file, is no knob: did you mean bodyBytesMax?",
+      "nonsense, in the file, is no knob",
+      "Port, in the flags, is no knob: did you mean port?"
+    ])
+  })
+
+  it("refuses a file that is no mapping, and takes an empty one", () => {
+    expect(problems({ file: ["port"] })).toEqual([
+      "the file is not a mapping of knobs to values: write lines like `port: 8080`"
+    ])
+    expect(ok({ file: null })).toEqual(ok({}))
+  })
+
+  it("sees what single knobs cannot: workers twice, ports alike, limits crossed", () => {
+    const file = {
+      workers: ["http://a", "http://a/", { id: "a:80", url: "http://b" }, "http://c", "http://d"],
+      workersMax: 4,
+      port: 9000,
+      adminPort: 9000,
+      joinRetryMsMin: 10,
+      joinRetryMsMax: 5
+    }
+    expect(problems({ file }).map((text) => text.split(":").at(-1)!.trim())).toEqual([
+      "list each address once",
+      "give it another id",
+      "raise workersMax",
+      "choose two",
+      "swap them"
+    ])
+  })
+
+  it("never answers with a name that only every object has", () => {
+    expect(problems({ file: JSON.parse('{"constructor":1,"__proto__":2}') })).toEqual([
+      "constructor, in the file, is no knob",
+      "__proto__, in the file, is no knob"
+    ])
+  })
+})
+
+describe("Config.describe", () => {
+  it("tells of every knob why it has its default, and gives times and sizes a unit", () => {
+    for (const { flag, name, unit, why } of Config.describe()) {
+      expect(why.length, name).toBeGreaterThan(20)
+      expect(flag).toMatch(/^--[a-z-]+$/)
+      if (/Ms(Min|Max)?$/.test(name)) expect(unit).toBe("ms")
+      if (/Bytes/.test(name)) expect(unit).toBe("bytes")
+    }
+  })
+
+  it("follows the file live for workers and aliases only", () => {
+    expect(
+      Config.describe()
+        .filter(({ live }) => live)
+        .map(({ name }) => name)
+    ).toEqual(["workers", "modelAliases"])
+  })
+})
+
+describe("Config.changed", () => {
+  it("lists the knobs that differ", () => {
+    expect(Config.changed(ok({}), ok({ file: { workers: ["http://a"], port: 1 } }))).toEqual(["port", "workers"])
+    expect(Config.changed(ok({}), ok({}))).toEqual([])
+  })
+})
