@@ -105,7 +105,9 @@ export const listen = (options: FrontOptions, handlers: FrontHandlers): Promise<
     stopped ??= new Promise((resolve) => {
       server.close(() => {
         clearInterval(sweeper)
-        resolve()
+        // The server counts a connection as gone just before that connection hears of it.
+        const settle = (): unknown => (connections.size === 0 ? resolve() : setImmediate(settle))
+        settle()
       })
     })
     return stopped
@@ -117,8 +119,8 @@ export const listen = (options: FrontOptions, handlers: FrontHandlers): Promise<
   }
   const drain = async (timeoutMs: number): Promise<void> => {
     state.draining = true
-    // Connections the kernel has accepted for us are taken before the listening socket goes, and the rest with it.
-    await new Promise((resolve) => setImmediate(resolve))
+    // Two turns of the loop accept what the kernel has queued for us: closing the listening socket would reset those.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
     const done = stopListening()
     const startMs = performance.now()
     const step = setInterval(() => {

@@ -21,7 +21,10 @@ export class NodeConnection implements Connection {
   readonly state: FrontState
   /** The request that is being read or answered; pipelined ones queue behind it inside `node:http`. */
   readonly open = new Set<ServerResponse>()
+  request: IncomingMessage | null = null
   reading = false
+  /** What came behind the request in flight is not HTTP. Its answer still goes out; then the connection ends. */
+  spoilt = false
   sinceMs: number
   blockedMs = 0
   /** Bytes read when the last answer was complete; more than that means a request has begun. */
@@ -41,14 +44,16 @@ export class NodeConnection implements Connection {
     })
   }
 
-  opened(response: ServerResponse): void {
+  opened(request: IncomingMessage, response: ServerResponse): void {
     this.open.add(response)
+    this.request = request
     this.reading = true
     this.sinceMs = this.state.nowMs
     response.on("close", () => {
       this.open.delete(response)
       this.sinceMs = this.state.nowMs
       this.quietBytes = this.socket.bytesRead
+      if (this.spoilt && this.socket.writable) refuseRaw(this.state, this.socket, 400, "badRequest")
     })
   }
 
@@ -87,19 +92,23 @@ export const makeServer = (state: FrontState): { readonly take: (socket: Socket,
   const onRequest = (request: IncomingMessage, response: ServerResponse, continues: boolean) => {
     const connection = owners.get(request.socket)
     if (connection === undefined) return void request.socket.destroy()
-    connection.opened(response)
+    connection.opened(request, response)
     receive(connection, request, response, continues)
   }
   server.on("request", (request, response) => onRequest(request, response, false))
   server.on("checkContinue", (request, response) => onRequest(request, response, true))
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
-    owners.get(request.socket)?.opened(response)
+    owners.get(request.socket)?.opened(request, response)
     refuse(state, request, response, 417, "expectation")
   })
   server.on("clientError", (error: NodeJS.ErrnoException, duplex) => {
     const socket = duplex as Socket
-    const busy = (owners.get(socket)?.open.size ?? 0) > 0
-    if (busy || !socket.writable || error.code === "ECONNRESET") return void socket.destroy()
+    const connection = owners.get(socket)
+    if (connection === undefined || !socket.writable || error.code === "ECONNRESET") return void socket.destroy()
+    if (connection.open.size > 0 && connection.request?.complete) {
+      connection.spoilt = true
+      return
+    }
     if (error.code === "HPE_HEADER_OVERFLOW") return refuseRaw(state, socket, 431, "headTooLarge")
     refuseRaw(state, socket, 400, "badRequest")
   })

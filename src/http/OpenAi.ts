@@ -1,6 +1,7 @@
 /** The OpenAI routes: which paths there are, and from a body to a `RouteRequest`. Reads only what routing needs. */
 import type { RouteError } from "../domain/Errors.ts"
 import type { ChatBody, Endpoint, Prompt, RouteRequest } from "../domain/Request.ts"
+import { isLossy } from "../hot/JsonExact.ts"
 
 type Json = Record<string, unknown>
 export type Parsed =
@@ -33,9 +34,10 @@ const isTokenIds = (value: unknown): value is Array<number> =>
 
 /** Parses a body. Errors are values; the engine judges everything routing does not read. */
 export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
+  const text = body.toString("utf8")
   let json: unknown
   try {
-    json = JSON.parse(body.toString("utf8"))
+    json = JSON.parse(text)
   } catch (cause) {
     return {
       ok: false,
@@ -52,7 +54,7 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
     return bad("stream", stream, "give true or false.")
   }
   if (salt !== undefined && salt !== null && typeof salt !== "string") return bad("cache_salt", salt, "give a string.")
-  const prompts = endpoint === "chat" ? chatPrompts(fields) : completionPrompts(fields)
+  const prompts = endpoint === "chat" ? chatPrompts(fields, text) : completionPrompts(fields)
   if (!Array.isArray(prompts)) return prompts as Parsed
   const maxTokens = fields["max_completion_tokens"] ?? fields["max_tokens"]
   return {
@@ -69,7 +71,10 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
   }
 }
 
-const chatPrompts = (fields: Json): ReadonlyArray<Prompt> | Parsed => {
+/** Numbers that a template may print lie in lists and objects of the body; those of the sampler do not. */
+const promptDepthMin = 2
+
+const chatPrompts = (fields: Json, text: string): ReadonlyArray<Prompt> | Parsed => {
   const messages = fields["messages"]
   if (!Array.isArray(messages) || messages.length === 0) {
     return bad("messages", messages, "give at least one message, each an object with a role.")
@@ -79,7 +84,7 @@ const chatPrompts = (fields: Json): ReadonlyArray<Prompt> | Parsed => {
       return bad(`messages[${i}]`, message, "give an object with a role.")
     }
   }
-  return [{ _tag: "Messages", body: fields as unknown as ChatBody }]
+  return [{ _tag: "Messages", body: fields as unknown as ChatBody, lossyNumbers: isLossy(text, promptDepthMin) }]
 }
 
 const completionPrompts = (fields: Json): ReadonlyArray<Prompt> | Parsed => {

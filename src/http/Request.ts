@@ -6,6 +6,7 @@
  */
 import { randomUUID } from "node:crypto"
 import type { Fleet, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
+import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
 import type { RouteError } from "../domain/Errors.ts"
@@ -53,6 +54,8 @@ export interface Deps {
   readonly learn: (slot: number, keys: Int32Array, exact: boolean) => void
   readonly pool: Pool
   readonly forward: (pool: Pool, forward: Forward) => { readonly abort: () => void }
+  /** Requests out on each slot, streams included. Counted here, read by the fleet. */
+  readonly inFlight: Uint32Array
   readonly workersMax: number
   /** Other workers tried after the first, before the first byte. */
   readonly retriesMax: number
@@ -179,6 +182,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       tried[slot] = 1
       tries++
       const booking = ledger.book(slot, ask, request.stream, now())
+      deps.inFlight[slot]!++
       fleet.sent(slot)
       const others = eligible.reduce((sum, each) => sum + each, 0) > 1 && tries <= deps.retriesMax
       send(booking, worker.spec, others, body)
@@ -223,6 +227,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         onFail: (_code, reason) =>
           `data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
         onEnd: (outcome) => {
+          deps.inFlight[slot]!--
           scan?.end()
           const usage = scan?.usage ?? null
           booking.settle(now(), {
@@ -306,7 +311,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   const ready = (exchange: Exchange, id: string): void => {
     const workers = fleet.list()
-    const able = workers.filter(({ state }) => state === "ready" || state === "suspect" || state === "halfOpen").length
+    const able = workers.filter(({ state }) => takesWork(state)).length
     const status = deps.draining() ? "draining" : able > 0 ? "ready" : "no worker can take a request"
     answer(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
   }
