@@ -39,10 +39,13 @@ export interface LoadTable {
   readonly capacityTokens: Float64Array
   /** Share of the overlap to believe, 0 to 1. */
   readonly credit: Float64Array
-  /** Prefill given, ms, each weighted by e^(time booked / 60 s): only ratios between workers mean anything. */
+  /**
+   * Prefill given, ms, newer weighing more: only ratios between workers mean anything. It fades with the traffic (some
+   * 32 requests per worker) and not with the clock, so that one request an hour spreads as well as a hundred a second.
+   */
   readonly recent: Float64Array
   recentTotal: number
-  recentSinceMs: number
+  recentWeight: number
   /** From the engine: cache in use (0 to 1, NaN unknown), requests waiting that we did not send, and when it said so. */
   readonly hintUsage: Float64Array
   readonly hintForeign: Float64Array
@@ -78,7 +81,7 @@ export interface LoadTable {
 /** Most prefills summed into one observation: a worker that is never idle is observed all the same. */
 const spanRequestsMax = 8
 const queuedMeanWindowMs = 10_000
-const recentWindowMs = 60_000
+const recentRequests = 32
 
 export const make = (workersMax: number): LoadTable => ({
   workersMax,
@@ -96,7 +99,7 @@ export const make = (workersMax: number): LoadTable => ({
   credit: new Float64Array(workersMax).fill(1),
   recent: new Float64Array(workersMax),
   recentTotal: 0,
-  recentSinceMs: 0,
+  recentWeight: 1,
   hintUsage: new Float64Array(workersMax).fill(Number.NaN),
   hintForeign: new Float64Array(workersMax),
   hintOwnTokens: new Float64Array(workersMax),
@@ -230,7 +233,7 @@ export const book = (
   else pool.next[tail] = at
   load.tail[slot] = at
   load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
-  addRecent(load, slot, ownUs / 1000, nowMs)
+  addRecent(load, slot, ownUs / 1000)
   ReuseAges.inserted(load.ages, slot, uncached, load.capacityTokens[slot]!, nowMs)
   return BookingPool.handle(pool, at)
 }
@@ -260,7 +263,7 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
     if (load.spanSpoilt[slot] === 0) {
       const { spanRequests, spanTokens, spanPairs, spanSinceMs, rates } = load
       const ms = nowMs - spanSinceMs[slot]!
-      RateModel.learn(rates, slot, spanRequests[slot]!, spanTokens[slot]!, spanPairs[slot]!, 0, 0, ms)
+      RateModel.learn(rates, slot, spanRequests[slot]!, spanTokens[slot]!, spanPairs[slot]!, 0, 0, ms, nowMs)
     }
     if (load.queued[slot] !== 0 && load.silent[slot] === 0) beginSpan(load, slot, nowMs)
   }
@@ -352,13 +355,13 @@ const observe = (
   const active = (pool.activeThen[at]! + load.activeTokens[slot]!) / 2
   if (pool.streams[at] === 1) {
     if (pool.state[at] === 2 && outputTokens >= 8) {
-      RateModel.learn(load.rates, slot, 0, 0, 0, outputTokens - 1, active, nowMs - pool.firstMs[at]!)
+      RateModel.learn(load.rates, slot, 0, 0, 0, outputTokens - 1, active, nowMs - pool.firstMs[at]!, nowMs)
     }
   } else if (pool.alone[at] === 1) {
     const prompt = pool.promptTokens[at]!
     const uncached = Math.max(1, cachedTokens >= 0 ? prompt - cachedTokens : pool.uncachedTokens[at]!)
     const pairs = RateModel.attentionPairs(prompt, uncached)
-    RateModel.learn(load.rates, slot, 1, uncached, pairs, outputTokens - 1, active, nowMs - pool.bookedMs[at]!)
+    RateModel.learn(load.rates, slot, 1, uncached, pairs, outputTokens - 1, active, nowMs - pool.bookedMs[at]!, nowMs)
   }
 }
 
@@ -397,17 +400,15 @@ const beginSpan = (load: LoadTable, slot: number, nowMs: number): void => {
   load.spanSpoilt[slot] = 0
 }
 
-const addRecent = (load: LoadTable, slot: number, ms: number, nowMs: number): void => {
-  let exponent = (nowMs - load.recentSinceMs) / recentWindowMs
-  if (!(exponent < 30)) {
-    // Weights only grow: start again from now before they lose precision.
-    const keep = Math.exp(-Math.min(exponent, 700))
+const addRecent = (load: LoadTable, slot: number, ms: number): void => {
+  load.recentWeight *= 1 + 1 / (recentRequests * Math.max(1, load.workers))
+  if (load.recentWeight > 1e12) {
+    // Weights only grow: start again from 1 before they lose precision.
     load.recentTotal = 0
-    for (let i = 0; i < load.slots; i++) load.recentTotal += load.recent[i] = load.recent[i]! * keep
-    load.recentSinceMs = nowMs
-    exponent = 0
+    for (let i = 0; i < load.slots; i++) load.recentTotal += load.recent[i] = load.recent[i]! / load.recentWeight
+    load.recentWeight = 1
   }
-  const weight = ms * Math.exp(exponent)
-  load.recent[slot] = load.recent[slot]! + weight
-  load.recentTotal += weight
+  const weighted = ms * load.recentWeight
+  load.recent[slot] = load.recent[slot]! + weighted
+  load.recentTotal += weighted
 }

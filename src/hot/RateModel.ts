@@ -11,7 +11,11 @@
  * as ten times too fast. The error ln(observed / predicted) is shared out over the terms by their share of the
  * prediction and, while few samples are known, over all alike: an engine is first "three times faster", and only later
  * "better at attention". Each error is clamped, so one stuck request moves little and a lasting change is followed in
- * some twenty requests. A worker without samples is predicted by the fleet's row, and its own row starts there.
+ * some twenty requests.
+ *
+ * Like workers are one sample: a worker is predicted by its own row only while that differs from the fleet's by more
+ * than noise, after four observations, the last of them not long ago. Otherwise the luckiest of equal workers would draw
+ * all traffic of an idle fleet, and one that was slow for a while would never be asked again.
  *
  * Priors: between an 8B model on one H100 (≈ 32 µs per token) and a 70B one on four (140 GFLOP per token at 55 % of
  * 4 · 989 TFLOP/s = 64 µs; attention 1.9 ns per pair; 320 KiB of KV per context token at 10 TB/s = 33 ns per step;
@@ -21,6 +25,12 @@ export interface RateModel {
   readonly workersMax: number
   /** Five coefficients per row; row `slot`, and the fleet's at `workersMax`. */
   readonly theta: Float64Array
+  /** Row that predicts a slot's prefill: its own, or the fleet's. */
+  readonly row: Int32Array
+  /** When a slot was last observed. */
+  readonly learnedMs: Float64Array
+  /** The slot whose age is checked next. */
+  cursor: number
   /** Prefill observations per row. */
   readonly prefills: Uint32Array
   /** Decode observations per row. */
@@ -38,6 +48,12 @@ const rateMin = 0.1
 const errorMaxNew = 3
 const errorMax = Math.LN2
 const newSamples = 8
+/** |ln(own / fleet)| at which a worker gets, and loses, a row of its own. */
+const apartEnter = 0.3
+const apartLeave = 0.15
+const comparedTokens = [256, 2048, 16_384]
+const ownSamplesMin = 4
+const believedMs = 60_000
 
 const features = new Float64Array(terms)
 const parts = new Float64Array(terms)
@@ -48,6 +64,9 @@ export const make = (workersMax: number): RateModel => {
   return {
     workersMax,
     theta,
+    row: new Int32Array(workersMax + 1).fill(workersMax),
+    learnedMs: new Float64Array(workersMax + 1),
+    cursor: 0,
     prefills: new Uint32Array(workersMax + 1),
     decodes: new Uint32Array(workersMax + 1)
   }
@@ -57,13 +76,11 @@ export const attentionPairs = (promptTokens: number, uncachedTokens: number): nu
   uncachedTokens * (promptTokens - uncachedTokens / 2)
 
 /** Predicted prefill of a request, ms. `slot` may be `workersMax` for the fleet's own row. */
-export const prefillMs = (model: RateModel, slot: number, promptTokens: number, uncachedTokens: number): number => {
-  const at = (model.prefills[slot]! > 0 ? slot : model.workersMax) * terms
-  const { theta } = model
-  return (
-    theta[at]! + theta[at + 1]! * uncachedTokens + theta[at + 2]! * uncachedTokens * (promptTokens - uncachedTokens / 2)
-  )
-}
+export const prefillMs = (model: RateModel, slot: number, promptTokens: number, uncachedTokens: number): number =>
+  byRow(model.theta, model.row[slot]! * terms, promptTokens, uncachedTokens)
+
+const byRow = (theta: Float64Array, at: number, promptTokens: number, uncachedTokens: number): number =>
+  theta[at]! + theta[at + 1]! * uncachedTokens + theta[at + 2]! * uncachedTokens * (promptTokens - uncachedTokens / 2)
 
 /** Predicted ms per output token without any context active. */
 export const decodeFloorMs = (model: RateModel, slot: number): number =>
@@ -85,7 +102,8 @@ export const learn = (
   pairs: number,
   outputTokens: number,
   activeTokens: number,
-  ms: number
+  ms: number,
+  nowMs: number
 ): void => {
   if (!(ms >= 0) || ms === Infinity) return
   features[0] = requests
@@ -98,10 +116,32 @@ export const learn = (
   if (outputTokens > 0) inherit(model, model.decodes, slot, 3, 5)
   step(model, slot, ms)
   step(model, fleet, ms)
+  if (requests > 0) {
+    model.learnedMs[slot] = nowMs
+    choose(model, slot)
+  }
+  // One other slot per observation: what was learned long ago is not believed for ever.
+  const other = model.cursor
+  model.cursor = other + 1 < fleet ? other + 1 : 0
+  if (nowMs - model.learnedMs[other]! > believedMs) model.row[other] = fleet
+}
+
+/** A row of its own for a worker that is not like the others. */
+const choose = (model: RateModel, slot: number): void => {
+  const { row, theta, workersMax } = model
+  const own = slot * terms
+  const fleet = workersMax * terms
+  let apart = 0
+  for (const tokens of comparedTokens) {
+    apart = Math.max(apart, Math.abs(Math.log(byRow(theta, own, tokens, tokens) / byRow(theta, fleet, tokens, tokens))))
+  }
+  const limit = row[slot] === slot ? apartLeave : apartEnter
+  row[slot] = apart > limit && model.prefills[slot]! >= ownSamplesMin ? slot : workersMax
 }
 
 /** Forgets a worker: its slot will be another's. */
 export const reset = (model: RateModel, slot: number): void => {
+  model.row[slot] = model.workersMax
   model.prefills[slot] = 0
   model.decodes[slot] = 0
 }

@@ -99,17 +99,25 @@ describe("LoadTable", () => {
     expect(load.queuedMean).toBeLessThan(1e-6)
   })
 
-  it("keeps the ratios of recent work over days and forgets old work", () => {
-    const load = fleet(2)
-    const give = (slot: number, nowMs: number): boolean =>
-      LoadTable.settle(load, LoadTable.book(load, slot, 1000, 0, true, nowMs), Number.NaN, Number.NaN, false, nowMs)
-    give(0, 0)
-    expect(load.recent[0]! / load.recentTotal).toBe(1)
-    give(1, 60_000)
-    expect(load.recent[0]! / load.recent[1]!).toBeCloseTo(Math.exp(-1), 4)
-    for (let hour = 1; hour < 72; hour++) give(1, hour * 3_600_000)
-    expect(load.recent[0]! / load.recentTotal).toBeLessThan(1e-9)
-    expect(Number.isFinite(load.recentTotal)).toBe(true)
+  it("fades recent work with the traffic, at any pace and for ever", () => {
+    for (const gapMs of [1, 3_600_000]) {
+      const load = fleet(2)
+      let nowMs = 0
+      const give = (slot: number, times: number): void => {
+        for (let i = 0; i < times; i++) {
+          nowMs += gapMs
+          const booking = LoadTable.book(load, slot, 1000, 0, true, nowMs)
+          LoadTable.settle(load, booking, Number.NaN, Number.NaN, false, nowMs)
+        }
+      }
+      give(0, 100)
+      give(1, 64)
+      expect(load.recent[0]! / load.recentTotal).toBeGreaterThan(0.25)
+      expect(load.recent[0]! / load.recentTotal).toBeLessThan(0.4)
+      give(1, 3000)
+      expect(load.recent[0]! / load.recentTotal).toBeLessThan(1e-9)
+      expect(load.recentTotal).toBeCloseTo(load.recent[0]! + load.recent[1]!, -6)
+    }
   })
 
   it("learns a worker's pace through its bookings alone, queueing included", () => {

@@ -36,7 +36,7 @@ const drive = (model: RateModel.RateModel, slot: number, e: Engine, count: numbe
     const [prompt, uncached] = request(random)
     const noise = Math.exp((random() + random() + random() - 1.5) * 0.4) // About ± 20 %.
     const ms = trueMs(e, prompt, uncached) * noise
-    RateModel.learn(model, slot, 1, uncached, RateModel.attentionPairs(prompt, uncached), 0, 0, ms)
+    RateModel.learn(model, slot, 1, uncached, RateModel.attentionPairs(prompt, uncached), 0, 0, ms, 0)
   }
 }
 
@@ -87,7 +87,7 @@ describe("RateModel", () => {
     const model = RateModel.make(1)
     drive(model, 0, engine(1), 100, lcg(3))
     const before = RateModel.prefillMs(model, 0, 2000, 2000)
-    RateModel.learn(model, 0, 1, 2000, RateModel.attentionPairs(2000, 2000), 0, 0, 600_000)
+    RateModel.learn(model, 0, 1, 2000, RateModel.attentionPairs(2000, 2000), 0, 0, 600_000, 0)
     expect(RateModel.prefillMs(model, 0, 2000, 2000) / before).toBeLessThan(1.15)
   })
 
@@ -108,13 +108,34 @@ describe("RateModel", () => {
     expect(RateModel.prefillMs(model, 1, 2000, 2000)).toBe(fresh)
   })
 
+  it("predicts equal workers alike, however their luck differs", () => {
+    const model = RateModel.make(8)
+    const random = lcg(6)
+    for (let i = 0; i < 400; i++) drive(model, i % 8, engine(2), 1, random)
+    const predicted = Array.from({ length: 8 }, (_, slot) => RateModel.prefillMs(model, slot, 4000, 4000))
+    expect(new Set(predicted).size).toBe(1)
+  })
+
+  it("asks a worker that was slow again when nothing was heard of it for a minute", () => {
+    const model = RateModel.make(2)
+    const random = lcg(4)
+    drive(model, 0, engine(1), 30, random)
+    drive(model, 1, engine(8), 10, random)
+    const fleetMs = (): number => RateModel.prefillMs(model, 2, 2000, 2000)
+    expect(RateModel.prefillMs(model, 1, 2000, 2000)).toBeGreaterThan(1.5 * fleetMs())
+    for (let i = 0; i < 2; i++) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, 25, 59_000)
+    expect(RateModel.prefillMs(model, 1, 2000, 2000)).toBeGreaterThan(1.5 * fleetMs())
+    for (let i = 0; i < 2; i++) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, 25, 61_000)
+    expect(RateModel.prefillMs(model, 1, 2000, 2000)).toBe(fleetMs())
+  })
+
   it("learns the decode pace and what active context adds to it", () => {
     const model = RateModel.make(1)
     const random = lcg(8)
     for (let i = 0; i < 200; i++) {
       const tokens = 10 + Math.floor(random() * 400)
       const active = Math.floor(random() * 300_000)
-      RateModel.learn(model, 0, 0, 0, 0, tokens, active, tokens * (4 + 1e-5 * active))
+      RateModel.learn(model, 0, 0, 0, 0, tokens, active, tokens * (4 + 1e-5 * active), 0)
     }
     for (const active of [0, 100_000, 300_000]) {
       const paceMs = RateModel.decodeFloorMs(model, 0) + RateModel.decodeContextMs(model, 0) * active
@@ -124,9 +145,9 @@ describe("RateModel", () => {
 
   it("learns nothing from times that cannot be", () => {
     const model = RateModel.make(1)
-    for (const ms of [Number.NaN, -1, Infinity]) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, ms)
+    for (const ms of [Number.NaN, -1, Infinity]) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, ms, 0)
     expect(model.prefills[0]).toBe(0)
-    for (let i = 0; i < 500; i++) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, i % 2 === 0 ? 0 : 1e12)
+    for (let i = 0; i < 500; i++) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, i % 2 === 0 ? 0 : 1e12, 0)
     expect([...model.theta].every((value) => Number.isFinite(value) && value > 0)).toBe(true)
   })
 })
