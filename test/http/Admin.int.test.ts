@@ -1,0 +1,221 @@
+import { request } from "node:http"
+import { Context, Effect, Exit, Layer, Logger, Scope } from "effect"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { Fleet } from "../../actors/Fleet.ts"
+import * as Admin from "../../src/http/Admin.ts"
+import * as FakeEngine from "../support/FakeEngine.ts"
+
+interface Answer {
+  readonly status: number
+  readonly headers: Record<string, string | string[] | undefined>
+  readonly text: string
+}
+
+/** What the fleet logs is not this test's matter. */
+const quiet = Logger.layer([])
+
+let port = 0
+let fake: ReturnType<typeof FakeEngine.make>
+let deps: Admin.Deps
+let fleet: Fleet["Service"]
+let scope: Scope.Closeable
+let keys: Int32Array
+let blocks: () => Int32Array
+
+const call = (method: string, path: string, body?: string, headers: Record<string, string> = {}) =>
+  new Promise<Answer>((resolve, reject) => {
+    const own = body === undefined ? headers : { "content-type": "application/json", ...headers }
+    const sent = request({ port, host: "127.0.0.1", method, path, headers: own }, (response) => {
+      const parts: Array<Buffer> = []
+      response.on("data", (part: Buffer) => parts.push(part))
+      response.on("end", () =>
+        resolve({ status: response.statusCode!, headers: response.headers, text: Buffer.concat(parts).toString() })
+      )
+      response.on("error", reject)
+    })
+    sent.on("error", reject)
+    sent.end(body)
+  })
+const json = async (method: string, path: string, body?: unknown) => {
+  const answer = await call(method, path, body === undefined ? undefined : JSON.stringify(body))
+  return { status: answer.status, json: JSON.parse(answer.text) }
+}
+
+beforeEach(async () => {
+  fake = FakeEngine.make()
+  keys = Int32Array.of(1, 2, -1, -2)
+  blocks = () => keys
+  scope = Effect.runSync(Scope.make())
+  fleet = Context.get(
+    await Effect.runPromise(Layer.buildWithScope(Fleet.layer(fake.options).pipe(Layer.provide(quiet)), scope)),
+    Fleet
+  )
+  deps = {
+    find: fleet.find,
+    list: fleet.list,
+    remove: fleet.remove,
+    add: (spec) => fleet.add(spec),
+    cache: (slot) => ({ trust: "exact", slot }),
+    blocks: () => blocks(),
+    config: () => ({ port: 8080 }),
+    metrics: () => "up 1\n"
+  }
+  const listening = Admin.listen({ host: "127.0.0.1", port: 0 }, deps)
+  port = (await Effect.runPromise(Scope.provide(listening, scope).pipe(Effect.provide(quiet)))).port
+})
+afterEach(async () => {
+  await Effect.runPromise(Scope.close(scope, Exit.void))
+})
+
+describe("Admin", () => {
+  it("adds a worker and shows what it told, its load, its breaker and its cache", async () => {
+    const added = await json("POST", "/admin/workers", { url: "http://a:8000/" })
+    expect(added.status).toBe(201)
+    expect(added.json).toMatchObject({ id: "a:8000", url: "http://a:8000", state: "joining", models: [], load: null })
+    await expect.poll(async () => (await json("GET", "/admin/workers/a:8000")).json.state).toBe("ready")
+    const { json: shown } = await json("GET", "/admin/workers")
+    expect(shown.workers).toEqual([
+      expect.objectContaining({
+        id: "a:8000",
+        slot: 0,
+        origin: "admin",
+        engine: "vllm",
+        models: [{ id: "qwen", parent: null, root: null, maxModelLen: 4096 }],
+        blockSize: 16,
+        startedAt: "1970-01-01T00:00:00.001Z",
+        cache: { trust: "exact", slot: 0 },
+        inFlight: 0,
+        breaker: { failuresInARow: 0, timesOpened: 0, retryAt: null }
+      })
+    ])
+  })
+
+  it("says where to find the worker it added", async () => {
+    const answer = await call("POST", "/admin/workers", '{"url":"http://[::1]:8000","id":"[::1]:8000"}')
+    expect(answer.headers["location"]).toBe("/admin/workers/%5B%3A%3A1%5D%3A8000")
+    expect((await call("GET", String(answer.headers["location"]))).status).toBe(200)
+  })
+
+  it("refuses what is listed already with 409, and says what to do", async () => {
+    await json("POST", "/admin/workers", { url: "http://a:8000" })
+    const again = await json("POST", "/admin/workers", { url: "http://a:8000", id: "other" })
+    expect(again.status).toBe(409)
+    expect(again.json.error).toMatchObject({
+      code: "duplicate",
+      message: expect.stringContaining("a:8000"),
+      fix: expect.any(String)
+    })
+  })
+
+  it("says of a bad worker what is wrong, with the value", async () => {
+    const bad = await json("POST", "/admin/workers", { url: "a:8000", idd: "x" })
+    expect(bad.status).toBe(400)
+    expect(bad.json.error.message).toMatch(/idd is not known; url is "a:8000": must be an http or https address/)
+    const broken = await call("POST", "/admin/workers", "{")
+    expect([broken.status, JSON.parse(broken.text).error.code]).toEqual([400, "bad_worker"])
+  })
+
+  it("takes no body that is not JSON, and none too long, and answers both", async () => {
+    expect((await call("POST", "/admin/workers", "url=http://a", { "content-type": "text/plain" })).status).toBe(415)
+    const long = await call("POST", "/admin/workers", JSON.stringify({ url: `http://${"a".repeat(100_000)}` }))
+    expect([long.status, JSON.parse(long.text).error.code]).toEqual([413, "body_too_large"])
+    expect((await json("GET", "/admin/workers")).json.workers).toEqual([])
+  })
+
+  it("drains by default and forgets at once when told so", async () => {
+    for (const name of ["a", "b", "c"]) await json("POST", "/admin/workers", { url: `http://${name}:1`, id: name })
+    await expect.poll(() => fleet.list().map(({ state }) => state)).toEqual(["ready", "ready", "ready"])
+    fake.at("http://a:1").inFlight = 1
+    fake.at("http://b:1").inFlight = 1
+    expect(await json("DELETE", "/admin/workers/a")).toMatchObject({ status: 202, json: { state: "draining" } })
+    expect(await json("POST", "/admin/workers/b/drain")).toMatchObject({ status: 202, json: { state: "draining" } })
+    expect(await json("DELETE", "/admin/workers/c?drain=false")).toEqual({
+      status: 200,
+      json: { id: "c", state: "gone" }
+    })
+    expect((await json("DELETE", "/admin/workers/c")).status).toBe(404)
+    expect((await json("DELETE", "/admin/workers/a?drain=maybe")).status).toBe(400)
+    fake.at("http://a:1").inFlight = 0
+    await expect.poll(() => fleet.list().map(({ spec }) => spec.id)).toEqual(["b"])
+  })
+
+  it("dumps the keys the index holds as hex, whole or by page", async () => {
+    await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
+    expect((await json("GET", "/admin/blocks/a")).json).toEqual({
+      id: "a",
+      count: 2,
+      offset: 0,
+      keys: ["0000000200000001", "fffffffeffffffff"]
+    })
+    keys = Int32Array.from({ length: 2 * 5_000 }, (_, index) => index >> 1)
+    const whole = (await json("GET", "/admin/blocks/a")).json
+    expect([whole.keys.length, new Set(whole.keys).size, whole.keys[4_999]]).toEqual([5_000, 5_000, "0000138700001387"])
+    const page = (await json("GET", "/admin/blocks/a?offset=4000&limit=1500")).json
+    expect(page).toMatchObject({ count: 5_000, offset: 4_000, keys: whole.keys.slice(4_000) })
+    expect((await json("GET", "/admin/blocks/a?offset=9999")).json.keys).toEqual([])
+    expect((await json("GET", "/admin/blocks/a?limit=-1")).status).toBe(400)
+    expect((await json("GET", "/admin/blocks/none")).status).toBe(404)
+  })
+
+  it("answers health, metrics and the configuration", async () => {
+    expect((await json("GET", "/health")).json).toEqual({ status: "ok" })
+    expect((await json("GET", "/admin/config")).json).toEqual({ port: 8080 })
+    const metrics = await call("GET", "/metrics")
+    expect([metrics.text, metrics.headers["content-type"]]).toEqual([
+      "up 1\n",
+      "text/plain; version=0.0.4; charset=utf-8"
+    ])
+    const head = await call("HEAD", "/metrics")
+    expect([head.status, head.text, head.headers["content-length"]]).toEqual([200, "", "5"])
+  })
+
+  it("says of an unknown path or method what there is instead", async () => {
+    for (const path of [
+      "/",
+      "/admin",
+      "/admin/x",
+      "/admin/workers/a/b/c",
+      "/v1/models",
+      "//",
+      "/admin/blocks",
+      "/admin/config/x"
+    ]) {
+      expect((await call("GET", path)).status, path).toBe(404)
+    }
+    const wrong = await call("PUT", "/admin/workers", "{}")
+    expect([wrong.status, wrong.headers["allow"]]).toEqual([405, "GET, POST"])
+    expect((await call("GET", "/admin/workers/%E0%A4%A")).status).toBe(400)
+    expect((await call("GET", "/admin/workers/a/drain")).status).toBe(405)
+  })
+
+  it("refuses pages of other origins and names that were pointed at it", async () => {
+    const evil = await call("POST", "/admin/workers/a/drain", "", { origin: "https://evil.example" })
+    expect([evil.status, JSON.parse(evil.text).error.code]).toEqual([403, "wrong_origin"])
+    expect((await call("GET", "/admin/workers", undefined, { host: `evil.example:${port}` })).status).toBe(403)
+    expect((await call("GET", "/admin/workers", undefined, { host: `localhost:${port}` })).status).toBe(200)
+    expect((await call("GET", "/admin/workers", undefined, { host: `[::1]:${port}` })).status).toBe(200)
+    const own = await call("GET", "/admin/workers", undefined, { origin: `http://127.0.0.1:${port}` })
+    expect(own.status).toBe(200)
+  })
+
+  it("answers 500 and goes on when a hook throws", async () => {
+    await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
+    blocks = () => {
+      throw new Error("a defect in a hook")
+    }
+    expect((await json("GET", "/admin/blocks/a")).json.error.code).toBe("defect")
+    expect((await call("GET", "/health")).status).toBe(200)
+  })
+
+  it("says which port is taken", async () => {
+    const failure = await Effect.runPromise(
+      Admin.listen({ host: "127.0.0.1", port }, deps).pipe(Effect.scoped, Effect.flip)
+    )
+    expect(failure.message).toMatch(new RegExp(`cannot listen on 127.0.0.1:${port}: .*EADDRINUSE.*adminPort`))
+  })
+
+  it("listens no more when its scope has ended", async () => {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    await expect(call("GET", "/health")).rejects.toThrow(/ECONNREFUSED/)
+  })
+})
