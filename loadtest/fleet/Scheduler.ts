@@ -109,7 +109,7 @@ export class Scheduler<K, J extends Job<K>> {
     return this.#options.blocks * this.#options.blockSize
   }
 
-  /** Queues a request. It starts with the next step: call `advance` to start one on an idle engine. */
+  /** Queues a request for the next step. Call `advance` once those that arrive together are in, to start one. */
   add(job: J, now: number): Task<K, J> {
     const task: Task<K, J> = {
       job,
@@ -152,7 +152,8 @@ export class Scheduler<K, J extends Job<K>> {
 
   /** Runs every step that ends by `now`, and starts one when there is work. */
   advance(now: number): void {
-    if (this.#stepEndsAt === Number.POSITIVE_INFINITY) this.#start(now)
+    // An idle engine started when the newest of those that wait came.
+    if (this.#stepEndsAt === Number.POSITIVE_INFINITY) this.#start(Math.min(now, this.#waiting.at(-1)?.queuedAt ?? now))
     while (this.#stepEndsAt <= now) {
       const endedAt = this.#stepEndsAt
       this.#stepEndsAt = Number.POSITIVE_INFINITY

@@ -268,6 +268,7 @@ export class SimEngine {
 
   /** A generating request, from its body on. */
   generate(endpoint: Plan.Endpoint, { request, response, body }: Call): void {
+    if (response.closed) return
     const die = this.faults.hits("die") ? this.faults.standing.die.bytes : undefined
     const reply = new Reply(response, die)
     if (this.faults.hits("error")) {

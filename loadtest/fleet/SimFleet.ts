@@ -5,7 +5,7 @@
  */
 import * as Model from "./Model.ts"
 import { SimEngine } from "./SimEngine.ts"
-import { defaults, type SimOptions } from "./SimOptions.ts"
+import { defaults, problem, type SimOptions } from "./SimOptions.ts"
 
 export interface SimFleet {
   /** Base URLs, one an engine, without a trailing slash. */
@@ -17,6 +17,8 @@ export interface SimFleet {
 
 export const start = async (options: Partial<SimOptions> = {}): Promise<SimFleet> => {
   const full: SimOptions = { ...defaults, ...options }
+  const wrong = problem(full)
+  if (wrong !== null) throw new Error(wrong)
   const model = await Model.load(full.tokenizer)
   const engines: Array<SimEngine> = []
   const close = async () => {

@@ -51,6 +51,23 @@ export interface SimOptions {
   readonly seed: number
 }
 
+/** What is wrong with the options, in a sentence; null when nothing is. */
+export const problem = (options: SimOptions): string | null => {
+  const positive = ["engines", "blockSize", "blocks", "maxModelLen", "stepTokens", "maxRunning", "bufferSteps"] as const
+  for (const name of positive) {
+    const value = options[name]
+    if (!Number.isInteger(value) || value < 1) return `${name} is ${value}; it must be a whole number of at least 1.`
+  }
+  if (!(options.speed > 0)) return `speed is ${options.speed}; it must be above 0.`
+  if (!(options.outputTokens >= 1)) return `outputTokens is ${options.outputTokens}; it must be at least 1.`
+  for (const [name, value] of Object.entries(options.rates)) {
+    if (!(value >= 0)) return `${name} is ${value}; it must be at least 0.`
+  }
+  if (options.rates.floorMs + options.rates.overheadMs <= 0)
+    return "floorMs and overheadMs are 0; a step must take time."
+  return options.models.length === 0 ? "models is empty; give the model at least one name." : null
+}
+
 export const defaults: SimOptions = {
   engines: 1,
   port: 0,
