@@ -262,8 +262,11 @@ const connected = (s: State, out: Array<Output>): void => {
   const first = s.phase === "idle"
   s.connected = true
   if (first) s.phase = "live"
-  if (!s.options.replayable || s.phase === "replaying") return
+  if (!s.options.replayable) return
   if (!first) s.doubt = true
+  // A replay under way asked the publisher as it was before, and what is held is of that life, too.
+  dropHeld(s)
+  s.suspect = false
   replayFromLast(s, out)
 }
 
