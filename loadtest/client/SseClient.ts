@@ -150,7 +150,7 @@ export const send = async (url: string, body: ChatRequest, options: SendOptions)
     if (failed !== null) return outcome(failed)
     return outcome(done ? null : "the stream ended before data: [DONE]")
   } catch (error) {
-    if (options.signal?.aborted === true) return outcome("aborted")
-    return outcome(oneLine(error instanceof Error ? error.message || error.name : String(error)))
+    const cause: unknown = options.signal?.aborted === true ? options.signal.reason : error
+    return outcome(oneLine(cause instanceof Error ? cause.message || cause.name : String(cause)))
   }
 }

@@ -53,5 +53,6 @@ export const silent: Screen = {
 /** Redraws only where somebody watches: a terminal, without NO_COLOR or CI. */
 export const make = (stream: NodeJS.WriteStream, env: Readonly<Record<string, string | undefined>>): Screen => {
   const set = (name: string) => env[name] !== undefined && env[name] !== ""
-  return stream.isTTY && !set("NO_COLOR") && !set("CI") && env.TERM !== "dumb" ? terminal(stream) : lines(stream)
+  const watched = stream.isTTY && stream.columns > 0 && stream.rows > 0 // Some pseudo-terminals have no size.
+  return watched && !set("NO_COLOR") && !set("CI") && env.TERM !== "dumb" ? terminal(stream) : lines(stream)
 }

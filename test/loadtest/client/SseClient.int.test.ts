@@ -128,16 +128,16 @@ describe("SseClient", () => {
     assert.deepInclude(outcome, { ok: false, status: 0 })
     assert.include(outcome.error!, "ECONNREFUSED")
   })
-  it("lets go of the connection when it is aborted", async () => {
+  it("lets go of the connection when it is aborted, and says why", async () => {
     const abort = new AbortController()
     const gone = Promise.withResolvers<void>()
     const url = await serve((response) => {
       response.on("close", gone.resolve)
       response.writeHead(200, sse)
-      response.write(delta("x"), () => abort.abort())
+      response.write(delta("x"), () => abort.abort(new Error("enough")))
     })
     const outcome = await SseClient.send(url, body, { dispatcher, signal: abort.signal })
-    assert.deepInclude(outcome, { ok: false, error: "aborted" })
+    assert.deepInclude(outcome, { ok: false, error: "enough" })
     await gone.promise
   })
 })
