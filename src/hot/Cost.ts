@@ -19,11 +19,11 @@ const outstandingMs = 0.1
 const spaceWaitMsMax = 120_000
 const hintMsMax = 5_000
 /**
- * What recent work may weigh at most: the prefill of half a 16-token block, or a tenth of the whole prompt's. So it
+ * What recent work may weigh at most: the prefill of half a 16-token block, or a fifth of the whole prompt's. So it
  * decides between workers that hold about as much (a common system prompt is no reason to pile up), never against more.
  */
 const recentTokens = 8
-const recentShare = 0.1
+const recentShare = 0.2
 
 /** Terms of the worker looked at last, and what is the same for all workers of one decision. */
 const term = { waitMs: 0, ownMs: 0, evictMs: 0, decodeMs: 0, recentMs: 0 }

@@ -181,13 +181,13 @@ describe("Cost terms", () => {
     expect(one(load, 1, 1000, 1_010_000).evictMs).toBe(0)
   })
 
-  it("never lets recent work outweigh an overlap worth a fifth of the prompt", () => {
+  it("never lets recent work outweigh an overlap of three tenths of the prompt", () => {
     const load = fleet(4)
     for (let i = 0; i < 500; i++) {
       LoadTable.settle(load, LoadTable.book(load, 0, 8000, 0, true, i), Number.NaN, Number.NaN, false, i)
     }
     for (const promptTokens of [80, 1000, 50_000]) {
-      expect(Cost.cheapest(load, Uint32Array.of(promptTokens / 5, 0, 0, 0), promptTokens, 500, 1)).toBe(0)
+      expect(Cost.cheapest(load, Uint32Array.of(promptTokens * 0.3, 0, 0, 0), promptTokens, 500, 1)).toBe(0)
       expect(Cost.cheapest(load, cold, promptTokens, 500, 0)).not.toBe(0)
     }
   })
