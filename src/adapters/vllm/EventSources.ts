@@ -1,8 +1,9 @@
 /**
  * `GET /kv_event_sources`: where each data-parallel rank publishes its KV events.
  *
- * Shape: `[{data_parallel_rank, endpoint, replay_endpoint, topic}]`, or the same list under `sources`. Both were merged
- * or proposed; vLLM without the route answers 404. Source: vllm-project/vllm#55844, `serve/kv_events/api_router.py`.
+ * Shape: an object keyed by rank, `{"0": {publisher, endpoint, replay_endpoint, topic, …}}`, `{}` when events are off; a
+ * list of the same with `data_parallel_rank`, bare or under `sources`, is what vLLM's gRPC call of that name gives. vLLM
+ * without the route answers 404. Source: vllm-project/vllm#55844, `serve/kv_events/api_router.py`; #50033.
  */
 import type { EventSource } from "../../domain/Worker.ts"
 
@@ -19,17 +20,27 @@ const dialable = (endpoint: unknown, host: string): string | null => {
   return port === undefined || Number(port) === 0 || Number(port) > 65_535 ? null : address
 }
 
+/** Entries with the rank their place in the answer gives them. */
+const entriesOf = (body: unknown): ReadonlyArray<readonly [number, unknown]> => {
+  if (typeof body !== "object" || body === null) return []
+  if (Array.isArray(body)) return body.map((item, index) => [index, item])
+  const { sources } = body as { readonly sources?: unknown }
+  if (Array.isArray(sources)) return entriesOf(sources)
+  return Object.entries(body)
+    .filter(([key]) => /^\d{1,5}$/.test(key))
+    .map(([key, item]) => [Number(key), item])
+}
+
 /** Sources in rank order; what is no address is left out, so that one bad entry does not hide the others. */
 export const read = (body: unknown, workerUrl: string): ReadonlyArray<EventSource> => {
-  const list = Array.isArray(body) ? body : (body as { readonly sources?: unknown } | null)?.sources
-  if (!Array.isArray(list)) return []
   const host = new URL(workerUrl).hostname
   const sources: Array<EventSource> = []
-  list.forEach((item: unknown, index) => {
-    if (typeof item !== "object" || item === null) return
+  for (const [index, item] of entriesOf(body)) {
+    if (typeof item !== "object" || item === null) continue
     const entry = item as Readonly<Record<string, unknown>>
+    if (entry["publisher"] !== undefined && entry["publisher"] !== "zmq") continue
     const endpoint = dialable(entry["endpoint"], host)
-    if (endpoint === null) return
+    if (endpoint === null) continue
     const rank = entry["data_parallel_rank"]
     sources.push({
       endpoint,
@@ -37,6 +48,6 @@ export const read = (body: unknown, workerUrl: string): ReadonlyArray<EventSourc
       topic: typeof entry["topic"] === "string" ? entry["topic"] : "",
       rank: typeof rank === "number" && Number.isInteger(rank) && rank >= 0 ? rank : index
     })
-  })
+  }
   return sources.sort((a, b) => a.rank - b.rank)
 }

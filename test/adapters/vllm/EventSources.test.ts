@@ -4,6 +4,20 @@ import { read } from "../../../src/adapters/vllm/EventSources.ts"
 const at = (endpoint: unknown, worker = "http://10.0.0.4:8000") => read([{ endpoint }], worker)[0]?.endpoint
 
 describe("EventSources.read", () => {
+  it("reads vLLM's object keyed by rank, and nothing where events are off", () => {
+    const of = (endpoint: string) => ({ publisher: "zmq", endpoint, replay_endpoint: null, topic: "kv" })
+    const body = {
+      "1": of("tcp://*:5558"),
+      "0": of("tcp://10.0.0.9:5557"),
+      "2": { publisher: "null", endpoint: "tcp://*:1" }
+    }
+    expect(read(body, "http://10.0.0.4:8000")).toEqual([
+      { endpoint: "tcp://10.0.0.9:5557", replayEndpoint: null, topic: "kv", rank: 0 },
+      { endpoint: "tcp://10.0.0.4:5558", replayEndpoint: null, topic: "kv", rank: 1 }
+    ])
+    expect(read({}, "http://10.0.0.4:8000")).toEqual([])
+  })
+
   it("puts the worker's host where the publisher bound every interface", () => {
     for (const bound of ["tcp://*:5557", "tcp://0.0.0.0:5557", "tcp://[::]:5557", "tcp://:::5557"]) {
       expect(at(bound)).toBe("tcp://10.0.0.4:5557")
