@@ -4,7 +4,7 @@
  * Last used, first taken: the rest grow old and are closed. Plain sockets read into one buffer that all share, because each
  * read is used up before the next; TLS sockets bring their own. Time limits are looked at by one coarse sweep.
  */
-import { connect, type Socket } from "node:net"
+import { connect, isIP, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 
 export interface PoolOptions {
@@ -119,7 +119,7 @@ export const make = (options: PoolOptions = {}): Pool => {
       keepAliveInitialDelay: 30_000
     }
     const socket = origin.tls
-      ? connectTls({ ...common, servername: origin.host, ALPNProtocols: ["http/1.1"] })
+      ? connectTls({ ...common, servername: isIP(origin.host) === 0 ? origin.host : "", ALPNProtocols: ["http/1.1"] })
       : connect({
           ...common,
           onread: {
