@@ -6,17 +6,14 @@
  *
  * The client's end of stream counts as gone: it cannot be told from a closed client, and a cancelled prompt must stop.
  */
-import { STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import { type Connection, type FrontState, handle, lingerMs, refusalMessage } from "./Connection.ts"
-import { type Exchange, type Framing, headerOf } from "./Exchange.ts"
+import { FastExchange, type FastWriter, localAnswer } from "./FastExchange.ts"
 import type { Refusal } from "./Front.ts"
-import * as HeaderLines from "./HeaderLines.ts"
 import * as RequestHead from "./RequestHead.ts"
 
 const empty = Buffer.alloc(0)
 const endOfHead = Buffer.from("\r\n\r\n", "latin1")
-const lastChunk = "0\r\n\r\n"
 
 /** Bytes read ahead of a request in flight before the socket is paused. */
 const aheadBytesMax = 65_536
@@ -26,7 +23,7 @@ const bodyBytesFirst = 1_048_576
 
 type Phase = "head" | "body" | "busy" | "linger" | "over"
 
-export class FastConnection implements Connection {
+export class FastConnection implements Connection, FastWriter {
   readonly socket: Socket
   readonly state: FrontState
   readonly remoteAddress: string
@@ -194,6 +191,10 @@ export class FastConnection implements Connection {
     exchange.abandon()
   }
 
+  isDraining(): boolean {
+    return this.state.draining
+  }
+
   /** Writes for the exchange in flight. False: wait for its drain. */
   put(bytes: Buffer | string): boolean {
     const taken = typeof bytes === "string" ? this.socket.write(bytes, "latin1") : this.socket.write(bytes)
@@ -256,141 +257,4 @@ const withRoom = (body: Buffer, used: number, needed: number, length: number): B
   const grown = Buffer.allocUnsafeSlow(Math.min(length, Math.max(needed, 2 * body.length, bodyBytesFirst)))
   body.copy(grown, 0, 0, used)
   return grown
-}
-
-const localAnswer = (
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  body: Buffer,
-  close: boolean
-): Buffer => {
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`
-  for (const name in headers) head += `${name}: ${HeaderLines.clean(headers[name]!)}\r\n`
-  const length = status === 204 || status === 304 ? "" : `content-length: ${body.length}\r\n`
-  head += `date: ${HeaderLines.date()}\r\n${length}${close ? "connection: close\r\n" : ""}\r\n`
-  return Buffer.concat([Buffer.from(head, "latin1"), body])
-}
-
-class FastExchange implements Exchange {
-  readonly method = "POST"
-  readonly target: string
-  readonly path: string
-  readonly headers: ReadonlyArray<string>
-  readonly body: Buffer
-  readonly framed = true
-  gone = false
-  started = false
-  private readonly connection: FastConnection
-  private readonly close: boolean
-  private over = false
-  /** What the answer's head says about the connection. */
-  private closing = false
-  private aborts: Array<() => void> | null = null
-  private drain: (() => void) | null = null
-  /** The head of a relayed answer, without its end, until it goes out with the first bytes. */
-  private answerHead = ""
-  /** The worker's body has no framing of its own, so it is chunked here. */
-  private chunks = false
-
-  constructor(connection: FastConnection, head: RequestHead.RequestHead, body: Buffer) {
-    this.connection = connection
-    this.target = head.target
-    this.path = head.path
-    this.headers = head.headers
-    this.close = head.close
-    this.body = body
-  }
-
-  get remoteAddress(): string {
-    return this.connection.remoteAddress
-  }
-
-  header(name: string): string | undefined {
-    return headerOf(this.headers, name)
-  }
-
-  onAbort(fn: () => void): void {
-    if (this.gone) fn()
-    else if (this.aborts === null) this.aborts = [fn]
-    else this.aborts.push(fn)
-  }
-
-  reply(status: number, headers: Readonly<Record<string, string>>, body: string | Buffer): void {
-    if (this.over || this.started) return
-    this.started = true
-    const bytes = typeof body === "string" ? Buffer.from(body) : body
-    this.connection.put(localAnswer(status, headers, bytes, this.mustClose()))
-    this.done()
-  }
-
-  begin(status: number, reason: string, headers: ReadonlyArray<string>, framing: Framing, length: number): void {
-    this.chunks = framing === "close"
-    const frame =
-      framing === "chunked" || framing === "close"
-        ? "transfer-encoding: chunked\r\n"
-        : length === -1 || status === 204
-          ? ""
-          : `content-length: ${length}\r\n`
-    this.answerHead = `HTTP/1.1 ${status} ${reason}\r\n${HeaderLines.lines(headers)}${frame}`
-  }
-
-  write(bytes: Buffer, from: number, to: number): boolean {
-    if (this.over) return true
-    const head = this.takeHead()
-    const open = this.chunks ? `${head}${(to - from).toString(16)}\r\n` : head
-    const length = to - from
-    const out = Buffer.allocUnsafe(open.length + length + (this.chunks ? 2 : 0))
-    if (open !== "") out.write(open, 0, "latin1")
-    bytes.copy(out, open.length, from, to)
-    if (this.chunks) out.write("\r\n", open.length + length, "latin1")
-    return this.connection.put(out)
-  }
-
-  onDrain(fn: () => void): void {
-    this.drain = fn
-  }
-
-  drained(): void {
-    this.drain?.()
-  }
-
-  finish(): void {
-    if (this.over) return
-    const rest = this.takeHead() + (this.chunks ? lastChunk : "")
-    if (rest !== "") this.connection.put(rest)
-    this.done()
-  }
-
-  destroy(): void {
-    if (this.over) return
-    this.over = true
-    this.aborts = null // Nobody needs to hear that the client went: we cut it.
-    this.connection.destroy()
-  }
-
-  abandon(): void {
-    this.over = true
-    this.gone = true
-    const { aborts } = this
-    this.aborts = null
-    if (aborts !== null) for (const fn of aborts) fn()
-  }
-
-  private takeHead(): string {
-    if (this.started) return ""
-    this.started = true
-    this.mustClose()
-    return `${this.answerHead}${this.closing ? "connection: close\r\n" : ""}\r\n`
-  }
-
-  private mustClose(): boolean {
-    this.closing = this.close || this.connection.state.draining
-    return this.closing
-  }
-
-  private done(): void {
-    this.over = true
-    this.aborts = null
-    this.connection.answered(!this.closing)
-  }
 }

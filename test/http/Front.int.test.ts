@@ -1,5 +1,6 @@
 /** The front: what a client connection may do, and how a drain ends it. */
 import { describe, expect, it } from "vitest"
+import * as Front from "../../src/http/Front.ts"
 import {
   answersTo,
   chunk,
@@ -7,7 +8,9 @@ import {
   eventHead,
   head,
   managed,
+  oddRequest,
   ok,
+  plainRequest,
   post,
   readAnswers,
   startEcho,
@@ -212,6 +215,66 @@ describe("A client connection", () => {
     for (const socket of silent.sockets) socket.write(ok("at last"))
     await until(() => front.connections() === 0)
   })
+})
+
+describe("A connection on node:http", () => {
+  it("may have only so many requests open at once", async () => {
+    const silent = await worker(() => {})
+    const { exchanges, front } = await plane(silent.url)
+    const client = await connectRaw(front.port)
+    client.send("GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1_000))
+    await client.closed()
+    expect(exchanges.length).toBeLessThanOrEqual(64)
+    await until(() => front.inFlight() === 0 && silent.sockets.size === 0)
+  })
+
+  it("answers pipelined requests in order, whichever worker is first", async () => {
+    const upstream = await worker((socket, request, nth) => {
+      const answer = (): unknown => socket.write(ok(request.split(" ")[1]!))
+      if (nth === 1) setTimeout(answer, 20)
+      else answer()
+    })
+    const { front } = await plane(upstream.url)
+    const client = await connectRaw(front.port)
+    client.send(["a", "b", "c"].map((name) => `GET /${name} HTTP/1.1\r\nhost: a\r\n\r\n`).join(""))
+    await until(() => readAnswers(client.received()).answers.length === 3)
+    expect(readAnswers(client.received()).answers.map(({ body }) => body)).toEqual(["/a", "/b", "/c"])
+    client.socket.destroy()
+  })
+})
+
+describe("A handler that throws", () => {
+  it.each([plainRequest, oddRequest])(
+    "answers 500 in the usual shape, and the connection goes on (%#)",
+    async (text) => {
+      const warnings: Array<Error> = []
+      const note = (warning: Error): unknown => warnings.push(warning)
+      process.on("warning", note)
+      closers.push(async () => process.off("warning", note))
+      const front = await Front.listen(
+        { host: "127.0.0.1", port: 0 },
+        {
+          refuse: (status, refusal) => `${status} ${refusal}`,
+          request: () => {
+            throw new Error("a bug")
+          }
+        }
+      )
+      closers.push(front.close)
+      const client = await connectRaw(front.port)
+      client.send(text)
+      await until(() => readAnswers(client.received()).answers.length === 1)
+      client.send(text)
+      await until(() => readAnswers(client.received()).answers.length === 2)
+      expect(readAnswers(client.received()).answers).toMatchObject([
+        { status: 500, body: "500 internal" },
+        { status: 500, body: "500 internal" }
+      ])
+      expect(front.inFlight()).toBe(0)
+      await until(() => warnings.length === 2)
+      client.socket.destroy()
+    }
+  )
 })
 
 describe("A drain", () => {
