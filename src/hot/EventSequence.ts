@@ -272,7 +272,11 @@ const connected = (s: State, out: Array<Output>): void => {
 
 const replayed = (s: State, seq: number, payload: Uint8Array, out: Array<Output>): void => {
   if (s.other) return
-  if (s.first < 0) s.first = seq
+  if (s.first < 0) {
+    s.first = seq
+    // The batch that would show whose life this is has left the buffer.
+    if (seq === s.next && seq > s.from) skipTo(s, seq, out)
+  }
   if (seq < s.next) {
     const known = compare(s, seq, payload)
     if (known > 0) s.same = true
@@ -298,10 +302,14 @@ const replayDone = (s: State, out: Array<Output>): void => {
       replay(s, 0, out)
       return
     }
-  } else if (s.from > 0 && s.first < 0) {
-    s.suspect = true
-    replay(s, 0, out)
-    return
+  } else if (s.first < 0 && s.next > 0) {
+    // We hold what the publisher never published. Unless it only refused the one we asked for: look at all.
+    if (s.from > 0) {
+      s.suspect = true
+      replay(s, 0, out)
+      return
+    }
+    newLife(s, out)
   }
   if (s.next === 0) s.complete = true
   s.started = true
