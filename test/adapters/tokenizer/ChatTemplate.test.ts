@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import * as ChatTemplate from "../../../src/adapters/tokenizer/ChatTemplate.ts"
 import type { ChatBody } from "../../../src/domain/Request.ts"
-import { configOf } from "../../support/Tokenizers.ts"
+import { configOf, names } from "../../support/Tokenizers.ts"
 
 interface Golden {
   readonly template: string
@@ -18,8 +18,8 @@ const golden = JSON.parse(text("golden.json")) as ReadonlyArray<Golden>
 const now = () => new Date(2026, 2, 7, 9, 5, 4)
 const make = (config: Record<string, unknown>, file: string | null = null) => ChatTemplate.make(config, file, { now })!
 
-const templates = new Map([
-  ...(["qwen3", "deepseek_v3", "llama3_1"] as const).map((name) => [name, make(configOf(name))] as const),
+const templates = new Map<string, ChatTemplate.ChatTemplate>([
+  ...names.map((name) => [name, make(configOf(name))] as const),
   ["parts", make({ bos_token: "<s>", eos_token: "</s>" }, text("parts.jinja"))] as const,
   ["dated", make({}, text("dated.jinja"))] as const
 ])
