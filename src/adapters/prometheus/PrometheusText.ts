@@ -71,18 +71,26 @@ const sample = (line: string): Sample | null => {
   return value === null ? null : { name, labels, value }
 }
 
-export const parse = (text: string): Scrape => {
+const all = (): boolean => true
+
+/** `keep`: names worth reading; the rest of their lines is not looked at, so a few series of many cost little. */
+export const parse = (text: string, keep: (name: string) => boolean = all): Scrape => {
   const samples: Array<Sample> = []
   let oddLines = 0
   for (let from = 0; from < text.length; ) {
     let end = text.indexOf("\n", from)
     if (end === -1) end = text.length
-    const line = text.slice(from, end).trim()
+    const start = from
     from = end + 1
+    if (text[start] === "#") continue
+    nameAt.lastIndex = start
+    const name = nameAt.exec(text)?.[0]
+    if (name !== undefined && !keep(name)) continue
+    const line = text.slice(start, end).trim()
     if (line === "" || line[0] === "#") continue
     const found = sample(line)
     if (found === null) oddLines++
-    else samples.push(found)
+    else if (keep(found.name)) samples.push(found)
   }
   return { samples, oddLines }
 }

@@ -1,8 +1,8 @@
 /**
  * `GET /kv_event_sources`: where each data-parallel rank publishes its KV events.
  *
- * Shape: an object keyed by rank, `{"0": {publisher, endpoint, replay_endpoint, topic, …}}`, `{}` when events are off; a
- * list of the same with `data_parallel_rank`, bare or under `sources`, is what vLLM's gRPC call of that name gives. vLLM
+ * Three shapes were seen in the making of that route and all are read: an object keyed by rank, `{"0": {publisher,
+ * endpoint, replay_endpoint, topic, …}}`; a list of the same with `data_parallel_rank`; that list under `sources`. vLLM
  * without the route answers 404. Source: vllm-project/vllm#55844, `serve/kv_events/api_router.py`; #50033.
  */
 import type { EventSource } from "../../domain/Worker.ts"

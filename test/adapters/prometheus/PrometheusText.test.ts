@@ -52,6 +52,11 @@ describe("PrometheusText.parse", () => {
     expect(one('a{__proto__="x",constructor="y"} 1').labels["constructor"]).toBe("y")
   })
 
+  it("keeps only the names asked for, also behind spaces", () => {
+    const text = 'a 1\nb{x="y"} 2\n  a 3\n  b 4\nab 5\n'
+    expect(parse(text, (name) => name === "a").samples.map(({ value }) => value)).toEqual([1, 3])
+  })
+
   it("skips comments and blank lines, and counts odd lines without losing the rest", () => {
     const { oddLines, samples } = parse('# HELP a b\n\n# TYPE a gauge\na 1\r\nb{x=} 2\nc 0x1f\nd{e="f" 3\n9z 1\ng\nh 2')
     expect(samples.map((sample) => [sample.name, sample.value])).toEqual([
