@@ -11,7 +11,7 @@
  *   GET    /metrics  GET /health
  *
  * Errors are `{"error":{"code","message","fix"}}`. A page in a browser must not command the router: requests from
- * another origin, and hosts that are a name other than localhost or the configured one, are refused.
+ * another origin are refused, and on loopback also hosts that are a name other than localhost.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { type AddressInfo, isIP } from "node:net"
@@ -116,16 +116,21 @@ function* keyPieces(id: string, keys: KeyLanes, from: number, to: number): Gener
   yield "]}"
 }
 
-/** What keeps a web page, or a name that was rebound to this address, from reaching in. */
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+
+/**
+ * What keeps a web page, or a name that was rebound to this address, from reaching in. Names are only judged on
+ * loopback: where the operator opened the API to a network, it has names there that the router cannot know.
+ */
 const trespass = (request: IncomingMessage, adminHost: string): Reply | null => {
   const host = request.headers.host ?? ""
   const name = URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, "") : ""
-  if (isIP(name) === 0 && name !== "localhost" && name !== adminHost) {
+  if (isLoopback(adminHost) && isIP(name) === 0 && name !== "localhost") {
     return fault(
       403,
       "wrong_host",
       `The host "${host}" is not this admin API's.`,
-      `Use an IP address, localhost or ${adminHost}.`
+      "Use 127.0.0.1 or localhost, or open the API with adminHost."
     )
   }
   const origin = request.headers.origin
@@ -322,7 +327,8 @@ export const listen = Effect.fnUntraced(function* (
     })
     server.listen(options.port, options.host, () => resume(Effect.void))
   })
-  if (options.host !== "localhost" && options.host !== "::1" && !options.host.startsWith("127.")) {
+  server.on("error", (cause) => void run(Effect.logError("Admin: the listener reported an error", cause)))
+  if (!isLoopback(options.host)) {
     yield* Effect.logWarning(
       `The admin API listens on ${options.host}: it has no login, whoever reaches it commands the fleet`
     )

@@ -198,6 +198,14 @@ describe("Admin", () => {
     expect(own.status).toBe(200)
   })
 
+  it("answers to any name where it was opened to a network", async () => {
+    const listening = Admin.listen({ host: "0.0.0.0", port: 0 }, deps)
+    port = (await Effect.runPromise(Scope.provide(listening, scope).pipe(Effect.provide(quiet)))).port
+    expect((await call("GET", "/metrics", undefined, { host: `router-1:${port}` })).status).toBe(200)
+    const page = await call("GET", "/metrics", undefined, { host: `router-1:${port}`, origin: "http://evil.example" })
+    expect(page.status).toBe(403)
+  })
+
   it("answers 500 and goes on when a hook throws", async () => {
     await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
     blocks = () => {
