@@ -25,16 +25,18 @@ const hintMsMax = 5_000
 const recentTokens = 8
 const recentShare = 0.2
 
-/** Terms of the worker looked at last, and what is the same for all workers of one decision. */
-const term = { waitMs: 0, ownMs: 0, evictMs: 0, decodeMs: 0, recentMs: 0 }
-const ask = { promptTokens: 0, nowMs: 0, price: 0, recentMsMax: 0, recentMean: 0 }
+/** What is the same for all workers of one decision, and the terms of the worker looked at last. Typed: no boxing. */
+const ask = new Float64Array(5)
+const [PROMPT, NOW, PRICE, RECENT_MAX, RECENT_MEAN] = [0, 1, 2, 3, 4] as const
+const term = new Float64Array(5)
+const [WAIT, OWN, EVICT, DECODE, RECENT] = [0, 1, 2, 3, 4] as const
 
 /** What one ms of added work costs those behind it: min(50, 1 + 4 · mean queued requests per worker over 10 s). */
 export const priceOf = (load: LoadTable): number => Math.min(priceMax, 1 + pricePerQueued * load.queuedMean)
 
 /**
  * Slot of the cheapest eligible worker, or `NONE` when there is none. `cachedTokens` are leading prompt tokens held, by
- * slot. Ties go to the first slot at or after `start`. O(workers), allocates nothing, never throws.
+ * slot. Ties go to the first slot at or after `start`. O(workers), allocates nothing per worker, never throws.
  */
 export const cheapest = (
   load: LoadTable,
@@ -74,7 +76,7 @@ export const explain = (
   return {
     slot,
     policy: "eta",
-    price: ask.price,
+    price: ask[PRICE]!,
     candidates: candidates(load, cachedTokens, promptTokens, nowMs, eligible)
   }
 }
@@ -92,7 +94,16 @@ export const candidates = (
   for (let slot = 0; slot < load.slots; slot++) {
     if (eligible[slot] === 0) continue
     const costMs = costOf(load, slot, cachedTokens[slot]!)
-    found.push({ slot, cachedTokens: cachedTokens[slot]!, ...term, costMs })
+    found.push({
+      slot,
+      cachedTokens: cachedTokens[slot]!,
+      waitMs: term[WAIT]!,
+      ownMs: term[OWN]!,
+      evictMs: term[EVICT]!,
+      decodeMs: term[DECODE]!,
+      recentMs: term[RECENT]!,
+      costMs
+    })
   }
   return found
 }
@@ -112,19 +123,21 @@ export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number =>
 const begin = (load: LoadTable, promptTokens: number, nowMs: number): void => {
   const { rates } = load
   const price = priceOf(load)
-  ask.promptTokens = promptTokens
-  ask.nowMs = nowMs
-  ask.price = price
-  ask.recentMean = load.workers > 0 ? load.recentTotal / load.workers : 0
+  ask[PROMPT] = promptTokens
+  ask[NOW] = nowMs
+  ask[PRICE] = price
+  ask[RECENT_MEAN] = load.workers > 0 ? load.recentTotal / load.workers : 0
   const fleet = rates.workersMax
   const fixedMs = RateModel.prefillMs(rates, fleet, 0, 0)
   const halfBlockMs = RateModel.prefillMs(rates, fleet, recentTokens, recentTokens) - fixedMs
   const coldMs = RateModel.prefillMs(rates, fleet, promptTokens, promptTokens) - fixedMs
-  ask.recentMsMax = (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
+  ask[RECENT_MAX] = (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
 }
 
 const costOf = (load: LoadTable, slot: number, cached: number): number => {
-  const { nowMs, promptTokens, price, recentMean, recentMsMax } = ask
+  const promptTokens = ask[PROMPT]!
+  const nowMs = ask[NOW]!
+  const price = ask[PRICE]!
   // The last token is always computed: its logits are the answer.
   const uncached = Math.max(1, promptTokens - cached * load.credit[slot]!)
   const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
@@ -135,12 +148,12 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
     decodeWeight * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
     outstandingMs * (load.queued[slot]! + load.active[slot]!)
   const recent = load.recent[slot]!
-  const recentMs = recent > 0 ? (recentMsMax * recent) / (recent + recentMean) : 0
-  term.waitMs = waitMs
-  term.ownMs = ownMs
-  term.evictMs = evictMs
-  term.decodeMs = decodeMs
-  term.recentMs = recentMs
+  const recentMs = recent > 0 ? (ask[RECENT_MAX]! * recent) / (recent + ask[RECENT_MEAN]!) : 0
+  term[WAIT] = waitMs
+  term[OWN] = ownMs
+  term[EVICT] = evictMs
+  term[DECODE] = decodeMs
+  term[RECENT] = recentMs
   return waitMs + (1 + price) * ownMs + evictMs + decodeMs + recentMs
 }
 

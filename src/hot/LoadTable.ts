@@ -49,6 +49,8 @@ export interface LoadTable {
   /** From the engine: cache in use (0 to 1, NaN unknown), requests waiting that we did not send, and when it said so. */
   readonly hintUsage: Float64Array
   readonly hintForeign: Float64Array
+  /** Most requests queued since the engine's last report. */
+  readonly queuedPeak: Int32Array
   readonly hintOwnTokens: Float64Array
   readonly hintMs: Float64Array
   /** Predicted tokens that were delivered from cache, as a share, exponentially averaged; NaN before the first. */
@@ -102,6 +104,7 @@ export const make = (workersMax: number): LoadTable => ({
   recentWeight: 1,
   hintUsage: new Float64Array(workersMax).fill(Number.NaN),
   hintForeign: new Float64Array(workersMax),
+  queuedPeak: new Int32Array(workersMax),
   hintOwnTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
   deliveredShare: new Float64Array(workersMax).fill(Number.NaN),
@@ -154,6 +157,7 @@ export const reset = (load: LoadTable, slot: number): void => {
     load.capacityTokens,
     load.recent,
     load.hintForeign,
+    load.queuedPeak,
     load.silent,
     load.spanRequests,
     load.spanTokens,
@@ -177,8 +181,10 @@ export const reset = (load: LoadTable, slot: number): void => {
  * our own) and what blocks are really pinned (a prefix shared by many is one), and is believed for a few seconds.
  */
 export const hint = (load: LoadTable, slot: number, waiting: number, kvUsage: number, nowMs: number): void => {
-  const foreign = waiting - load.queued[slot]!
+  // The report is a little old: against the most we had queued since the last one, or our own would look foreign.
+  const foreign = waiting - load.queuedPeak[slot]!
   load.hintForeign[slot] = foreign > 0 ? foreign : 0
+  load.queuedPeak[slot] = load.queued[slot]!
   load.hintUsage[slot] = kvUsage
   load.hintOwnTokens[slot] = load.activeTokens[slot]! + load.queuedTokens[slot]!
   load.hintMs[slot] = nowMs
@@ -223,6 +229,7 @@ export const book = (
   const due = Math.max(nowMs, load.busyUntilMs[slot]!) + ownUs / 1000
   load.busyUntilMs[slot] = pool.dueMs[at] = due
   load.queued[slot] = load.queued[slot]! + 1
+  if (load.queued[slot]! > load.queuedPeak[slot]!) load.queuedPeak[slot] = load.queued[slot]!
   load.queuedTotal++
   load.queuedUs[slot] = load.queuedUs[slot]! + ownUs
   load.queuedTokens[slot] = load.queuedTokens[slot]! + promptTokens

@@ -88,6 +88,18 @@ describe("LoadTable", () => {
     expect(counters(load)).toEqual(zeros)
   })
 
+  it("does not take its own requests for others', when the engine's report is a little old", () => {
+    const load = fleet(1)
+    const bookings = Array.from({ length: 6 }, () => LoadTable.book(load, 0, 100, 0, true, 0))
+    for (const booking of bookings) LoadTable.firstByte(load, booking, 10)
+    LoadTable.hint(load, 0, 6, Number.NaN, 11)
+    expect(load.hintForeign[0]).toBe(0)
+    LoadTable.hint(load, 0, 6, Number.NaN, 1011)
+    expect(load.hintForeign[0]).toBe(6)
+    LoadTable.hint(load, 0, Number.NaN, Number.NaN, 2011)
+    expect(load.hintForeign[0]).toBe(0)
+  })
+
   it("averages the requests without a first token over ten seconds", () => {
     const load = fleet(2)
     LoadTable.advance(load, 0)
