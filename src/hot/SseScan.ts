@@ -34,6 +34,11 @@ export class SseScan {
     this.stream = stream
   }
 
+  /** The bytes so far end inside a record. */
+  get midRecord(): boolean {
+    return this.stream && (this.carry.length > 0 || this.skipping)
+  }
+
   /** Payload bytes as they pass, in order, cut anywhere. True when this call saw the first token. */
   feed(chunk: Buffer): boolean {
     if (!this.stream) {

@@ -225,7 +225,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           began()
         },
         onFail: (_code, reason) =>
-          `data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
+          // A record cut in the middle is ended first: it cannot be taken back.
+          `${scan?.midRecord === true ? "\n\n" : ""}data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
         onEnd: (outcome) => {
           deps.inFlight[slot]!--
           scan?.end()

@@ -1,0 +1,58 @@
+/** A whole router on free ports of the loopback, over whatever workers a test has. */
+import { setTimeout as sleep } from "node:timers/promises"
+import { Effect, Exit, References, Result, Scope } from "effect"
+import * as Config from "../../src/Config.ts"
+import * as Router from "../../src/Router.ts"
+
+export interface TestRouter {
+  readonly url: string
+  readonly adminUrl: string
+  /** One worker as the admin API shows it. */
+  readonly worker: (id: string) => Promise<AdminWorker>
+  readonly workers: () => Promise<ReadonlyArray<AdminWorker>>
+  /** Keys the index holds for a worker, as hex. */
+  readonly blocks: (id: string) => Promise<ReadonlyArray<string>>
+  readonly apply: (knobs: Readonly<Record<string, unknown>>) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface AdminWorker {
+  readonly id: string
+  readonly url: string
+  readonly state: string
+  readonly inFlight: number
+  readonly cache: {
+    readonly blocks: number
+    readonly events: Readonly<Record<string, unknown>> | null
+    readonly ledger: { readonly queued: number; readonly active: number; readonly activeTokens: number } | null
+  }
+}
+
+const local = { host: "127.0.0.1", port: 0, adminPort: 0, drainMs: 5_000 }
+
+/** Starts a router and waits until every worker it was given takes requests. */
+export const start = async (knobs: Readonly<Record<string, unknown>>): Promise<TestRouter> => {
+  const config = Result.getOrThrow(Config.decode({ flags: { ...local, ...knobs } }))
+  const scope = Scope.makeUnsafe()
+  const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
+    Effect.runPromise(
+      effect.pipe(Effect.provideService(Scope.Scope, scope), Effect.provideService(References.MinimumLogLevel, "None"))
+    )
+  const router = await run(Router.start(config))
+  const get = async (path: string) => (await fetch(`${router.adminUrl}${path}`)).json()
+  const workers = async () => ((await get("/admin/workers")) as { workers: ReadonlyArray<AdminWorker> }).workers
+  // Bounded by the timeout of the hook or test that called.
+  while (router.able() < config.workers.length) await sleep(10)
+  return {
+    url: router.url,
+    adminUrl: router.adminUrl,
+    workers,
+    worker: async (id) => (await get(`/admin/workers/${encodeURIComponent(id)}`)) as AdminWorker,
+    blocks: async (id) => ((await get(`/admin/blocks/${encodeURIComponent(id)}`)) as { keys: Array<string> }).keys,
+    apply: (next) => run(router.apply(Result.getOrThrow(Config.decode({ flags: { ...local, ...knobs, ...next } })))),
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+/** Host and port of a URL: the id a worker has when none is given. */
+export const idOf = (url: string): string => new URL(url).host
