@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest"
 import { answersTo, head, managed, post, startEcho } from "../support/DataPlane.ts"
 
-const { closers, plane, worker } = managed()
+const { closers, plane } = managed()
 
 const good = (body: string): string => post(body, "content-type: application/json", "x-mark: good")
 const smuggled = "POST /smuggled HTTP/1.1\r\nhost: router\r\nx-evil: 1\r\ncontent-length: 0\r\n\r\n"

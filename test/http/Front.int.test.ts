@@ -134,7 +134,7 @@ describe("A client connection", () => {
   })
 
   it("gets a whole answer over HTTP/1.0, ended by the end of the connection", async () => {
-    const upstream = await worker((socket) => socket.write(eventHead + chunk("a") + chunk("b") + "0\r\n\r\n"))
+    const upstream = await worker((socket) => socket.write(`${eventHead}${chunk("a")}${chunk("b")}0\r\n\r\n`))
     const { front } = await plane(upstream.url)
     const client = await connectRaw(front.port)
     client.send("POST /v1/a HTTP/1.0\r\ncontent-length: 1\r\n\r\nx")

@@ -10,7 +10,6 @@ import {
   chunk,
   connectRaw,
   eventHead,
-  head,
   managed,
   oddRequest,
   ok,

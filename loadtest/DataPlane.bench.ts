@@ -1,0 +1,283 @@
+/**
+ * DataPlane.bench: CPU that a proxy spends per request and per streamed chunk, ours beside `node:http` + `undici.stream`.
+ *
+ * Both do the same job: read the whole JSON body, parse it, forward it, stream the answer back. Proxy, worker and load are
+ * separate processes. CPU is user + system time of the proxy process, by the kernel's accounting: it holds where wall times
+ * on a shared machine do not. Runs are paired (ours, theirs, ours, theirs …) and the table shows medians.
+ */
+import { execFileSync, fork } from "node:child_process"
+import { once } from "node:events"
+import { writeFileSync } from "node:fs"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { type AddressInfo, connect } from "node:net"
+import { cpus } from "node:os"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import autocannon from "autocannon"
+import { Pool as UndiciPool } from "undici"
+import * as Front from "../src/http/Front.ts"
+import * as Pool from "../src/http/Pool.ts"
+import * as Upstream from "../src/http/Upstream.ts"
+
+const help = `Usage: node loadtest/DataPlane.bench.ts [options]
+
+CPU per request (2 KB and 32 KB bodies) and per streamed chunk of our data plane, beside node:http + undici.stream.
+
+  --rounds N        paired runs per row (default 5)
+  --requests N      requests per run (default 6000)
+  --connections N   client connections, not streaming (default 16)
+  --streams N       open streams (default 200)
+  --chunks N        chunks per stream, 20 per second (default 80)
+  --out FILE        also write the result as Markdown, with machine, commit and command
+  --tiny            a second's worth of everything, to see that it runs
+  --help            this text
+`
+
+const { values } = parseArgs({
+  options: {
+    role: { type: "string" },
+    worker: { type: "string" },
+    rounds: { type: "string" },
+    requests: { type: "string" },
+    connections: { type: "string" },
+    streams: { type: "string" },
+    chunks: { type: "string" },
+    out: { type: "string" },
+    tiny: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const chunkEveryMs = 50
+const event = `data: {"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":" token"}}]}\n\n`
+const reply = JSON.stringify({ id: "cmpl-1", choices: [{ index: 0, message: { role: "assistant", content: "ok" } }] })
+const bodyOf = (bytes: number, chunks: number): string => {
+  const body = { model: "m", stream: chunks > 0, n_chunks: chunks, messages: [{ role: "user", content: "" }] }
+  body.messages[0]!.content = "word "
+    .repeat(Math.ceil(bytes / 5))
+    .slice(0, Math.max(0, bytes - JSON.stringify(body).length))
+  return JSON.stringify(body)
+}
+
+const readBody = (request: IncomingMessage, then: (body: Buffer) => void): void => {
+  const parts: Array<Buffer> = []
+  request.on("data", (part: Buffer) => parts.push(part))
+  request.on("end", () => then(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+}
+
+/** An engine that answers at once, or streams a chunk every 50 ms. */
+const runWorker = (): Promise<number> => {
+  const open = new Map<ServerResponse, number>()
+  setInterval(() => {
+    for (const [response, left] of open) {
+      response.write(event)
+      if (left > 1) open.set(response, left - 1)
+      else {
+        open.delete(response)
+        response.end()
+      }
+    }
+  }, chunkEveryMs)
+  const server = createServer((request, response) => {
+    readBody(request, (body) => {
+      const chunks = Number(/"n_chunks":(\d+)/.exec(body.toString("latin1", 0, 200))?.[1] ?? 0)
+      if (chunks === 0) return void response.end(reply)
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      open.set(response, chunks)
+    })
+  })
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+const runOurs = async (worker: string): Promise<number> => {
+  const pool = Pool.make()
+  const origin = pool.origin(worker)
+  const front = await Front.listen(
+    { host: "127.0.0.1", port: 0 },
+    {
+      refuse: (_, refusal) => JSON.stringify({ error: { code: refusal } }),
+      request: (exchange) => {
+        JSON.parse(exchange.body.toString())
+        Upstream.forward(pool, {
+          exchange,
+          origin,
+          path: exchange.target,
+          extraHeaders: [],
+          body: exchange.body,
+          onEnd: (outcome) => {
+            if (outcome.kind === "failed" && !outcome.sent) exchange.reply(502, {}, outcome.reason)
+          }
+        })
+      }
+    }
+  )
+  return front.port
+}
+
+const runTheirs = (worker: string): Promise<number> => {
+  const pool = new UndiciPool(worker, { connections: null })
+  const server = createServer((request, response) => {
+    readBody(request, (body) => {
+      JSON.parse(body.toString())
+      const { connection, host, "transfer-encoding": coding, ...headers } = request.headers
+      const options = { path: request.url!, method: "POST" as const, headers, body }
+      pool
+        .stream(options, ({ headers, statusCode }) => {
+          const { connection, "keep-alive": keepAlive, "transfer-encoding": coding, ...passed } = headers
+          response.writeHead(statusCode, passed)
+          return response
+        })
+        .catch(() => response.destroy())
+    })
+  })
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+interface Child {
+  readonly port: number
+  /** User + system time so far, microseconds. */
+  readonly cpuUs: () => Promise<number>
+  readonly stop: () => void
+}
+
+const start = async (role: string, worker = ""): Promise<Child> => {
+  const child = fork(fileURLToPath(import.meta.url), ["--role", role, "--worker", worker])
+  const [port] = (await once(child, "message")) as [number]
+  return {
+    port,
+    cpuUs: async () => {
+      child.send("cpu")
+      const [used] = (await once(child, "message")) as [number]
+      return used
+    },
+    stop: () => void child.kill()
+  }
+}
+
+/** Opens `streams` streams and resolves when all have ended. */
+const stream = async (port: number, streams: number, chunks: number): Promise<void> => {
+  const body = bodyOf(2_000, chunks)
+  const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
+  const wanted = Buffer.byteLength(event) * chunks
+  await Promise.all(
+    Array.from({ length: streams }, async () => {
+      const socket = connect({ host: "127.0.0.1", port })
+      let bytes = 0
+      let last = ""
+      socket.write(head + body)
+      for await (const part of socket as AsyncIterable<Buffer>) {
+        bytes += part.length
+        last = (last + part.toString("latin1")).slice(-5)
+        if (last === "0\r\n\r\n") break
+      }
+      if (bytes < wanted) throw new Error(`A stream ended after ${bytes} of ${wanted} bytes: the proxy dropped some.`)
+    })
+  )
+}
+
+const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
+
+const measure = async (): Promise<void> => {
+  const number = (text: string | undefined, usual: number, tiny: number): number =>
+    text === undefined ? (values.tiny ? tiny : usual) : Number(text)
+  const rounds = number(values.rounds, 5, 1)
+  const requests = number(values.requests, 6_000, 200)
+  const connections = number(values.connections, 16, 4)
+  const streams = number(values.streams, 200, 10)
+  const chunks = number(values.chunks, 80, 5)
+
+  const worker = await start("worker")
+  const url = `http://127.0.0.1:${worker.port}`
+  const proxies = [await start("ours", url), await start("theirs", url)] as const
+
+  const requestRun =
+    (bytes: number) =>
+    async (port: number): Promise<number> => {
+      const result = await autocannon({
+        url: `http://127.0.0.1:${port}/v1/chat/completions`,
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: bodyOf(bytes, 0),
+        connections,
+        amount: requests
+      })
+      if (result.non2xx + result.errors > 0) {
+        throw new Error(
+          `${result.non2xx} answers were not 2xx and ${result.errors} requests failed: no number is worth giving.`
+        )
+      }
+      return requests
+    }
+  const rows: ReadonlyArray<readonly [string, (port: number) => Promise<number>]> = [
+    ["2 KB body, µs/request", requestRun(2_000)],
+    ["32 KB body, µs/request", requestRun(32_000)],
+    ["SSE, µs/chunk", async (port) => stream(port, streams, chunks).then(() => streams * chunks)]
+  ]
+
+  const lines: Array<string> = []
+  const line = (...cells: ReadonlyArray<string>): void => {
+    const text =
+      cells[0]!.padEnd(24) +
+      cells
+        .slice(1)
+        .map((cell) => cell.padStart(22))
+        .join("")
+    lines.push(text)
+    console.log(text)
+  }
+  line("CPU of the proxy", "ours", "node:http + undici", "theirs / ours")
+  for (const [name, run] of rows) {
+    const us: [Array<number>, Array<number>] = [[], []]
+    // The first round warms up both and is not counted.
+    for (let round = 0; round <= rounds; round++) {
+      for (const [which, proxy] of proxies.entries()) {
+        const before = await proxy.cpuUs()
+        const units = await run(proxy.port)
+        if (round > 0) us[which]!.push(((await proxy.cpuUs()) - before) / units)
+      }
+    }
+    const cell = (numbers: ReadonlyArray<number>): string =>
+      `${median(numbers).toFixed(1)} (${Math.min(...numbers).toFixed(1)}-${Math.max(...numbers).toFixed(1)})`
+    const ratios = us[1].map((their, round) => their / us[0][round]!)
+    line(name, cell(us[0]), cell(us[1]), median(ratios).toFixed(2))
+  }
+  for (const proxy of [...proxies, worker]) proxy.stop()
+
+  if (values.out === undefined) return
+  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
+  const rest = process.argv.slice(2).join(" ")
+  writeFileSync(
+    values.out,
+    `# Data plane: CPU of the proxy process
+
+Median (least-most) of ${rounds} paired runs: ${requests} requests over ${connections} connections; ${streams} streams of ${chunks} chunks, 20 per second each.
+Both proxies read the whole body, parse it as JSON, forward it and stream the answer back. Loopback; lower is better.
+
+\`\`\`text
+${lines.join("\n")}
+\`\`\`
+
+Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.
+Command: \`node loadtest/DataPlane.bench.ts ${rest}\`
+`
+  )
+}
+
+if (values.help) console.log(help)
+else if (values.role === undefined) await measure()
+else {
+  const worker = values.worker ?? ""
+  const run = { worker: runWorker, ours: () => runOurs(worker), theirs: () => runTheirs(worker) }[values.role]
+  if (run === undefined) throw new Error(`No role "${values.role}": the bench gives roles to its own processes only.`)
+  const port = await run()
+  process.on("message", () => {
+    const { system, user } = process.cpuUsage()
+    process.send?.(user + system)
+  })
+  process.on("disconnect", () => process.exit(0))
+  process.send?.(port)
+}
