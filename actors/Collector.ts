@@ -152,12 +152,15 @@ export class Rank {
       blockSize: worker.blockSize
     })
     const send = (delta: KvDelta) => {
-      this.dirty = true
       if (this.broken || hands.publish(delta)) return
       this.overflows++
       this.breakOff()
     }
-    this.emit = merge === null ? send : (delta) => merge(delta, send)
+    this.emit = (delta) => {
+      this.dirty = true
+      if (merge === null) send(delta)
+      else merge(delta, send)
+    }
   }
 
   get complete(): boolean {
