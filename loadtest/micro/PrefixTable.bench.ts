@@ -33,31 +33,34 @@ interface Figures {
 const build = (workload: Workload, workers: number): PrefixTable.PrefixTable =>
   PrefixTable.make({ workersMax: workers, blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024, shared: true })
 
-const storeAll = (table: PrefixTable.PrefixTable, { events, keys }: Workload): number => {
-  let bad = 0
-  for (let e = 0; e < events.length; e += EVENT) {
-    const parent = events[e + 1]! < 0 ? null : keys.subarray(events[e + 1]! * 2, events[e + 1]! * 2 + 2)
-    const from = events[e + 2]! * 2
-    const count = events[e + 3]!
-    bad += PrefixTable.store(table, events[e]!, parent, keys.subarray(from, from + count * 2), count)
+/** Applies one event. A parent key is copied to `parentKey`, as a decoder would have it. */
+const storeEvent = (table: PrefixTable.PrefixTable, { events, keys }: Workload, e: number): void => {
+  const parent = events[e + 1]! << 1
+  if (parent >= 0) {
+    parentKey[0] = keys[parent]!
+    parentKey[1] = keys[parent + 1]!
   }
-  return bad
+  PrefixTable.store(table, events[e]!, parent < 0 ? null : parentKey, keys, events[e + 3]!, events[e + 2]!)
+}
+
+const parentKey = new Int32Array(2)
+
+const storeAll = (table: PrefixTable.PrefixTable, workload: Workload): void => {
+  for (let e = 0; e < workload.events.length; e += EVENT) storeEvent(table, workload, e)
 }
 
 const removeAll = (
   table: PrefixTable.PrefixTable,
-  workload: Workload,
+  { removalEvents, removals }: Workload,
   from: number,
   to: number,
   size: number
 ): number => {
-  const { removalEvents, removals } = workload
   let removed = 0
   for (let e = from; e < to; e += EVENT) {
     const end = removalEvents[e + 2]! + removalEvents[e + 3]!
     for (let first = removalEvents[e + 2]!; first < end; first += size) {
-      const count = Math.min(size, end - first)
-      removed += PrefixTable.remove(table, removalEvents[e]!, removals.subarray(first * 2, (first + count) * 2), count)
+      removed += PrefixTable.remove(table, removalEvents[e]!, removals, Math.min(size, end - first), first)
     }
   }
   return removed
@@ -90,8 +93,8 @@ const measureTable = (workload: Workload, options: Options): { figures: Figures;
   for (let i = 0; i < repeats; i++) {
     if (i > 0) table = build(workload, workers)
     collect()
-    fresh.push(stored / cpuMs(() => void storeAll(table, workload)) / 1_000)
-    known.push(stored / cpuMs(() => void storeAll(table, workload)) / 1_000)
+    fresh.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
+    known.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
   }
   const stats = PrefixTable.stats(table)
   const levels = PrefixTable.makeLevels(table)
@@ -105,10 +108,11 @@ const measureTable = (workload: Workload, options: Options): { figures: Figures;
     }
     return median(Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, picks.length, ask) / 1_000))
   })
-  const strangers = order(1 << 30, 20_000)
+  const unknown = order(1 << 30, 20_000)
+  const strangers = Array.from({ length: 10_000 }, (_, i) => unknown.subarray(i * 2, i * 2 + 2))
   const missAll = () => {
     let sum = 0
-    for (let i = 0; i < 10_000; i++) sum += PrefixTable.levels(table, strangers.subarray(i * 2, i * 2 + 2), 1, levels)
+    for (let i = 0; i < 10_000; i++) sum += PrefixTable.levels(table, strangers[i]!, 1, levels)
     if (sum > 10) throw wrongDepth(1, sum, 0)
   }
   const miss = median(Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, 10_000, missAll)))
@@ -145,18 +149,15 @@ const measureSingle = (table: PrefixTable.PrefixTable, workload: Workload, repea
 
 /** Wall milliseconds of the longest store event, and of the longest sweep slice after a quarter of the fleet left. */
 const measureSlices = (workload: Workload, { repeats, workers }: Options): { store: number; sweep: number } => {
-  const { events, keys } = workload
+  const { events } = workload
   const fastest = new Float64Array(events.length / EVENT).fill(Number.POSITIVE_INFINITY)
   const sweeps: Array<number> = []
   for (let i = 0; i < repeats; i++) {
     const table = build(workload, workers)
     collect()
     for (let e = 0; e < events.length; e += EVENT) {
-      const parent = events[e + 1]! < 0 ? null : keys.subarray(events[e + 1]! * 2, events[e + 1]! * 2 + 2)
-      const from = events[e + 2]! * 2
-      const batch = keys.subarray(from, from + events[e + 3]! * 2)
       const before = performance.now()
-      PrefixTable.store(table, events[e]!, parent, batch)
+      storeEvent(table, workload, e)
       const took = performance.now() - before
       if (took < fastest[e / EVENT]!) fastest[e / EVENT] = took
     }

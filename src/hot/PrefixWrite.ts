@@ -40,15 +40,16 @@ export const CLOSED_SLOT = 3
 export type StoreStatus = typeof STORED | typeof ORPHANED | typeof FULL_TABLE | typeof CLOSED_SLOT
 
 /**
- * The worker now holds `keys[0 … count)`, one chain, continuing `parent` (null at the start of a sequence). The parent
- * only helps to keep chains together: a store is exact without it.
+ * The worker now holds `count` keys of `keys` from `first` on: one chain, continuing `parent` (null at the start of a
+ * sequence). The parent only helps to keep chains together: a store is exact without it.
  */
 export const store = (
   t: TableMemory,
   worker: number,
   parent: KeyLanes | null,
   keys: KeyLanes,
-  count: number = keys.length >>> 1
+  count: number = keys.length >>> 1,
+  first = 0
 ): StoreStatus => {
   if (!PrefixSweep.free(t, worker)) {
     t.counters[REFUSED]!++
@@ -63,6 +64,10 @@ export const store = (
   let end = 0 // offset after the last key stored or found
   let added = 0
   const dropped = t.counters[DROPPED]!
+  // New blocks after a known parent are the rule: have their cache misses overlap with the parent's.
+  if (parent !== null) KeySlots.warm(t, parent, 0, 1)
+  let isNew = count > 0 && KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
+  if (isNew) KeySlots.warm(t, keys, first, count < RUN_MAX ? count : RUN_MAX)
   if (parent !== null) {
     const ref = KeySlots.find(t, parent[0]!, parent[1]!)
     if (ref === 0) {
@@ -74,18 +79,19 @@ export const store = (
       runs[run * stride + STAMP] = epoch
     }
   }
-  let i = 0
-  while (i < count) {
+  const stop = first + count
+  let i = first
+  while (i < stop) {
     const lo = keys[i << 1]!
     const hi = keys[(i << 1) + 1]!
     let at = run * stride
     // The next key of the same run, else wherever the table says.
     let ref = 0
-    if (run !== 0 && end < (runs[at + SHAPE]! & LEN_MASK)) {
+    if (!isNew && run !== 0 && end < (runs[at + SHAPE]! & LEN_MASK)) {
       const key = (runs[at + BASE]! + end) << 1
       if (arena[key] === lo && arena[key + 1] === hi) ref = (run << 8) | end
     }
-    if (ref === 0) ref = KeySlots.find(t, lo, hi)
+    if (ref === 0 && !isNew) ref = KeySlots.find(t, lo, hi)
     if (ref !== 0) {
       const next = ref >>> 8
       const offset = ref & 255
@@ -96,7 +102,7 @@ export const store = (
         (runs[at + SHAPE]! & LEN_MASK) - offset,
         keys,
         i,
-        count - i
+        stop - i
       )
       if ((runs[at + word]! & bit) === 0) added += RunHolders.cover(t, next, worker, offset, offset + size)
       if (runs[at + STAMP] !== epoch) runs[at + STAMP] = epoch
@@ -107,8 +113,10 @@ export const store = (
       continue
     }
     // Unknown keys, up to the next known one: at the end of the worker's own run, or in a new run.
-    let want = Math.min(count - i, RUN_MAX)
+    let want = Math.min(stop - i, RUN_MAX)
     let room = 0
+    if (!isNew) KeySlots.warm(t, keys, i, want)
+    isNew = false
     while (head[BLOCKS]! + want > t.blocksMax && PrefixSweep.evict(t, run)) {}
     want = Math.min(want, t.blocksMax - head[BLOCKS]!)
     if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && runs[at + FULL] === 1 && run !== 0) {
@@ -154,21 +162,27 @@ export const store = (
   }
   held[worker]! += added
   head[MEMBERSHIPS]! += added
-  t.counters[KNOWN]! += i - added
+  t.counters[KNOWN]! += i - first - added
   return t.counters[DROPPED] === dropped ? status : FULL_TABLE
 }
 
 /**
- * The worker no longer holds `keys[0 … count)`, in any order; neighbours in a chain cost least side by side, either way
+ * The worker no longer holds `count` keys of `keys` from `first` on, in any order; neighbours in a chain cost least side by side, either way
  * round. Returns how many it held. Removing from a slot that was cleared does nothing.
  */
-export const remove = (t: TableMemory, worker: number, keys: KeyLanes, count: number = keys.length >>> 1): number => {
+export const remove = (
+  t: TableMemory,
+  worker: number,
+  keys: KeyLanes,
+  count: number = keys.length >>> 1,
+  first = 0
+): number => {
   if (!PrefixSweep.free(t, worker)) return 0
   const { refs } = t
   let removed = 0
   for (let start = 0; start < count; start += refs.length) {
     const size = Math.min(refs.length, count - start)
-    locate(t, keys, start, size)
+    locate(t, keys, first + start, size)
     removed += removeLocated(t, worker, size)
   }
   t.held[worker]! -= removed

@@ -23,6 +23,7 @@ import {
   PARENT_VERSION,
   QUEUED,
   RUN_FREE,
+  RUN_MAX,
   RUN_TOP,
   RUNS,
   SHAPE,
@@ -103,7 +104,10 @@ export const widen = (t: TableMemory, run: number, keys: number): number => {
   const at = run * t.stride
   const shape = runs[at + SHAPE]!
   const room = CELL_KEYS[(shape >>> CLASS_SHIFT) & 15]!
-  return room >= keys ? room : move(t, at, shape & LEN_MASK, keys)
+  if (room >= keys) return room
+  const length = shape & LEN_MASK
+  // At least half as much again, so that a chain that grows turn by turn is copied a few times only.
+  return move(t, at, length, Math.min(RUN_MAX, Math.max(keys, length + (length >> 1))))
 }
 
 /** Names the block before this run (`run << 8 | offset`), unless one is named whose run still exists. For eviction order. */

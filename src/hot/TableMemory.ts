@@ -117,13 +117,14 @@ export interface TableMemory {
   readonly alive: Int32Array
   readonly rest: Int32Array
   readonly pending: Int32Array
+  readonly sink: Int32Array
 }
 
 const SUB_SLOTS_MAX = 65_536
 const SUB_SLOTS_MIN = 64
 const KEYS_PER_SUB = 40_000 // 0.61 of the largest sub-table; rehashing one takes well under a millisecond
 const LOAD_AT_MAX = 0.66
-const ARENA_SLACK = 1.3
+const ARENA_SLACK = 1.35
 
 const strideOf = (workersMax: number): number => (COVER + Math.ceil(workersMax / 32) + 15) & ~15
 
@@ -226,7 +227,8 @@ export const make = (options: Options): TableMemory => {
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),
-    pending: new Int32Array(workersMax)
+    pending: new Int32Array(workersMax),
+    sink: new Int32Array(1)
   }
   for (let worker = 0; worker < workersMax; worker++) t.live[worker >>> 5]! |= 1 << (worker & 31)
   for (let sub = 0; sub < subCount; sub++) {
