@@ -347,8 +347,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
         `a worker of that id is ${same.state} at ${same.spec.url}. Choose another id, or remove that one first.`
       )
     }
-    for (const other of entries.values()) {
-      if (other.spec.url === spec.url) {
+    for (const other of [...entries.values()]) {
+      if (other.spec.url !== spec.url) continue
+      // One engine is one worker: under its new id it is here to stay, and its streams end by themselves.
+      if (other.state === "draining") step(other, "Removed", `its address is now worker "${spec.id}"`)
+      else {
         return yield* refuse("duplicate", `worker "${other.spec.id}" has that address already and is ${other.state}.`)
       }
     }

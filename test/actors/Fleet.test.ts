@@ -338,6 +338,21 @@ describe("Fleet", () => {
       )
   )
 
+  it.effect("takes an engine that was given another id in the config for the worker it now is", () =>
+    within((fleet, fake) =>
+      Effect.gen(function* () {
+        yield* fleet.set([a])
+        yield* settle
+        fake.at(a.url).inFlight = 1
+        assert.deepStrictEqual(yield* fleet.set([{ ...a, id: "renamed" }]), [])
+        yield* settle
+        assert.deepStrictEqual(states(fleet), { renamed: "ready" })
+        assert.deepStrictEqual(fake.heard, ["join a", "leave a 0", "join renamed"])
+        assert.strictEqual(fleet.find("renamed")?.slot, 1)
+      })
+    )
+  )
+
   it.effect("notices adapters that came and went, within the discovery interval", () =>
     within((fleet, fake) =>
       Effect.gen(function* () {
