@@ -4,7 +4,7 @@
  * The same traffic twice, over fresh engines each time: under Warmpath's policy, then round robin. Everything is real but
  * the GPU: text, tokens, HTTP, block caches and their events; the engines' arithmetic is a time model.
  *
- * Each engine's cache holds about a third of what the agents keep coming back to (with fewer than four engines 1.35 times
+ * Each engine's cache holds 30 % of what the agents keep coming back to (with fewer than four engines 1.2 times
  * its fair share, and then each is faster too): as in real fleets, all of it fits across the fleet and no engine can hold it alone.
  */
 import { setTimeout as sleep } from "node:timers/promises"
@@ -83,7 +83,7 @@ const cutSeconds = (seconds: number): number => Math.ceil(1.2 * seconds + 16)
 /** Cache of each engine, in blocks, and the part of the agents' working set it holds. */
 export const capacity = (options: Mix.MixOptions, engines: number): { blocks: number; share: number } => {
   const workingSet = Mix.agentWorkingSetChars(options) / charsPerToken / blockSize
-  const blocks = Math.max(blocksMin, Math.ceil(workingSet * Math.max(1 / 3, 1.35 / engines)))
+  const blocks = Math.max(blocksMin, Math.ceil(workingSet * Math.max(0.3, 1.2 / engines)))
   return { blocks, share: blocks / workingSet }
 }
 
