@@ -14,6 +14,7 @@ import { Context, Layer } from "effect"
 import type { KeyLanes } from "../src/domain/Block.ts"
 import type { Placement } from "../src/domain/Placement.ts"
 import type { EngineLoad } from "../src/domain/Worker.ts"
+import * as Bookings from "../src/hot/Bookings.ts"
 import * as Cost from "../src/hot/Cost.ts"
 import { InFlight } from "../src/hot/InFlight.ts"
 import * as LoadTable from "../src/hot/LoadTable.ts"
@@ -131,7 +132,7 @@ export const make = (options: Options): Ledger["Service"] => {
   /** Everything a decision needs to have happened before it. */
   const prepare = (ask: Ask, nowMs: number): void => {
     LoadTable.advance(load, nowMs)
-    LoadTable.releaseDue(load, nowMs)
+    Bookings.releaseDue(load, nowMs)
     inFlight.sweep(nowMs)
     const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
     const { slots } = load
@@ -187,12 +188,12 @@ export const make = (options: Options): Ledger["Service"] => {
       const cachedTokens = ask.cachedTokens[slot]!
       const keyCount = ask.keys.length >> 1
       ReuseAges.used(load.ages, ask.keys, keyCount, nowMs)
-      const handle = LoadTable.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
+      const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
       return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, cachedTokens)
     },
     snapshot: (nowMs) => {
       LoadTable.advance(load, nowMs)
-      LoadTable.releaseDue(load, nowMs)
+      Bookings.releaseDue(load, nowMs)
       inFlight.sweep(nowMs)
       const workers: Array<WorkerLoad> = []
       for (let slot = 0; slot < load.slots; slot++) {
@@ -227,13 +228,13 @@ const makeBooking = (
     firstByte: (nowMs) => {
       if (seen || settled) return
       seen = true
-      LoadTable.firstByte(load, handle, nowMs)
+      Bookings.firstByte(load, handle, nowMs)
       inFlight.release(flight, nowMs)
     },
     settle: (nowMs, { cachedTokens, outcome, outputTokens }) => {
       if (settled) return
       settled = true
-      LoadTable.settle(
+      Bookings.settle(
         load,
         handle,
         outputTokens ?? Number.NaN,

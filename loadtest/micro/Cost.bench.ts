@@ -2,6 +2,7 @@
  * A placement decision on one core: the choice over W workers, the bookkeeping of one request, and the overlay of what
  * is on its way. CPU nanoseconds, medians of the repeats; heap bytes a decision leaves behind.
  */
+import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
 import { InFlight } from "../../src/hot/InFlight.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
@@ -36,9 +37,9 @@ const busyFleet = (workers: number): LoadTable.LoadTable => {
   for (let i = 0; i < workers * 12; i++) {
     const slot = i % workers
     const tokens = 200 + Math.floor(next() * 20_000)
-    const booking = LoadTable.book(load, slot, tokens, Math.floor(next() * tokens), true, nowMs)
+    const booking = Bookings.book(load, slot, tokens, Math.floor(next() * tokens), true, nowMs)
     nowMs += 1
-    if (next() < 0.8) LoadTable.firstByte(load, booking, nowMs + (slot % 3) * 40)
+    if (next() < 0.8) Bookings.firstByte(load, booking, nowMs + (slot % 3) * 40)
     LoadTable.hint(load, slot, 3, 0.5, nowMs)
   }
   return load
@@ -66,9 +67,9 @@ const bookkeeping = (cellMs: number): number => {
   return cpuNsPerCall(cellMs, batch, () => {
     for (let i = 0; i < batch; i++) {
       nowMs += 1
-      const booking = LoadTable.book(load, i & 63, 4000, 2000, true, nowMs)
-      LoadTable.firstByte(load, booking, nowMs + 120)
-      LoadTable.settle(load, booking, 100, 2000, true, nowMs + 2000)
+      const booking = Bookings.book(load, i & 63, 4000, 2000, true, nowMs)
+      Bookings.firstByte(load, booking, nowMs + 120)
+      Bookings.settle(load, booking, 100, 2000, true, nowMs + 2000)
     }
   })
 }

@@ -108,12 +108,15 @@ export const candidates = (
   return found
 }
 
-/** Predicted ms of prefill ahead of a new request; what is late is taken to need as long again. */
+/**
+ * Predicted ms of prefill ahead of a new request. Once all should be done and is not, the worker is slower than thought:
+ * what is queued counts again, as far as it is late, and half of the lateness.
+ */
 export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
   let ahead = 0
   if (load.queued[slot]! > 0) {
     const left = load.busyUntilMs[slot]! - nowMs
-    ahead = left > 0 ? left : -left / 2
+    ahead = left > 0 ? left : Math.min(-left, load.queuedUs[slot]! / 1000) - left / 2
   }
   const age = nowMs - load.hintMs[slot]!
   if (age < hintMsMax) ahead += load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax)

@@ -1,5 +1,6 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
 import * as RateModel from "../../src/hot/RateModel.ts"
@@ -28,13 +29,13 @@ describe("Cost.cheapest", () => {
     const load = fleet(2)
     const overlap = Uint32Array.of(4000, 0)
     expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(0)
-    for (let i = 0; i < 4; i++) LoadTable.book(load, 0, 8000, 0, true, 0)
+    for (let i = 0; i < 4; i++) Bookings.book(load, 0, 8000, 0, true, 0)
     expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(1)
   })
 
   it("holds on to the overlap longer the more the whole fleet queues", () => {
     const load = fleet(2)
-    for (let i = 0; i < 3; i++) LoadTable.book(load, 0, 8000, 0, true, 0)
+    for (let i = 0; i < 3; i++) Bookings.book(load, 0, 8000, 0, true, 0)
     const overlap = Uint32Array.of(4000, 0)
     expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(1)
     load.queuedMean = 8
@@ -64,9 +65,19 @@ describe("Cost.cheapest", () => {
 
   it("stays away from a worker whose first token is late", () => {
     const load = fleet(2)
-    LoadTable.book(load, 0, 100, 0, true, 0)
+    Bookings.book(load, 0, 100, 0, true, 0)
     expect(Cost.aheadMs(load, 0, 60_000)).toBeGreaterThan(20_000)
     expect(Cost.cheapest(load, Uint32Array.of(900, 0), 1000, 60_000, 0)).toBe(1)
+  })
+
+  it("counts a queue again as it falls late, instead of taking it for done", () => {
+    const load = fleet(1)
+    for (let i = 0; i < 10; i++) Bookings.book(load, 0, 8000, 0, true, 0)
+    const queuedMs = load.queuedUs[0]! / 1000
+    expect(Cost.aheadMs(load, 0, 0)).toBeCloseTo(queuedMs, 6)
+    expect(Cost.aheadMs(load, 0, queuedMs)).toBeCloseTo(0, 6)
+    expect(Cost.aheadMs(load, 0, 2 * queuedMs)).toBeCloseTo(1.5 * queuedMs, 6)
+    expect(Cost.aheadMs(load, 0, 5 * queuedMs)).toBeCloseTo(3 * queuedMs, 6)
   })
 
   it("prices added work at 1 when idle, 4 more per queued request, and 50 at most", () => {
@@ -102,8 +113,8 @@ describe("Cost.cheapest", () => {
             load.credit[slot] = w.credit
             cached[slot] = Math.min(w.cached, promptTokens)
             for (const [tokens, started] of w.bookings) {
-              const booking = LoadTable.book(load, slot, tokens, 0, true, 10)
-              if (started) LoadTable.firstByte(load, booking, 20 + slot)
+              const booking = Bookings.book(load, slot, tokens, 0, true, 10)
+              if (started) Bookings.firstByte(load, booking, 20 + slot)
             }
             LoadTable.hint(load, slot, w.waiting, w.usage, 30)
             load.eligible[slot] = w.eligible ? 1 : 0
@@ -135,7 +146,7 @@ describe("Cost terms", () => {
     const load = fleet(3, 10_000)
     load.capacityTokens[2] = 0
     for (let slot = 0; slot < 3; slot++) {
-      LoadTable.firstByte(load, LoadTable.book(load, slot, 8000, 0, true, 0), 1)
+      Bookings.firstByte(load, Bookings.book(load, slot, 8000, 0, true, 0), 1)
     }
     load.capacityTokens[1] = 100_000
     expect(one(load, 0, 4000, 2).waitMs).toBeGreaterThan(100)
@@ -149,7 +160,7 @@ describe("Cost terms", () => {
 
   it("takes the engine's word for how full it is while that is fresh: a shared prefix is pinned once", () => {
     const load = fleet(1, 10_000)
-    for (let i = 0; i < 3; i++) LoadTable.firstByte(load, LoadTable.book(load, 0, 6000, 5000, true, 0), 1)
+    for (let i = 0; i < 3; i++) Bookings.firstByte(load, Bookings.book(load, 0, 6000, 5000, true, 0), 1)
     expect(one(load, 0, 1000, 2).waitMs).toBeGreaterThan(0)
     LoadTable.hint(load, 0, 0, 0.7, 2)
     expect(one(load, 0, 1000, 3).waitMs).toBe(0)
@@ -166,7 +177,7 @@ describe("Cost terms", () => {
 
   it("charges context that is already being decoded", () => {
     const load = fleet(2)
-    LoadTable.firstByte(load, LoadTable.book(load, 0, 50_000, 0, true, 0), 1)
+    Bookings.firstByte(load, Bookings.book(load, 0, 50_000, 0, true, 0), 1)
     expect(one(load, 0, 1000, 2).decodeMs).toBeGreaterThan(one(load, 1, 1000, 2).decodeMs)
   })
 
@@ -184,7 +195,7 @@ describe("Cost terms", () => {
   it("never lets recent work outweigh an overlap of three tenths of the prompt", () => {
     const load = fleet(4)
     for (let i = 0; i < 500; i++) {
-      LoadTable.settle(load, LoadTable.book(load, 0, 8000, 0, true, i), Number.NaN, Number.NaN, false, i)
+      Bookings.settle(load, Bookings.book(load, 0, 8000, 0, true, i), Number.NaN, Number.NaN, false, i)
     }
     for (const promptTokens of [80, 1000, 50_000]) {
       expect(Cost.cheapest(load, Uint32Array.of(promptTokens * 0.3, 0, 0, 0), promptTokens, 500, 1)).toBe(0)

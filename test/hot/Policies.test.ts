@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest"
+import * as Bookings from "../../src/hot/Bookings.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
 import * as Policies from "../../src/hot/Policies.ts"
 
@@ -36,17 +37,17 @@ describe("Policies", () => {
 
   it("counts queued and active requests alike when it looks for the least loaded", () => {
     const load = fleet(3)
-    LoadTable.book(load, 0, 10, 0, true, 0)
-    LoadTable.firstByte(load, LoadTable.book(load, 2, 90_000, 0, true, 0), 1)
+    Bookings.book(load, 0, 10, 0, true, 0)
+    Bookings.firstByte(load, Bookings.book(load, 2, 90_000, 0, true, 0), 1)
     expect(Policies.leastLoaded(load, cold, 100, 2, 0)).toBe(1)
-    LoadTable.book(load, 1, 10, 0, true, 2)
-    LoadTable.book(load, 1, 10, 0, true, 2)
+    Bookings.book(load, 1, 10, 0, true, 2)
+    Bookings.book(load, 1, 10, 0, true, 2)
     expect([0, 1, 2].map((rotation) => Policies.leastLoaded(load, cold, 100, 3, rotation))).toEqual([0, 2, 2])
   })
 
   it("follows the longest prefix whatever the load, and rotates among equals", () => {
     const load = fleet(3)
-    for (let i = 0; i < 50; i++) LoadTable.book(load, 1, 9000, 0, true, 0)
+    for (let i = 0; i < 50; i++) Bookings.book(load, 1, 9000, 0, true, 0)
     expect(Policies.longestPrefix(load, Uint32Array.of(0, 32, 16, 0), 100, 0, 0)).toBe(1)
     expect([0, 1, 2].map((rotation) => Policies.longestPrefix(load, cold, 100, 0, rotation))).toEqual([0, 1, 2])
   })

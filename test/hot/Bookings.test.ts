@@ -1,5 +1,6 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import * as Bookings from "../../src/hot/Bookings.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
 import * as RateModel from "../../src/hot/RateModel.ts"
 
@@ -14,84 +15,84 @@ const counters = (load: LoadTable.LoadTable): ReadonlyArray<ReadonlyArray<number
 
 const zeros = Array.from({ length: 6 }, () => new Array(8).fill(0))
 
-describe("LoadTable", () => {
+describe("Bookings", () => {
   it("counts a request as queued until its first token and as active until it ends", () => {
     const load = fleet(2)
-    const booking = LoadTable.book(load, 1, 1000, 200, true, 0)
+    const booking = Bookings.book(load, 1, 1000, 200, true, 0)
     expect([load.queued[1], load.queuedTokens[1], load.active[1]]).toEqual([1, 1000, 0])
-    LoadTable.firstByte(load, booking, 50)
+    Bookings.firstByte(load, booking, 50)
     expect([load.queued[1], load.queuedUs[1], load.active[1], load.activeTokens[1]]).toEqual([0, 0, 1, 1000])
-    LoadTable.settle(load, booking, 20, 200, true, 400)
+    Bookings.settle(load, booking, 20, 200, true, 400)
     expect(counters(load)).toEqual(zeros)
   })
 
   it("settles a booking once, even when its place in the pool has a new tenant", () => {
     const load = fleet(1)
-    const first = LoadTable.book(load, 0, 100, 0, true, 0)
-    expect(LoadTable.settle(load, first, 1, 0, true, 1)).toBe(true)
-    const second = LoadTable.book(load, 0, 100, 0, true, 2)
+    const first = Bookings.book(load, 0, 100, 0, true, 0)
+    expect(Bookings.settle(load, first, 1, 0, true, 1)).toBe(true)
+    const second = Bookings.book(load, 0, 100, 0, true, 2)
     expect(second).not.toBe(first)
-    expect(LoadTable.settle(load, first, 1, 0, true, 3)).toBe(false)
-    LoadTable.firstByte(load, first, 3)
+    expect(Bookings.settle(load, first, 1, 0, true, 3)).toBe(false)
+    Bookings.firstByte(load, first, 3)
     expect([load.queued[0], load.active[0]]).toEqual([1, 0])
-    expect(LoadTable.settle(load, second, 1, 0, true, 4)).toBe(true)
+    expect(Bookings.settle(load, second, 1, 0, true, 4)).toBe(true)
     expect(counters(load)).toEqual(zeros)
   })
 
   it("stretches the busy time by each prediction and resets it on a first token to what is still queued", () => {
     const load = fleet(1)
-    const a = LoadTable.book(load, 0, 1000, 0, true, 0)
+    const a = Bookings.book(load, 0, 1000, 0, true, 0)
     const own = load.busyUntilMs[0]!
-    LoadTable.book(load, 0, 1000, 0, true, 0)
+    Bookings.book(load, 0, 1000, 0, true, 0)
     expect(load.busyUntilMs[0]).toBeCloseTo(2 * own, 6)
-    LoadTable.firstByte(load, a, 500)
+    Bookings.firstByte(load, a, 500)
     expect(load.busyUntilMs[0]).toBeCloseTo(500 + load.queuedUs[0]! / 1000, 6)
   })
 
   it("starts the busy time from now on an idle worker", () => {
     const load = fleet(1)
-    LoadTable.settle(load, LoadTable.book(load, 0, 1000, 0, true, 0), 1, 0, true, 10)
-    LoadTable.book(load, 0, 1000, 0, true, 90_000)
+    Bookings.settle(load, Bookings.book(load, 0, 1000, 0, true, 0), 1, 0, true, 10)
+    Bookings.book(load, 0, 1000, 0, true, 90_000)
     expect(load.busyUntilMs[0]).toBeCloseTo(90_000 + load.queuedUs[0]! / 1000, 6)
   })
 
   it("lets go of an unstreamed prefill when it was due, or when a later request shows a token", () => {
     const load = fleet(2)
-    const silent = LoadTable.book(load, 0, 1000, 0, false, 0)
-    LoadTable.releaseDue(load, load.busyUntilMs[0]! - 1)
+    const silent = Bookings.book(load, 0, 1000, 0, false, 0)
+    Bookings.releaseDue(load, load.busyUntilMs[0]! - 1)
     expect(load.queued[0]).toBe(1)
-    LoadTable.releaseDue(load, load.busyUntilMs[0]!)
+    Bookings.releaseDue(load, load.busyUntilMs[0]!)
     expect([load.queued[0], load.active[0]]).toEqual([0, 1])
-    const other = LoadTable.book(load, 1, 50_000, 0, false, 0)
-    const later = LoadTable.book(load, 1, 100, 0, true, 0)
-    LoadTable.firstByte(load, later, 5)
+    const other = Bookings.book(load, 1, 50_000, 0, false, 0)
+    const later = Bookings.book(load, 1, 100, 0, true, 0)
+    Bookings.firstByte(load, later, 5)
     expect([load.queued[1], load.active[1]]).toEqual([0, 2])
-    for (const booking of [silent, other, later]) LoadTable.settle(load, booking, 5, 0, true, 9)
+    for (const booking of [silent, other, later]) Bookings.settle(load, booking, 5, 0, true, 9)
     expect(counters(load)).toEqual(zeros)
   })
 
   it("forgets a worker that left, and lets its open bookings settle into nothing", () => {
     const load = fleet(2)
-    const queued = LoadTable.book(load, 0, 1000, 0, true, 0)
-    const active = LoadTable.book(load, 0, 1000, 0, true, 0)
-    LoadTable.firstByte(load, active, 1)
+    const queued = Bookings.book(load, 0, 1000, 0, true, 0)
+    const active = Bookings.book(load, 0, 1000, 0, true, 0)
+    Bookings.firstByte(load, active, 1)
     LoadTable.reset(load, 0)
     expect([load.workers, load.queuedTotal, load.eligible[0]]).toEqual([1, 0, 0])
     LoadTable.join(load, 0, 0)
-    const fresh = LoadTable.book(load, 0, 10, 0, true, 2)
-    LoadTable.firstByte(load, queued, 3)
-    LoadTable.settle(load, queued, 1, 0, true, 3)
-    LoadTable.settle(load, active, 1, 0, true, 3)
+    const fresh = Bookings.book(load, 0, 10, 0, true, 2)
+    Bookings.firstByte(load, queued, 3)
+    Bookings.settle(load, queued, 1, 0, true, 3)
+    Bookings.settle(load, active, 1, 0, true, 3)
     expect([load.queued[0], load.queuedTokens[0], load.active[0]]).toEqual([1, 10, 0])
-    LoadTable.settle(load, fresh, 1, 0, true, 4)
-    expect(LoadTable.open(load)).toBe(0)
+    Bookings.settle(load, fresh, 1, 0, true, 4)
+    expect(Bookings.open(load)).toBe(0)
     expect(counters(load)).toEqual(zeros)
   })
 
   it("does not take its own requests for others', when the engine's report is a little old", () => {
     const load = fleet(1)
-    const bookings = Array.from({ length: 6 }, () => LoadTable.book(load, 0, 100, 0, true, 0))
-    for (const booking of bookings) LoadTable.firstByte(load, booking, 10)
+    const bookings = Array.from({ length: 6 }, () => Bookings.book(load, 0, 100, 0, true, 0))
+    for (const booking of bookings) Bookings.firstByte(load, booking, 10)
     LoadTable.hint(load, 0, 6, Number.NaN, 11)
     expect(load.hintForeign[0]).toBe(0)
     LoadTable.hint(load, 0, 6, Number.NaN, 1011)
@@ -103,10 +104,10 @@ describe("LoadTable", () => {
   it("averages the requests without a first token over ten seconds", () => {
     const load = fleet(2)
     LoadTable.advance(load, 0)
-    const bookings = Array.from({ length: 8 }, () => LoadTable.book(load, 0, 100, 0, true, 0))
+    const bookings = Array.from({ length: 8 }, () => Bookings.book(load, 0, 100, 0, true, 0))
     LoadTable.advance(load, 10_000)
     expect(load.queuedMean).toBeCloseTo(4 * (1 - Math.exp(-1)), 6)
-    for (const booking of bookings) LoadTable.settle(load, booking, 1, 0, false, 10_000)
+    for (const booking of bookings) Bookings.settle(load, booking, 1, 0, false, 10_000)
     LoadTable.advance(load, 200_000)
     expect(load.queuedMean).toBeLessThan(1e-6)
   })
@@ -118,8 +119,8 @@ describe("LoadTable", () => {
       const give = (slot: number, times: number): void => {
         for (let i = 0; i < times; i++) {
           nowMs += gapMs
-          const booking = LoadTable.book(load, slot, 1000, 0, true, nowMs)
-          LoadTable.settle(load, booking, Number.NaN, Number.NaN, false, nowMs)
+          const booking = Bookings.book(load, slot, 1000, 0, true, nowMs)
+          Bookings.settle(load, booking, Number.NaN, Number.NaN, false, nowMs)
         }
       }
       give(0, 100)
@@ -140,13 +141,13 @@ describe("LoadTable", () => {
     for (let burst = 0; burst < 12; burst++) {
       nowMs += 1000
       const requests = Array.from({ length: 1 + Math.floor(random() * 4) }, () => 200 + Math.floor(random() * 8000))
-      const bookings = requests.map((tokens) => LoadTable.book(load, 0, tokens, 0, true, nowMs))
+      const bookings = requests.map((tokens) => Bookings.book(load, 0, tokens, 0, true, nowMs))
       let doneMs = nowMs
       bookings.forEach((booking, i) => {
         doneMs += 2 + requests[i]! * 0.005
-        LoadTable.firstByte(load, booking, doneMs)
+        Bookings.firstByte(load, booking, doneMs)
       })
-      for (const booking of bookings) LoadTable.settle(load, booking, 40, 0, true, doneMs + 39 * 1.5)
+      for (const booking of bookings) Bookings.settle(load, booking, 40, 0, true, doneMs + 39 * 1.5)
     }
     for (const tokens of [500, 4000, 8000]) {
       const error = RateModel.prefillMs(load.rates, 0, tokens, tokens) / (2 + tokens * 0.005)
@@ -162,9 +163,9 @@ describe("LoadTable", () => {
     for (let i = 0; i < 40; i++) {
       const tokens = 500 + (i % 5) * 1500
       const output = 1 + (i % 4) * 20
-      const booking = LoadTable.book(load, 0, tokens, 0, false, nowMs)
+      const booking = Bookings.book(load, 0, tokens, 0, false, nowMs)
       nowMs += 2 + tokens * 0.005 + (output - 1) * 1.5
-      LoadTable.settle(load, booking, output, 0, true, nowMs)
+      Bookings.settle(load, booking, output, 0, true, nowMs)
       nowMs += 100
     }
     const error = RateModel.prefillMs(load.rates, 0, 4000, 4000) / 22
@@ -190,22 +191,22 @@ describe("LoadTable", () => {
         for (const { verb, pick, tokens, cached, streams, waitMs } of actions) {
           nowMs += waitMs
           const booking = open[pick % Math.max(1, open.length)]
-          if (verb === "book") open.push(LoadTable.book(load, pick % 3, tokens, cached, streams, nowMs))
-          else if (verb === "release") LoadTable.releaseDue(load, nowMs)
+          if (verb === "book") open.push(Bookings.book(load, pick % 3, tokens, cached, streams, nowMs))
+          else if (verb === "release") Bookings.releaseDue(load, nowMs)
           else if (verb === "leave" && pick % 5 === 0) LoadTable.join(load, pick % 3, 1000)
-          else if (booking !== undefined && verb === "first") LoadTable.firstByte(load, booking, nowMs)
+          else if (booking !== undefined && verb === "first") Bookings.firstByte(load, booking, nowMs)
           else if (booking !== undefined && (verb === "settle" || verb === "abort")) {
-            expect(LoadTable.settle(load, booking, pick, cached, verb === "settle", nowMs)).toBe(true)
+            expect(Bookings.settle(load, booking, pick, cached, verb === "settle", nowMs)).toBe(true)
             closed.push(...open.splice(open.indexOf(booking), 1))
           }
-          if (closed.length > 0) LoadTable.settle(load, closed[pick % closed.length]!, 1, 0, true, nowMs)
-          expect(LoadTable.open(load)).toBe(open.length)
+          if (closed.length > 0) Bookings.settle(load, closed[pick % closed.length]!, 1, 0, true, nowMs)
+          expect(Bookings.open(load)).toBe(open.length)
           expect(load.queuedTotal).toBe(load.queued.reduce((sum, n) => sum + n, 0))
           expect([...load.queued, ...load.active, ...load.queuedUs].every((n) => n >= 0)).toBe(true)
         }
-        for (const booking of open) LoadTable.settle(load, booking, 1, 0, true, nowMs)
+        for (const booking of open) Bookings.settle(load, booking, 1, 0, true, nowMs)
         expect(counters(load)).toEqual(zeros)
-        expect([load.queuedTotal, LoadTable.open(load)]).toEqual([0, 0])
+        expect([load.queuedTotal, Bookings.open(load)]).toEqual([0, 0])
         expect([...load.head, ...load.tail].every((at) => at === LoadTable.NONE)).toBe(true)
       }),
       { numRuns: 300, seed: 11 }
@@ -214,11 +215,11 @@ describe("LoadTable", () => {
 
   it("grows its pool without losing a booking", () => {
     const load = fleet(2)
-    const bookings = Array.from({ length: 1000 }, (_, i) => LoadTable.book(load, i % 2, 100 + i, 0, true, i))
+    const bookings = Array.from({ length: 1000 }, (_, i) => Bookings.book(load, i % 2, 100 + i, 0, true, i))
     expect(new Set(bookings).size).toBe(1000)
-    for (const booking of bookings) LoadTable.firstByte(load, booking, 2000)
+    for (const booking of bookings) Bookings.firstByte(load, booking, 2000)
     expect([load.active[0], load.active[1]]).toEqual([500, 500])
-    for (const booking of bookings) expect(LoadTable.settle(load, booking, 1, 0, true, 3000)).toBe(true)
+    for (const booking of bookings) expect(Bookings.settle(load, booking, 1, 0, true, 3000)).toBe(true)
     expect(counters(load)).toEqual(zeros)
   })
 })
