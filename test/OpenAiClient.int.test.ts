@@ -145,7 +145,7 @@ describe("the official OpenAI client", () => {
     expect(error.status).toBe(400)
     expect(error.message).toContain("maximum context length")
     for (const engine of fleet.engines) engine.setFaults({ error: { next: 1, status: 500 } })
-    const internal = await failure(client.chat.completions.create({ model, messages: user("hi") }))
+    const internal = await failure(client.chat.completions.create({ model, messages: user("hi"), max_tokens: 2 }))
     expect(internal).toMatchObject({ status: 500 })
     for (const engine of fleet.engines) engine.setFaults({ error: { next: 0 } })
   })
@@ -163,7 +163,7 @@ describe("the official OpenAI client", () => {
 
   it("gets an error it understands when every worker dies before its first byte", async () => {
     for (const engine of fleet.engines) engine.setFaults({ die: { next: 2, bytes: 0 } })
-    const error = await failure(client.chat.completions.create({ model, messages: user("hi") }))
+    const error = await failure(client.chat.completions.create({ model, messages: user("hi"), max_tokens: 2 }))
     expect(error).toMatchObject({ status: 502, code: "worker_failed" })
     expect(error.message).toContain("safe to try again")
     for (const engine of fleet.engines) engine.setFaults({ die: { next: 0 } })
@@ -195,7 +195,7 @@ describe("the official OpenAI client", () => {
   it("gets an error it understands when no worker is there", async () => {
     for (const engine of fleet.engines) engine.crash()
     await expect.poll(async () => (await fetch(`${router.url}/ready`)).status, { timeout: 10_000 }).toBe(503)
-    const error = await failure(client.chat.completions.create({ model, messages: user("hi") }))
+    const error = await failure(client.chat.completions.create({ model, messages: user("hi"), max_tokens: 2 }))
     expect(error).toMatchObject({ status: 503, code: "no_worker" })
     await Promise.all(fleet.engines.map((engine) => engine.restart()))
     await expect

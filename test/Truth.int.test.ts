@@ -1,0 +1,198 @@
+import { afterEach, describe, expect, it } from "vitest"
+import type { CachedBlock } from "../loadtest/fleet/EngineCore.ts"
+import type { SimEngine } from "../loadtest/fleet/SimEngine.ts"
+import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
+import type { SimOptions } from "../loadtest/fleet/SimOptions.ts"
+import * as BlockHash from "../src/hot/BlockHash.ts"
+import * as TestRouter from "./support/TestRouter.ts"
+
+const model = "sim/qwen3"
+const hasher = BlockHash.make(0n)
+
+/** The router's keys of what an engine's cache holds, computed here from the tokens alone. */
+class Oracle {
+  /** Every block ever seen: a block may outlive its parent in the cache. */
+  readonly #keys = new Map<string, Int32Array>()
+
+  keysOf(engine: SimEngine, cache: ReadonlyArray<CachedBlock>): ReadonlyArray<string> {
+    const { blockSize } = engine.options
+    return cache
+      .map((block) => {
+        const parent =
+          block.parentHash === null
+            ? hasher.root({ model, lora: block.lora, salt: block.salt, blockSize })
+            : this.#keys.get(block.parentHash)!
+        const key = hasher.extend(parent[0]!, parent[1]!, Uint32Array.from(block.tokenIds), blockSize)
+        this.#keys.set(block.hash, key)
+        return (key[1]! >>> 0).toString(16).padStart(8, "0") + (key[0]! >>> 0).toString(16).padStart(8, "0")
+      })
+      .sort()
+  }
+}
+
+/** A stream of conversations that share, grow, branch and overflow the caches. Seeded. */
+const conversation = (seed: number) => {
+  let state = seed
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return Math.floor((state / 0x80000000) * below)
+  }
+  const topics = Array.from({ length: 6 }, (_, i) => `You are assistant ${i}. `.repeat(4 + i))
+  const open: Array<Array<{ role: string; content: string }>> = []
+  return () => {
+    if (open.length < 8 && (open.length === 0 || random(3) === 0)) {
+      open.push([{ role: "system", content: topics[random(topics.length)]! }])
+    }
+    const at = random(open.length)
+    const messages = open[at]!
+    messages.push({ role: "user", content: `Question ${random(1000)}: ${"why? ".repeat(1 + random(30))}` })
+    const body = {
+      model,
+      messages: [...messages],
+      max_tokens: 1 + random(40),
+      ...(random(10) === 0 ? { cache_salt: `tenant-${random(2)}` } : {})
+    }
+    const answered = (text: string) => {
+      messages.push({ role: "assistant", content: text })
+      if (messages.length > 12) open.splice(at, 1)
+    }
+    return { body, answered }
+  }
+}
+
+describe("the router's picture of each worker's cache", () => {
+  let stop: Array<() => Promise<void>> = []
+  afterEach(async () => {
+    for (const close of stop.reverse()) await close()
+    stop = []
+  })
+
+  const setUp = async (options: Partial<SimOptions>, knobs: Readonly<Record<string, unknown>> = {}) => {
+    const fleet = await SimFleet.start({ engines: 2, speed: 20, ...options })
+    stop.push(fleet.close)
+    const router = await TestRouter.start({
+      workers: fleet.urls.join(","),
+      policy: "round-robin",
+      hashSeed: 0,
+      replayCheckMs: 200,
+      ...knobs
+    })
+    stop.push(router.close)
+    const oracle = new Oracle()
+    const equal = async (): Promise<boolean> => {
+      for (const engine of fleet.engines) {
+        const truth = oracle.keysOf(engine, engine.cache())
+        const view = [...(await router.blocks(TestRouter.idOf(engine.url)))].sort()
+        if (truth.length !== view.length || truth.some((key, i) => key !== view[i])) return false
+      }
+      return true
+    }
+    const next = conversation(7)
+    const send = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        const { answered, body } = next()
+        const response = await fetch(`${router.url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(body)
+        })
+        const answer = (await response.json()) as { choices: Array<{ message: { content: string } }> }
+        expect(response.status, JSON.stringify(answer)).toBe(200)
+        answered(answer.choices[0]!.message.content)
+        // So that the oracle knows a block's parent even when the parent is evicted first.
+        for (const engine of fleet.engines) oracle.keysOf(engine, engine.cache())
+      }
+    }
+    const total = async (counter: string): Promise<number> =>
+      (await router.workers()).reduce((sum, worker) => sum + Number(worker.cache.events?.[counter] ?? 0), 0)
+    return { fleet, router, equal, send, total }
+  }
+  const soon = { timeout: 10_000, interval: 50 }
+
+  it.each([
+    ["map events, integer hashes, evictions", { blocks: 160, maxModelLen: 1_500 }],
+    [
+      "array events, digests as hashes, evictions",
+      { blocks: 160, maxModelLen: 1_500, eventEncoding: "array", hashForm: "bytes" }
+    ],
+    ["a hash seed that no two engines share", { hashSeed: null, blocks: 400, maxModelLen: 1_500 }],
+    ["large blocks", { blockSize: 64, blocks: 64, maxModelLen: 1_500 }]
+  ] as ReadonlyArray<[string, Partial<SimOptions>]>)("equals it: %s", async (_name, options) => {
+    const { equal, fleet, send, total } = await setUp(options)
+    for (let round = 0; round < 3; round++) {
+      await send(25)
+      await expect.poll(equal, soon).toBe(true)
+    }
+    expect(fleet.engines.every((engine) => engine.cache().length > 10)).toBe(true)
+    expect(await total("gaps")).toBe(0)
+  })
+
+  it("equals it again after events were dropped, doubled and overtaken, and no request failed", async () => {
+    const { equal, fleet, send, total } = await setUp({ blocks: 200, maxModelLen: 1_500 })
+    for (const engine of fleet.engines) {
+      engine.setFaults({ drop: { probability: 0.15 }, duplicate: { probability: 0.1 }, reorder: { probability: 0.1 } })
+    }
+    await send(60)
+    for (const engine of fleet.engines) {
+      engine.setFaults({ drop: { probability: 0 }, duplicate: { probability: 0 }, reorder: { probability: 0 } })
+    }
+    await send(4)
+    await expect.poll(equal, soon).toBe(true)
+    expect(await total("gaps")).toBeGreaterThan(0)
+    expect(await total("replays")).toBeGreaterThan(2)
+  })
+
+  it("equals it again when the very last event was the lost one", async () => {
+    const { equal, fleet, send } = await setUp({})
+    await send(6)
+    await expect.poll(equal, soon).toBe(true)
+    for (const engine of fleet.engines) engine.setFaults({ silent: true })
+    await send(4)
+    expect(await equal()).toBe(false)
+    await expect.poll(equal, soon).toBe(true)
+  })
+
+  it("starts over when an engine restarts, and learns it anew", async () => {
+    const { equal, fleet, send } = await setUp({})
+    await send(10)
+    await expect.poll(equal, soon).toBe(true)
+    await fleet.engines[0]!.restart()
+    await expect.poll(equal, soon).toBe(true)
+    await send(10)
+    await expect.poll(equal, soon).toBe(true)
+  })
+
+  it("never claims more than the truth when the past is lost, and equals it once the engine's cache is reset", async () => {
+    const { equal, fleet, router, send, total } = await setUp({ bufferSteps: 4 })
+    await send(10)
+    await expect.poll(equal, soon).toBe(true)
+    for (const engine of fleet.engines) engine.setFaults({ silent: true })
+    await send(20)
+    for (const engine of fleet.engines) engine.setFaults({ silent: false })
+    await send(6)
+    await expect.poll(() => total("purges"), soon).toBeGreaterThanOrEqual(2)
+    const oracle = new Oracle()
+    for (const engine of fleet.engines) {
+      const truth = new Set(oracle.keysOf(engine, engine.cache()))
+      const view = await router.blocks(TestRouter.idOf(engine.url))
+      expect(view.every((key) => truth.has(key))).toBe(true)
+    }
+    for (const url of fleet.urls)
+      expect((await fetch(`${url}/reset_prefix_cache`, { method: "POST" })).status).toBe(200)
+    await send(10)
+    await expect.poll(equal, soon).toBe(true)
+  })
+
+  it("is found by a router that came late", async () => {
+    const { equal, fleet, send } = await setUp({})
+    await send(20)
+    await expect.poll(equal, soon).toBe(true)
+    const late = await TestRouter.start({ workers: fleet.urls.join(","), hashSeed: 0 })
+    stop.push(late.close)
+    const oracle = new Oracle()
+    for (const engine of fleet.engines) {
+      const truth = oracle.keysOf(engine, engine.cache())
+      await expect.poll(async () => [...(await late.blocks(TestRouter.idOf(engine.url)))].sort(), soon).toEqual(truth)
+    }
+  })
+})
