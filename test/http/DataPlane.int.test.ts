@@ -2,8 +2,10 @@
  * Requests, attacked with raw sockets: whatever bytes a client sends, in any pieces, the worker understands what a strict
  * `node:http` would have understood.
  */
+import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { answersTo, head, managed, post, startEcho } from "../support/DataPlane.ts"
+import * as RequestHead from "../../src/http/RequestHead.ts"
+import { answersTo, connectRaw, head, managed, post, readAnswers, startEcho } from "../support/DataPlane.ts"
 
 const { closers, plane } = managed()
 
@@ -131,4 +133,73 @@ describe("A request, against node:http", () => {
       )
     }
   )
+
+  it("that our own parser takes, node:http takes with the same meaning, however it was bent", async () => {
+    const echo = await startEcho(closers)
+    const line = fc.constantFrom(
+      "host: router",
+      "Host:a",
+      "content-length: 5",
+      "Content-Length:\t5 ",
+      "content-length: 05",
+      "connection: close",
+      "connection: keep-alive",
+      "transfer-encoding: chunked",
+      "expect: 100-continue",
+      "x-a: b",
+      "x-b:",
+      "x-c: \xe9 \t,;",
+      'x"d: e',
+      "x-e : f",
+      " x-f: g",
+      "te: trailers"
+    )
+    const bend = fc.record({
+      at: fc.nat({ max: 400 }),
+      cut: fc.nat({ max: 2 }),
+      put: fc.constantFrom("", "\r", "\n", "\r\n", "\0", " ", "\t", ":", "\x7f", "\x0b", "\xff", "a", "5")
+    })
+    const requests = fc.record({
+      target: fc.constantFrom("/", "/a?b=c", "/%00", "//", "/a#b", "/a b", "*", "http://a/b", '/"<>{}|\\^`', "/\xe9"),
+      lines: fc.array(line, { maxLength: 6 }),
+      // Most requests start right, so that what is bent is what is tested.
+      right: fc.constantFrom(true, true, true, false),
+      bends: fc.array(bend, { maxLength: 2 })
+    })
+    const heads = new Set<string>()
+    for (const { bends, lines, right, target } of fc.sample(requests, { seed: 7, numRuns: 20_000 })) {
+      const own = right ? ["host: router", "content-length: 5", ...lines.filter((text) => /^x/.test(text))] : lines
+      let text = [`POST ${target} HTTP/1.1`, ...own, "", ""].join("\r\n")
+      for (const { at, cut, put } of bends) {
+        const place = at % text.length
+        text = text.slice(0, place) + put + text.slice(place + cut)
+      }
+      const end = text.indexOf("\r\n\r\n")
+      if (end !== -1) heads.add(text.slice(0, end + 4))
+    }
+    const taken = [...heads].flatMap((text) => {
+      const parsed = RequestHead.parse(text)
+      return parsed === null ? [] : [{ parsed, text }]
+    })
+    expect(taken.length).toBeGreaterThan(300)
+    expect(heads.size - taken.length).toBeGreaterThan(300)
+    const wanted = taken.map(({ parsed }) => {
+      const own = parsed.headers.filter((_, i, all) => /^(x-(?!request-id)|content-type)/i.test(all[i - (i % 2)]!))
+      return `200 POST ${parsed.target} ${own.join("|")} ${"z".repeat(parsed.contentLength)}`
+    })
+    const answers: Array<string | undefined> = []
+    for (let at = 0; at < taken.length; at += 200) {
+      const some = taken.slice(at, at + 200).map(async ({ parsed, text }) => {
+        const client = await connectRaw(echo)
+        client.send(Buffer.from(text + "z".repeat(parsed.contentLength), "latin1"))
+        client.socket.end()
+        await client.closed()
+        const [first] = readAnswers(client.received()).answers
+        return first === undefined ? undefined : `${first.status} ${first.body}`
+      })
+      answers.push(...(await Promise.all(some)))
+    }
+    // Node's response text is UTF-8 and its header values are Latin-1: both read as the same characters here.
+    expect(answers.map((text) => text && Buffer.from(text, "latin1").toString())).toEqual(wanted)
+  })
 })
