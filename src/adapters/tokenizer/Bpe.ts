@@ -24,11 +24,14 @@ const sliceMin = 13
 
 type Pieces = Map<string, number | Uint32Array>
 
+/** True when V8 keeps the text at two bytes per char. */
+export const isWide = (text: string): boolean => /[^\0-\xff]/.test(text)
+
 /** A copy that does not keep the text it was cut from alive. */
 export const detach = (text: string): string =>
   text.length < sliceMin
     ? text
-    : /[^\0-\xff]/.test(text)
+    : isWide(text)
       ? Buffer.from(text, "utf16le").toString("utf16le")
       : Buffer.from(text, "latin1").toString("latin1")
 

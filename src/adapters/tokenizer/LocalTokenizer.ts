@@ -16,7 +16,7 @@ import * as Helper from "./Helper.ts"
 import * as SegmentCache from "./SegmentCache.ts"
 
 export interface Options extends Helper.Options, ChatTemplate.Options {
-  /** Bytes of segments and their ids kept. 64 MiB hold about 10 million tokens. */
+  /** Bytes of segments and their ids kept. 64 MiB hold about 15 million tokens of long messages. */
   readonly cacheBytesMax: number
   /** Most new chars encoded on the event loop. */
   readonly inlineCharsMax: number

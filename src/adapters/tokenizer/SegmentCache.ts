@@ -2,12 +2,12 @@
  * SegmentCache: token ids of text segments, bounded in bytes, least recently used first out.
  *
  * Added tokens cut a prompt into segments whose ids are independent of each other, so a growing conversation costs
- * only its new tail. Short segments are keyed by themselves, long ones by SHA-256 (V8 hashes a string of more than
- * 16 383 chars by its length alone).
+ * only its new tail. Short segments are keyed by themselves, long ones by SHA-256: it takes as long as looking the
+ * text up (1.5 ms per megabyte) and keeps no text.
  */
 import { hash } from "node:crypto"
 import { LRUCache } from "lru-cache"
-import { detach } from "./Bpe.ts"
+import { detach, isWide } from "./Bpe.ts"
 
 export interface SegmentCache {
   /** The key of a segment; it outlives the text the segment was cut from. */
@@ -26,14 +26,14 @@ const overheadBytes = 200
 const digestMark = "\ud800"
 
 export const make = (bytesMax: number): SegmentCache => {
-  const cache = new LRUCache<string, Uint32Array>({
-    maxSize: bytesMax,
-    sizeCalculation: (ids, key) => ids.byteLength + 2 * key.length + overheadBytes
-  })
+  const cache = new LRUCache<string, Uint32Array>({ maxSize: bytesMax })
   return {
     key: (segment) => (segment.length <= keyCharsMax ? segment : digestMark + hash("sha256", segment, "base64")),
     get: (key) => cache.get(key),
-    set: (key, ids) => void cache.set(detach(key), ids),
+    set: (key, ids) => {
+      const keyBytes = isWide(key) ? 2 * key.length : key.length
+      cache.set(detach(key), ids, { size: ids.byteLength + keyBytes + overheadBytes })
+    },
     bytes: () => cache.calculatedSize,
     entries: () => cache.size
   }
