@@ -159,13 +159,12 @@ export class Translator {
     let alias = this.aliases.get(group)
     let parent: KeyLanes | null = null
     if (event.parent !== null) {
-      const at = alias === undefined ? -1 : alias.find(event.parent[0]!, event.parent[1]!)
-      if (at < 0) {
+      if (alias === undefined || !alias.find(event.parent[0]!, event.parent[1]!)) {
         counters.unknownParents++
         this.park(group, event)
         return
       }
-      parent = Int32Array.of(alias!.keyLo(at), alias!.keyHi(at))
+      parent = Int32Array.of(alias.keyLo, alias.keyHi)
     }
     this.accepted = true
     if (alias === undefined) {
@@ -208,16 +207,16 @@ export class Translator {
       const hi = hashes[i * 2 + 1]!
       const keyLo = keys[i * 2]!
       const keyHi = keys[i * 2 + 1]!
-      const at = alias.find(lo, hi)
-      if (at >= 0 && (alias.keyLo(at) !== keyLo || alias.keyHi(at) !== keyHi)) {
+      if (alias.add(lo, hi, keyLo, keyHi) === 1) continue
+      if (alias.keyLo !== keyLo || alias.keyHi !== keyHi) {
         this.counters.mismatched++
+        emit({ _tag: "Removed", worker, keys: Int32Array.of(alias.keyLo, alias.keyHi) })
         while (alias.remove(lo, hi) > 0) {}
-        emit({ _tag: "Removed", worker, keys: Int32Array.of(alias.removedLo, alias.removedHi) })
+        alias.add(lo, hi, keyLo, keyHi)
+        continue
       }
-      if (alias.add(lo, hi, keyLo, keyHi) > 1) {
-        flush(i)
-        from = i + 1
-      }
+      flush(i)
+      from = i + 1
     }
     flush(count)
     if (alias.size > hashesMax) this.overflow = true
@@ -239,8 +238,8 @@ export class Translator {
         this.counters.unknownRemovals++
         if (this.parkedCount > 0) this.cutParked(group, hashes[i]!, hashes[i + 1]!)
       } else if (left === 0) {
-        keys[size++] = alias!.removedLo
-        keys[size++] = alias!.removedHi
+        keys[size++] = alias!.keyLo
+        keys[size++] = alias!.keyHi
       }
     }
     if (size > 0) emit({ _tag: "Removed", worker: this.options.worker, keys: keys.slice(0, size) })
@@ -346,6 +345,6 @@ export const make = (options: Options): Translator => new Translator(options)
 const nameOf = (group: number, lo: number, hi: number): string => `${group}:${lo}:${hi}`
 
 const allKnown = (alias: KeyAlias.KeyAlias, hashes: Int32Array): boolean => {
-  for (let i = 0; i < hashes.length; i += 2) if (alias.find(hashes[i]!, hashes[i + 1]!) < 0) return false
+  for (let i = 0; i < hashes.length; i += 2) if (!alias.find(hashes[i]!, hashes[i + 1]!)) return false
   return true
 }

@@ -12,11 +12,11 @@ describe("KeyAlias", () => {
     expect(alias.add(1, -1, 10, 20)).toBe(1)
     expect(alias.add(1, -1, 10, 20)).toBe(2)
     expect(alias.remove(1, -1)).toBe(1)
-    const at = alias.find(1, -1)
-    expect([alias.keyLo(at), alias.keyHi(at)]).toEqual([10, 20])
+    expect(alias.find(1, -1)).toBe(true)
+    expect([alias.keyLo, alias.keyHi]).toEqual([10, 20])
     expect(alias.remove(1, -1)).toBe(0)
-    expect([alias.removedLo, alias.removedHi]).toEqual([10, 20])
-    expect(alias.find(1, -1)).toBe(-1)
+    expect([alias.keyLo, alias.keyHi]).toEqual([10, 20])
+    expect(alias.find(1, -1)).toBe(false)
     expect(alias.remove(1, -1)).toBe(-1)
   })
 
@@ -42,11 +42,12 @@ describe("KeyAlias", () => {
         if (known === undefined) twin.set(name, { count: 1, lo: i, hi: -i })
         else known.count = Math.min(4, known.count + 1)
         expect(count).toBe(twin.get(name)!.count)
+        expect(alias.keyLo).toBe(twin.get(name)!.lo)
       } else if (what < 99) {
         const left = alias.remove(lo, hi)
         expect(left).toBe(known === undefined ? -1 : known.count - 1)
         if (known !== undefined) {
-          expect(alias.removedLo).toBe(known.lo)
+          expect(alias.keyLo).toBe(known.lo)
           if (--known.count === 0) twin.delete(name)
         }
       } else if (next() % 50 === 0) {
@@ -57,9 +58,8 @@ describe("KeyAlias", () => {
     }
     for (const [name, entry] of twin) {
       const [lo, hi] = name.split(",").map(Number)
-      const at = alias.find(lo!, hi!)
-      expect(at).toBeGreaterThanOrEqual(0)
-      expect([alias.keyLo(at), alias.keyHi(at)]).toEqual([entry.lo, entry.hi])
+      expect(alias.find(lo!, hi!)).toBe(true)
+      expect([alias.keyLo, alias.keyHi]).toEqual([entry.lo, entry.hi])
     }
     const keys = alias.keys()
     expect(keys.length).toBe(twin.size * 2)
