@@ -2,8 +2,8 @@
  * Letting go: workers that were cleared, runs nobody holds, and runs evicted to make room.
  *
  * Clearing is one bit: from then on nothing of the worker counts. A sweep then strips it from every run, in slices the
- * caller sizes, and after one pass its slot can be used again. Runs left without holders wait in a queue and end later
- * still, unless somebody stores them again first.
+ * caller sizes, and after one pass its slot can be used again. Runs left without full holders wait in a queue and shrink
+ * or end later still, unless somebody stores them again first.
  */
 import * as RunArena from "./RunArena.ts"
 import * as RunHolders from "./RunHolders.ts"
@@ -62,7 +62,7 @@ export const sweep = (t: TableMemory, budgetBlocks: number): boolean => {
       const removed = RunHolders.strip(t, run, t.clearing)
       if (removed === 0) continue
       head[MEMBERSHIPS]! -= removed
-      if (RunArena.isEmpty(t, run)) enqueue(t, run)
+      if (runs[run * stride + FULL] === 0) enqueue(t, run)
     }
     left -= Math.ceil((to - from) / RUNS_PER_BLOCK)
     head[SWEEP_HAND] = to
@@ -137,20 +137,17 @@ const enqueue = (t: TableMemory, run: number): void => {
   t.head[DEAD] = run
 }
 
-/** Takes the first run off the queue and ends it if still nobody holds it. Returns what that cost, in blocks. */
+/** Takes the first run off the queue; ends it, or cuts what nobody holds any more. Returns what that cost, in blocks. */
 const endDead = (t: TableMemory): number => {
   const { head, runs } = t
   const run = head[DEAD]!
   const at = run * t.stride
-  const length = runs[at + SHAPE]! & LEN_MASK
+  const blocks = head[BLOCKS]!
   head[DEAD] = runs[at + LINK]!
   runs[at + SHAPE]! &= ~QUEUED
-  if (length === 0) RunArena.freeId(t, run)
-  else if (RunArena.isEmpty(t, run)) {
-    RunArena.close(t, run)
-    return length
-  } else if (runs[at + FULL] === 0) RunHolders.settle(t, run)
-  return 1
+  if ((runs[at + SHAPE]! & LEN_MASK) === 0) RunArena.freeId(t, run)
+  else if (runs[at + FULL] === 0) RunHolders.settle(t, run)
+  return 1 + blocks - head[BLOCKS]!
 }
 
 const nextPass = (t: TableMemory): void => {

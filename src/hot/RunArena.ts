@@ -14,9 +14,7 @@ import {
   CELL_KEYS,
   CHILDREN,
   CLASS_SHIFT,
-  COVER,
   EPOCH,
-  FULL,
   LEN_MASK,
   LINK,
   PARENT,
@@ -27,7 +25,6 @@ import {
   RUN_TOP,
   RUNS,
   SHAPE,
-  SPANS,
   STAMP,
   type TableMemory,
   VERSION
@@ -180,13 +177,3 @@ const freeCell = (t: TableMemory, cell: number, size: number): void => {
   t.keys[cell << 1] = t.head[CELL_FREE + size]!
   t.head[CELL_FREE + size] = cell
 }
-
-/** True when nobody holds any of the run. */
-export const isEmpty = (t: TableMemory, run: number): boolean => {
-  const at = run * t.stride
-  return t.runs[at + FULL] === 0 && t.runs[at + SPANS] === 0
-}
-
-/** True when the worker holds the whole run. */
-export const isFullHolder = (t: TableMemory, run: number, worker: number): boolean =>
-  (t.runs[run * t.stride + COVER + (worker >>> 5)]! & (1 << (worker & 31))) !== 0

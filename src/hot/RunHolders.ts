@@ -2,7 +2,7 @@
  * Who holds how much of a run: one bit per worker that holds all of it, and spans `[lo, hi)` for those that hold part.
  *
  * Kept true here: a worker has its bit or spans, never both; its spans neither touch nor cover the whole run; the last
- * key of a run has a holder, unless the run waits in the queue of runs without holders.
+ * key of a run has a holder, unless the run waits in the queue that clearing leaves behind.
  * A key in the middle that nobody holds any more stays until its run shrinks past it or ends; it is credited to nobody.
  */
 import * as RunArena from "./RunArena.ts"
@@ -109,7 +109,7 @@ export const uncover = (t: TableMemory, run: number, worker: number, lo: number,
   return removed
 }
 
-/** Drops the workers of a set from a run. The run may be left without holders, but is not ended. */
+/** Drops the workers of a set from a run, which neither shrinks nor ends yet. Returns how many blocks they held. */
 export const strip = (t: TableMemory, run: number, set: Int32Array): number => {
   const { runs, spans, held, words } = t
   const at = run * t.stride
@@ -140,11 +140,10 @@ export const strip = (t: TableMemory, run: number, set: Int32Array): number => {
     } else before = span
     span = next
   }
-  if (removed !== 0 && runs[at + FULL] === 0 && runs[at + SPANS] !== 0) settle(t, run)
   return removed
 }
 
-/** Without a full holder: ends the run when nobody holds any of it, else cuts the tail nobody holds. */
+/** For a run without a full holder: ends it when nobody holds any of it, else cuts the tail nobody holds. */
 export const settle = (t: TableMemory, run: number): void => {
   const { runs, spans } = t
   const at = run * t.stride

@@ -16,7 +16,7 @@ export const STAMP = 5 // epoch of the last store or match
 export const PARENT = 6 // block before this run, `run << 8 | offset`; 0 = none or unknown
 export const PARENT_VERSION = 7
 export const CHILDREN = 8 // runs that name this one as parent
-export const LINK = 9 // next free id, or next in the queue of runs without holders
+export const LINK = 9 // next free id, or next in the queue that clearing leaves behind
 export const COVER = 10 // one bit per worker that holds the whole run
 
 export const LEN_MASK = 0x1ff
@@ -51,7 +51,7 @@ export const EPOCH = 10 // coarse clock for eviction
 export const EPOCH_LEFT = 11 // new blocks until the next epoch
 export const HAND = 12 // eviction hand, a run id
 export const SWEEP_HAND = 13 // next run to strip; 0 = no pass under way
-export const DEAD = 14 // first run of the queue without holders
+export const DEAD = 14 // first run of the queue that clearing leaves behind
 export const CELL_FREE = 16 // first free cell per class
 export const HEAD_WORDS = 32
 

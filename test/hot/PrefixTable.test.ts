@@ -396,13 +396,13 @@ const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evic
 describe("PrefixTable against its naive twin", () => {
   let total = 0
   it("agrees on few workers with long chains, holes, twins, clears and orphans", () => {
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= 4; seed++) {
       total += fuzz({ seed, workersMax: 5, chains: 40, lengthMax: 400, steps: 6_000 })
     }
   })
 
   it("agrees on many workers that share chains", () => {
-    for (let seed = 11; seed <= 14; seed++) {
+    for (let seed = 11; seed <= 13; seed++) {
       total += fuzz({ seed, workersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
     }
   })

@@ -1,0 +1,53 @@
+import { assert, describe, it } from "vitest"
+import { type Case, line, median, type Options, verdict } from "../../loadtest/micro/Measure.ts"
+import { run } from "../../loadtest/micro/PrefixTable.bench.ts"
+import { DEPTHS, generate } from "../../loadtest/micro/PrefixWorkload.ts"
+
+const tiny: Options = { blocks: 30_000, twinBlocks: 30_000, workers: 8, repeats: 1, cellMs: 5 }
+
+describe("npm run bench", () => {
+  it("measures every case of the prefix index, and both indexes give the same answers", () => {
+    const { agree, cases, compared } = run(tiny)
+    assert.isTrue(agree)
+    assert.isAbove(compared, 1_000)
+    assert.includeMembers(
+      cases.map(({ name }) => name),
+      ["store new", "store known", "remove, batches of 64", "lookup 128 blocks, all held", "memory"]
+    )
+    for (const { name, value } of cases) assert.isTrue(Number.isFinite(value) && value >= 0, `${name} is ${value}`)
+    const memory = cases.find(({ name }) => name === "memory")!
+    assert.isAtMost(memory.value, 40)
+  })
+
+  it("makes the same workload from the same seed, with as many blocks as asked", () => {
+    const first = generate(50_000, 16)
+    const second = generate(50_000, 16)
+    assert.deepEqual(first.events, second.events)
+    assert.deepEqual(first.keys, second.keys)
+    assert.isAtLeast(first.blocks, 50_000)
+    assert.isAtMost(first.blocks, 51_000)
+    assert.notDeepEqual(generate(50_000, 16, 2).keys, first.keys)
+  })
+
+  it("asks for chains of every depth once there are blocks enough", () => {
+    assert.deepEqual(
+      generate(500_000, 4).queries.map(({ depth }) => depth),
+      [...DEPTHS]
+    )
+  })
+
+  it("judges a figure by its gate, whichever way it points", () => {
+    const rate: Case = { name: "store", value: 9, unit: "M/s", gate: { atLeast: 9 } }
+    const time: Case = { name: "lookup", value: 2.1, unit: "us", gate: { atMost: 2 } }
+    assert.strictEqual(verdict(rate), "pass")
+    assert.strictEqual(verdict(time), "FAIL")
+    assert.strictEqual(verdict({ name: "seen", value: 1, unit: "" }), "")
+    assert.include(line({ ...time, twin: { value: 42, ours: 2.1 } }, true), "42.0 (20.0x)")
+    assert.notInclude(line(time, false), "FAIL")
+  })
+
+  it("takes the middle of an odd number of figures, and the mean of the two in an even one", () => {
+    assert.strictEqual(median([3, 1, 2]), 2)
+    assert.strictEqual(median([4, 1, 3, 2]), 2.5)
+  })
+})
