@@ -112,7 +112,7 @@ export class Ledger extends Context.Service<
     readonly place: (ask: Ask, nowMs: number) => number
     /** The same decision, not taken: every candidate's terms. Leaves the rotation alone. */
     readonly explain: (ask: Ask, nowMs: number) => Placement
-    /** Charges the request to the worker. `streams`: its first token will be seen. */
+    /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
     readonly snapshot: (nowMs: number) => Snapshot
   }

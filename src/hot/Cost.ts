@@ -36,7 +36,7 @@ export const priceOf = (load: LoadTable): number => Math.min(priceMax, 1 + price
 
 /**
  * Slot of the cheapest eligible worker, or `NONE` when there is none. `cachedTokens` are leading prompt tokens held, by
- * slot. Ties go to the first slot at or after `start`. O(workers), allocates nothing per worker, never throws.
+ * slot. Ties go to the first slot at or after `start`. O(workers), never throws; no objects, at most some boxed numbers.
  */
 export const cheapest = (
   load: LoadTable,
