@@ -78,7 +78,7 @@ const blocksMin = 1_024
 const charsPerToken = 3.5
 const thinkMs = 50
 /** When a run is cut off, in seconds: with the defaults, two of them and all starting and stopping stay within 90. */
-const cutSeconds = (seconds: number): number => Math.ceil(1.2 * seconds + 16)
+const cutSeconds = (seconds: number): number => Math.ceil(1.2 * seconds + 14)
 
 /** Cache of each engine, in blocks, and the part of the agents' working set it holds. */
 export const capacity = (options: Mix.MixOptions, engines: number): { blocks: number; share: number } => {
@@ -181,14 +181,13 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
     }
 
     const draw = async (): Promise<void> => {
-      for (;;) {
-        now = await read()
+      while (!ended.signal.aborted) {
+        now = await read().catch(() => now) // A missed reading is an old frame, never a failed demo.
         deps.screen.frame(snapshot())
-        await sleep(deps.screen.everyMs, undefined, { signal: ended.signal })
+        await sleep(deps.screen.everyMs, undefined, { signal: ended.signal }).catch(() => {})
       }
     }
-    // A missed reading is a missed frame, never a failed demo.
-    const drawing = draw().catch(() => {})
+    const drawing = draw()
 
     await Driver.drive(plans, {
       url: stage.router.url,
@@ -211,6 +210,24 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
   }
 }
 
+/** What is being started, unless the signal comes first; then it is closed as soon as it is there, and not waited for. */
+const unlessAborted = async <A extends { readonly close: () => Promise<void> }>(
+  starting: Promise<A>,
+  signal: AbortSignal
+): Promise<A> => {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => {
+    starting.then((late) => late.close()).catch(() => {})
+    aborted.reject(signal.reason)
+  }
+  signal.addEventListener("abort", onAbort, { once: true })
+  try {
+    return await Promise.race([starting, aborted.promise])
+  } finally {
+    signal.removeEventListener("abort", onAbort)
+  }
+}
+
 /** Starts fresh engines and a router over them, lends them to `use`, and stops both, whatever happens. */
 const onStage = async <A>(
   fleetOptions: Fleet.FleetOptions,
@@ -219,11 +236,10 @@ const onStage = async <A>(
   use: (stage: Stage) => Promise<A>
 ): Promise<A> => {
   deps.signal.throwIfAborted()
-  const fleet = await (deps.startFleet ?? Fleet.start)(fleetOptions)
+  const fleet = await unlessAborted((deps.startFleet ?? Fleet.start)(fleetOptions), deps.signal)
   try {
-    deps.signal.throwIfAborted()
     const model = await servedModel(fleet.urls[0]!)
-    const router = await deps.startRouter({ workers: fleet.urls, policy })
+    const router = await unlessAborted(deps.startRouter({ workers: fleet.urls, policy }), deps.signal)
     try {
       const dispatcher = new Agent()
       try {
@@ -240,7 +256,10 @@ const onStage = async <A>(
   }
 }
 
-/** Rejects with the signal's reason when it fires; by then everything that was started has stopped. */
+/**
+ * Rejects with the signal's reason when it fires. By then everything that ran has stopped; what was just starting stops as
+ * soon as it has started.
+ */
 export const run = async (options: DemoOptions, deps: Dependencies): Promise<DemoReport> => {
   const { engines, requests, seconds, seed } = options
   const { screen } = deps

@@ -67,9 +67,9 @@ export const start: StartFleet = async (options) => {
   }
 }
 
-/** What an engine says of itself. Rejects when it does not answer within two seconds. */
+/** What an engine says of itself. Rejects when it does not answer within ten seconds: the machine may be busy. */
 export const state = async (url: string, dispatcher: Dispatcher): Promise<SimState> => {
-  const signal = AbortSignal.timeout(2_000)
+  const signal = AbortSignal.timeout(10_000)
   const { body, statusCode } = await dispatcher.request({ origin: url, path: "/sim/state", method: "GET", signal })
   const text = await body.text()
   if (statusCode !== 200) throw new Error(`${url}/sim/state answered HTTP ${statusCode}.`)

@@ -126,6 +126,25 @@ describe("Demo", () => {
     await gone(engines)
   })
 
+  it("does not wait for a router that never starts when it is interrupted", async () => {
+    const abort = new AbortController()
+    let engines: ReadonlyArray<string> = []
+    const { deps } = watch({
+      signal: abort.signal,
+      startRouter: ({ workers }) => {
+        engines = workers
+        setImmediate(() => abort.abort())
+        return new Promise(() => {})
+      }
+    })
+    const ended = await Demo.run({ ...options, engines: 1 }, deps).then(
+      () => "finished",
+      (error: Error) => error.name
+    )
+    assert.strictEqual(ended, "AbortError")
+    await gone(engines)
+  })
+
   it("stops the engines and says why when the router does not start", async () => {
     let engines: ReadonlyArray<string> = []
     const { deps } = watch({
