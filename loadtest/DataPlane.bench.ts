@@ -203,7 +203,8 @@ const measure = async (): Promise<void> => {
         headers: { "content-type": "application/json" },
         body: bodyOf(bytes, 0),
         connections,
-        amount: requests
+        amount: requests,
+        sampleInt: 100
       })
       if (result.non2xx + result.errors > 0) {
         throw new Error(
