@@ -35,6 +35,9 @@ export const defaults: Options = {
 /** Bytes handed on before the event loop gets a turn: about half a millisecond of decoding and hashing. */
 const bytesPerTurn = 64 * 1024
 
+/** A worker takes a socket and the two ends of its monitor, and one more while it replays; the default is 1 023. */
+const socketsMax = 16_383
+
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -53,6 +56,7 @@ const seqFrame = (seq: number): Buffer => {
 const close = (socket: zmq.Socket) => Effect.sync(() => socket.close())
 
 const replayWith = (
+  context: zmq.Context,
   source: EventSource,
   from: number,
   take: (seq: number, payload: Uint8Array) => void,
@@ -86,6 +90,7 @@ const replayWith = (
     Effect.sync(
       () =>
         new zmq.Dealer({
+          context,
           linger: 0,
           receiveTimeout: replayTimeoutMs,
           sendTimeout: replayTimeoutMs,
@@ -106,9 +111,9 @@ const replayWith = (
 
 export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream> => {
   const options: Options = { ...defaults, ...given }
-  return Layer.succeed(
-    EventStream,
-    EventStream.of({
+  return Layer.sync(EventStream, () => {
+    const context = new zmq.Context({ maxSockets: socketsMax })
+    return EventStream.of({
       open: (source, listener) =>
         Effect.gen(function* () {
           const invalid = (error: unknown) =>
@@ -117,6 +122,7 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             Effect.sync(
               () =>
                 new zmq.Subscriber({
+                  context,
                   linger: 0,
                   receiveHighWaterMark: options.queueMessagesMax,
                   reconnectInterval: options.reconnectMsMin,
@@ -163,10 +169,10 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             Effect.forkScoped({ startImmediately: true })
           )
           const one = yield* Semaphore.make(1)
-          return { replay: (from, take) => one.withPermits(1)(replayWith(source, from, take, options)) }
+          return { replay: (from, take) => one.withPermits(1)(replayWith(context, source, from, take, options)) }
         })
     })
-  )
+  })
 }
 
 export const layer: Layer.Layer<EventStream> = layerWith()
