@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit, Option, Result, Scope } from "effect"
+import { Cause, Console, Effect, Exit, Option, References, Result, Scope } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import packageJson from "warmpath/package.json" with { type: "json" }
 import * as DemoCommand from "../loadtest/demo/Command.ts"
@@ -117,7 +117,13 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
   const scope = Scope.makeUnsafe()
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
   try {
-    const router = await Effect.runPromise(Router.start(config).pipe(Effect.provideService(Scope.Scope, scope)))
+    const router = await Effect.runPromise(
+      Router.start(config).pipe(
+        Effect.provideService(Scope.Scope, scope),
+        // The screen belongs to the table.
+        Effect.provideService(References.MinimumLogLevel, "Warn")
+      )
+    )
     while (router.able() < workers.length) await sleep(20)
     return { url: router.url, adminUrl: router.adminUrl, close }
   } catch (error) {

@@ -18,6 +18,8 @@ import { LRUCache } from "lru-cache"
 export type Json = Record<string, unknown>
 
 export interface Model {
+  /** Where it was loaded from. */
+  readonly folder: string
   /** Ids of a text. `special` adds what the tokenizer puts around a text by itself (a BOS, for some). */
   readonly encode: (text: string, special: boolean) => ReadonlyArray<number>
   readonly decode: (ids: ReadonlyArray<number>) => string
@@ -52,7 +54,12 @@ const read = async (folder: string): Promise<Model> => {
     readJson(join(folder, "tokenizer.json")),
     readJson(join(folder, "tokenizer_config.json"))
   ])
-  return make(tokenizer, config, await readFile(join(folder, "chat_template.jinja"), "utf8").catch(() => undefined))
+  return make(
+    folder,
+    tokenizer,
+    config,
+    await readFile(join(folder, "chat_template.jinja"), "utf8").catch(() => undefined)
+  )
 }
 
 /** A JSON file, or the same compressed with brotli beside it. */
@@ -83,7 +90,7 @@ interface AddedToken {
 }
 
 /** From the parsed files. `template` wins over the one in the configuration. */
-export const make = (files: Json, config: Json, template?: string): Model => {
+export const make = (folder: string, files: Json, config: Json, template?: string): Model => {
   const tokenizer: HfTokenizer = new Tokenizer(files, config)
   const added = (files["added_tokens"] ?? []) as ReadonlyArray<AddedToken>
   const splitter = segmentable(files, added) ? splitterOf(added) : undefined
@@ -110,6 +117,7 @@ export const make = (files: Json, config: Json, template?: string): Model => {
   const compiled = source === undefined ? undefined : new Template(source)
   const eos = tokenText(config["eos_token"])
   return {
+    folder,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: true })),
     piece: (id) => tokenizer.id_to_token(id),
@@ -118,7 +126,7 @@ export const make = (files: Json, config: Json, template?: string): Model => {
       return compiled.render({
         ...(body["chat_template_kwargs"] as Json | undefined),
         messages: messagesOf(body["messages"] as ReadonlyArray<Json>),
-        ...(Array.isArray(body["tools"]) ? { tools: body["tools"] } : {}),
+        ...(Array.isArray(body["tools"]) ? { tools: toolsOf(body["tools"] as ReadonlyArray<Json>) } : {}),
         ...(Array.isArray(body["documents"]) ? { documents: body["documents"] } : {}),
         add_generation_prompt: body["add_generation_prompt"] ?? true,
         bos_token: tokenText(config["bos_token"]) ?? "",
@@ -128,6 +136,13 @@ export const make = (files: Json, config: Json, template?: string): Model => {
     eosId: eos === undefined ? null : (tokenizer.token_to_id(eos) ?? null)
   }
 }
+
+/** As vLLM's request model prints them: declared fields in their order, null where the client left one out. */
+const toolsOf = (tools: ReadonlyArray<Json>): ReadonlyArray<Json> =>
+  tools.map(({ function: called, type = "function" }) => {
+    const { description = null, name, parameters = null } = called as Json
+    return { type, function: { name, description, parameters } }
+  })
 
 /** True when special tokens cut a text cleanly, wherever they stand. */
 const segmentable = (files: Json, added: ReadonlyArray<AddedToken>): boolean =>

@@ -331,7 +331,7 @@ const withJson =
     else answer(engine, json, call)
   }
 
-const models: Handler = ({ options }, { reply }) => {
+const models: Handler = ({ model, options }, { reply }) => {
   const card = (id: string, root: string, parent: string | null, maxModelLen: number | null): Json => ({
     id,
     object: "model",
@@ -346,7 +346,7 @@ const models: Handler = ({ options }, { reply }) => {
   reply.json(200, {
     object: "list",
     data: [
-      ...options.models.map((id) => card(id, base, null, Plan.contextMax(options))),
+      ...options.models.map((id) => card(id, model.folder, null, Plan.contextMax(options))),
       ...options.loras.map((id) => card(id, `/adapters/${id}`, base, null))
     ]
   })

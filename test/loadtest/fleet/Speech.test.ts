@@ -11,11 +11,11 @@ describe("Model", () => {
   it("gives a chat its ids segment by segment as it would whole", async () => {
     const files = JSON.parse(readFileSync(`${qwen3}/tokenizer.json`, "utf8")) as Model.Json
     const config = JSON.parse(readFileSync(`${qwen3}/tokenizer_config.json`, "utf8")) as Model.Json
-    const model = Model.make(files, config)
+    const model = Model.make("here", files, config)
     // One added token that strips its surroundings makes the whole tokenizer unfit for cutting.
     const spoilt = { id: 151_999, content: "<never>", lstrip: true, rstrip: false, normalized: false, special: true }
     const added = files["added_tokens"] as ReadonlyArray<unknown>
-    const whole = Model.make({ ...files, added_tokens: [...added, spoilt] }, config)
+    const whole = Model.make("here", { ...files, added_tokens: [...added, spoilt] }, config)
     const messages: Array<Model.Json> = [
       { role: "system", content: "Sei hilfsbereit. 東京 🙂\r\n\t<|im_start|> in the text" }
     ]
