@@ -93,7 +93,7 @@ export class Hasher {
     if (from > 0) this.xxh3.setPrevious(out[from * 2 - 2]!, out[from * 2 - 1]!)
     else if (root !== null) this.xxh3.setPrevious(root[0]!, root[1]!)
     const { output, words } = this
-    const stride = Math.floor(words.length / blockSize)
+    const stride = blocksPerCall(words.length, blockSize)
     for (let block = from; block < to; block += stride) {
       const count = Math.min(stride, to - block)
       words.set(tokens.subarray(block * blockSize, (block + count) * blockSize))
@@ -118,7 +118,7 @@ export class Hasher {
     this.xxh3.setPrevious(parentLo, parentHi)
     const { extra, output, words } = this
     const blocks = Math.floor(tokens.length / blockSize)
-    const stride = Math.floor(words.length / blockSize)
+    const stride = blocksPerCall(words.length, blockSize)
     for (let block = 0; block < blocks; block += stride) {
       const count = Math.min(stride, blocks - block)
       words.set(tokens.subarray(block * blockSize, (block + count) * blockSize))
@@ -152,9 +152,9 @@ export class Hasher {
   }
 
   private run(bytes: Uint8Array, blockBytes: number, root: KeyLanes | null): KeyLanes {
+    const stride = blocksPerCall(this.bytes.length, blockBytes)
     const blocks = Math.floor(bytes.length / blockBytes)
     const out = new Int32Array(blocks * 2)
-    const stride = Math.floor(this.bytes.length / blockBytes)
     if (root !== null) this.xxh3.setPrevious(root[0]!, root[1]!)
     for (let block = 0; block < blocks; block += stride) {
       const count = Math.min(stride, blocks - block)
@@ -168,6 +168,12 @@ export class Hasher {
 
 /** 1337 is the seed of Dynamo's and Mooncake's chains. A fleet that fears crafted prompts picks a secret one. */
 export const make = (seed = 1337n): Hasher => new Hasher(seed)
+
+/** Blocks of `size` that fit the input at once. Throws a RangeError on a size that never fits. */
+const blocksPerCall = (room: number, size: number): number => {
+  if (size >= 1 && size <= room && Number.isInteger(size)) return Math.floor(room / size)
+  throw new RangeError(`A block of ${size} cannot be hashed: give a whole number from 1 to ${room}`)
+}
 
 const lanesAsBytes = (...lanes: ReadonlyArray<number>): Uint8Array => new Uint8Array(Int32Array.from(lanes).buffer)
 

@@ -152,6 +152,16 @@ describe("BlockHash", () => {
     }
   })
 
+  it.each([0, -4, 1.5, 16_385, Number.NaN])("refuses a block size of %s instead of looping", (blockSize) => {
+    const hasher = BlockHash.make()
+    const root = hasher.root(namespace)
+    const tokens = tokensOf(64, 5)
+    const out = new Int32Array(8)
+    expect(() => hasher.chain(tokens, blockSize, root, out, 0, 1)).toThrow("1 to 16384")
+    expect(() => hasher.extend(1, 1, tokens, blockSize, null, out)).toThrow("1 to 16384")
+    expect(() => hasher.textBlocks("some text", blockSize * 4 + 0.5, root)).toThrow("1 to 65536")
+  })
+
   it("is compiled from the source beside it", async () => {
     expect(await Xxh3Build.build()).toBe(Xxh3Build.committed())
   })

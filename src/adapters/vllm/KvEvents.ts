@@ -30,6 +30,9 @@ const removedFields = ["block_hashes", "medium", "group_idx"]
 
 const decoder = new Decoder({
   useBigInt64: true,
+  // A length is only a claim: these bound what is allocated for it. The longest true array is one prompt's tokens.
+  maxArrayLength: 4_194_304,
+  maxMapLength: 4_096,
   // Keys we do not know may be of any kind; they must not cost the batch.
   mapKeyConverter: (key) => (typeof key === "string" || typeof key === "number" ? key : String(key))
 })

@@ -108,6 +108,27 @@ describe("vLLM KvEvents", () => {
     )
   })
 
+  it("survives any damage to its bytes: a batch, or an error", () => {
+    let random = 1
+    let decoded = 0
+    for (const { frames } of vectors.cases) {
+      for (let round = 0; round < 300; round++) {
+        const bytes = Buffer.from(frames.payload, "hex")
+        for (let flips = 0; flips < 3; flips++) {
+          random = (Math.imul(random, 1_664_525) + 1_013_904_223) | 0
+          bytes[(random >>> 8) % bytes.length] = random & 255
+        }
+        try {
+          decoded += Array.isArray(decode(bytes).events) ? 1 : 0
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error)
+        }
+      }
+    }
+    expect(decoded).toBeGreaterThan(0)
+    expect(() => decode(Uint8Array.of(0x92, 0xc0, 0xdd, 0xff, 0xff, 0xff, 0xff))).toThrow()
+  })
+
   it("refuses bytes that are no batch", () => {
     expect(() => decode(encode("hello"))).toThrow("must be [ts, events, rank]")
     expect(() => decode(new Uint8Array([0x93, 0xcb]))).toThrow()
