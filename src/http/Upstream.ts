@@ -128,8 +128,27 @@ class Job implements LineUser {
     if (this.phase === "over") return
     this.received = true
     this.lastMs = this.pool.nowMs()
-    if (this.phase === "body") this.takeBody(bytes, 0, length)
-    else this.takeHead(bytes, length)
+    try {
+      if (this.phase === "body") this.takeBody(bytes, 0, length)
+      else this.takeHead(bytes, length)
+    } catch (error) {
+      this.warn(error)
+      this.fail("aborted", "the router failed on its answer")
+    }
+  }
+
+  /** Tells the outcome. A hook that throws is our bug: it must cost this request at most, not the process. */
+  private tell(outcome: Outcome): void {
+    try {
+      this.forward.onEnd(outcome)
+    } catch (error) {
+      this.warn(error)
+      this.exchange.destroy()
+    }
+  }
+
+  private warn(error: unknown): void {
+    process.emitWarning(error instanceof Error ? error : String(error), "WarmpathForwardHook")
   }
 
   private takeHead(bytes: Buffer, length: number) {
@@ -164,7 +183,7 @@ class Job implements LineUser {
     if (onHead !== undefined && onHead(head.status, (name) => headerOf(head.headers, name)) === "hold") {
       this.over()
       this.line!.socket.destroy()
-      return this.forward.onEnd({ kind: "held", status: head.status })
+      return this.tell({ kind: "held", status: head.status })
     }
     // The hook may have answered or aborted.
     if ((this.phase as string) === "over") return
@@ -256,7 +275,7 @@ class Job implements LineUser {
     if (answer.keepAlive && !surplus && line.socket.writableLength === 0) this.pool.release(line)
     else line.socket.destroy()
     this.exchange.finish()
-    this.forward.onEnd({ kind: "complete", status: answer.status })
+    this.tell({ kind: "complete", status: answer.status })
   }
 
   private over() {
@@ -269,7 +288,7 @@ class Job implements LineUser {
     if (this.phase === "over") return
     this.over()
     this.line?.socket.destroy()
-    this.forward.onEnd({ kind: "clientGone", sent: this.exchange.started })
+    this.tell({ kind: "clientGone", sent: this.exchange.started })
   }
 
   abort() {
@@ -317,7 +336,16 @@ class Job implements LineUser {
     this.over()
     this.line?.socket.destroy()
     if (sent) this.endBroken(code, reason)
-    this.forward.onEnd({ kind: "failed", sent, code, reason })
+    this.tell({ kind: "failed", sent, code, reason })
+  }
+
+  private lastWords(code: FailCode, reason: string): string | null {
+    try {
+      return this.forward.onFail?.(code, reason) ?? null
+    } catch (error) {
+      this.warn(error)
+      return null
+    }
   }
 
   /** Ends an answer that was begun: properly, with a last event, where that is possible; else by cutting it. */
@@ -326,7 +354,7 @@ class Job implements LineUser {
     const isEvents = headerOf(answer!.headers, "content-type")?.startsWith("text/event-stream") ?? false
     const framed = exchange.framed && chunks !== null
     const possible = isEvents && answer!.framing !== "length" && (!framed || ChunkedScan.isBetween(chunks))
-    const text = possible ? (this.forward.onFail?.(code, reason) ?? null) : null
+    const text = possible ? this.lastWords(code, reason) : null
     if (text === null) return exchange.destroy()
     const payload = Buffer.from(text)
     const open = framed ? `${payload.length.toString(16)}\r\n` : ""

@@ -507,6 +507,34 @@ describe("The stream between them", () => {
     client.socket.destroy()
   })
 
+  it.each(["onHead", "onBytes", "onEnd"] as const)(
+    "survives a hook that throws, %s, and ends that exchange only",
+    async (hook) => {
+      const upstream = await worker((socket) => socket.write(eventHead + chunk("data: 1\n\n") + chunk("data: 2\n\n")))
+      const warnings: Array<Error> = []
+      const note = (warning: Error): unknown => warnings.push(warning)
+      process.on("warning", note)
+      closers.push(async () => process.off("warning", note))
+      const { front, pool } = await plane(upstream.url, {
+        forward: {
+          [hook]: () => {
+            throw new Error("a bug")
+          }
+        }
+      })
+      const client = await connectRaw(front.port)
+      client.send(plainRequest)
+      if (hook === "onEnd") {
+        await until(() => client.received().includes("data: 2"))
+        for (const socket of upstream.sockets) socket.resetAndDestroy()
+        await client.closed()
+      } else await until(() => readAnswers(client.received()).answers[0]?.status === 502)
+      client.socket.destroy()
+      await until(() => warnings.length === 1 && front.inFlight() === 0 && pool.sockets() === 0)
+      expect(warnings[0]?.message).toBe("a bug")
+    }
+  )
+
   it("shows the scanner the payload and never the framing", async () => {
     const upstream = await worker(async (socket) => {
       for (const byte of `${eventHead}${chunk("data: 1\n\n")}${chunk("data: 2\n\n")}0\r\nx: y\r\n\r\n`) {
