@@ -53,19 +53,25 @@ const isIndex = (key: string): boolean => {
   return first >= 0x30 && first <= 0x39 && String(Number(key) >>> 0) === key
 }
 
+/** Deeper values are not looked into: recursion has an end, and so do Python's printer and ours. */
+const depthMax = 200
+
 /** True when a parsed value prints as Python's would, as far as the value itself can tell (`1.0` it cannot). */
-export const isPlain = (value: unknown): boolean => {
+export const isPlain = (value: unknown): boolean => isPlainAt(value, 0)
+
+const isPlainAt = (value: unknown, depth: number): boolean => {
   if (typeof value === "number") return Number.isInteger(value) ? Number.isSafeInteger(value) : printsAlike(value)
   if (typeof value !== "object" || value === null) return true
+  if (depth === depthMax) return false
   if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!isPlain(value[i])) return false
+    for (let i = 0; i < value.length; i++) if (!isPlainAt(value[i], depth + 1)) return false
     return true
   }
   const keys = Object.keys(value)
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!
     if (keys.length > 1 && isIndex(key)) return false
-    if (!isPlain((value as Record<string, unknown>)[key])) return false
+    if (!isPlainAt((value as Record<string, unknown>)[key], depth + 1)) return false
   }
   return true
 }

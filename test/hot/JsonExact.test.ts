@@ -44,6 +44,12 @@ describe("JsonExact", () => {
     expect(JsonExact.isLossy(body, 1)).toBe(true)
   })
 
+  it("does not vouch for what is nested without end, and does not fail on it", () => {
+    const deep = "[".repeat(100_000) + "]".repeat(100_000)
+    expect(JsonExact.isPlain(JSON.parse(deep))).toBe(false)
+    expect(JsonExact.isLossy(deep, 0)).toBe(false)
+  })
+
   it("judges parsed values, with the order of their keys", () => {
     for (const value of [
       1,

@@ -24,6 +24,9 @@ export interface Options {
   readonly now: () => Date
 }
 
+/** A message costs up to 7 µs on the event loop whatever its length, so 4 096 of them 30 ms. */
+const messagesMax = 4096
+
 interface Compiled {
   readonly program: ReturnType<typeof parse>
   readonly format: Messages.ContentFormat
@@ -161,6 +164,7 @@ export const make = (config: Json, file: string | null, options: Options): ChatT
   return {
     render: (body) => {
       if (body.chat_template !== undefined && body.chat_template !== null) return null
+      if (body.messages.length > messagesMax) return null
       const tools = Messages.shapeTools(body.tools)
       const variables = variablesOf(body)
       if (tools === undefined || variables === null || !JsonExact.isPlain(body.documents)) return null

@@ -31,11 +31,20 @@ const declined = new Uint32Array(0)
 const isChanged = ({ body, lossyNumbers }: Extract<Prompt, { readonly _tag: "Messages" }>): boolean =>
   lossyNumbers === true || !JsonExact.isPlain([body.tools, body.documents, body.chat_template_kwargs])
 
+/** SHA-256 of a value's JSON; null when it is nested too deep to print. */
+const digestOf = (value: unknown): string | null => {
+  try {
+    return hash("sha256", JSON.stringify(value), "base64")
+  } catch {
+    return null
+  }
+}
+
 /** What enters the prompt, in a fixed order; the rest of a body changes nothing. */
-const digest = (prompt: Exclude<Prompt, { readonly _tag: "Tokens" }>): string => {
-  if (prompt._tag === "Text") return hash("sha256", JSON.stringify([prompt.addSpecialTokens, prompt.text]), "base64")
+const digest = (prompt: Exclude<Prompt, { readonly _tag: "Tokens" }>): string | null => {
+  if (prompt._tag === "Text") return digestOf([prompt.addSpecialTokens, prompt.text])
   const { body } = prompt
-  const fields = [
+  return digestOf([
     body.messages,
     body.tools,
     body.tool_choice,
@@ -46,8 +55,7 @@ const digest = (prompt: Exclude<Prompt, { readonly _tag: "Tokens" }>): string =>
     body.chat_template,
     body.chat_template_kwargs,
     body.reasoning_effort
-  ]
-  return hash("sha256", JSON.stringify(fields), "base64")
+  ])
 }
 
 /** Never throws and never rejects: an engine that fails has no answer. */
@@ -78,6 +86,7 @@ export const make = (options: Options): Tokenizer => {
       if (prompt._tag === "Tokens") return prompt.ids
       if (prompt._tag === "Messages" && isChanged(prompt)) return null
       const key = digest(prompt)
+      if (key === null) return null
       const known = cache.get(key) ?? inFlight.get(key)
       if (known !== undefined) return known === declined ? null : known
       const url = options.url()

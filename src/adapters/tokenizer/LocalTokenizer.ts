@@ -25,7 +25,8 @@ export interface Options extends Helper.Options, ChatTemplate.Options {
 const defaults: Options = {
   cacheBytesMax: 64 * 2 ** 20,
   inlineCharsMax: 16_384,
-  queueCharsMax: 64 * 2 ** 20,
+  // About a second and a half of the thread's time; whoever would wait longer is better routed by text.
+  queueCharsMax: 16 * 2 ** 20,
   deadlineMs: 30_000,
   now: () => new Date()
 }

@@ -96,6 +96,18 @@ describe("ChatTemplate", () => {
     expect(echo.render({ messages: [user], chat_template: null })).not.toBe(null)
   })
 
+  it("declines what would hold the event loop: messages without number, values nested without end", () => {
+    const many = (count: number) => ({ messages: Array.from({ length: count }, () => user) })
+    expect(echo.render(many(4096))).not.toBe(null)
+    expect(echo.render(many(4097))).toBe(null)
+    const deep: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
+    expect(echo.render(withTool(deep))).toBe(null)
+    expect(echo.render(called(JSON.stringify([1]).replace("1", "[".repeat(50_000) + "]".repeat(50_000))))).toBe(null)
+    expect(echo.render({ messages: [{ role: "user", content: "hi", name: "n" }], documents: [deep] })).toBe(null)
+    const call = { id: deep, function: { name: "f", arguments: "{}" } }
+    expect(echo.render({ messages: [{ role: "assistant", tool_calls: [call] }] })).toBe(null)
+  })
+
   it("answers null when the template refuses", () => {
     const picky = make({ chat_template: "{{ raise_exception('no') }}" })
     expect(picky.render({ messages: [user] })).toBe(null)

@@ -90,6 +90,8 @@ describe("EngineTokenizer", () => {
     const { asked, tokenizer } = make(async () => ids)
     expect(tokenizer.encode(chat({}, true))).toBe(null)
     expect(tokenizer.encode(chat({ tools: [{ b: 1, 7: 2 }] }))).toBe(null)
+    const deep: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000))
+    expect(tokenizer.encode(chat({ messages: [{ role: "user", content: deep }] }))).toBe(null)
     expect(asked.length).toBe(0)
   })
 
