@@ -84,8 +84,7 @@ export const header = (): string =>
 export const line = (measured: Case, isJudged: boolean): string => {
   const { gate, name, note, twin, unit, value } = measured
   const bound = gate === undefined ? "" : "atLeast" in gate ? `>= ${gate.atLeast}` : `<= ${gate.atMost}`
-  const better = gate !== undefined && "atLeast" in gate
-  const ratio = twin === undefined ? 0 : better ? twin.ours / twin.value : twin.value / twin.ours
+  const ratio = twin === undefined ? 0 : unit.endsWith("/s") ? twin.ours / twin.value : twin.value / twin.ours
   const beside = twin === undefined ? "" : `${number(twin.value)} (${number(ratio)}x)`
   return (
     `| ${name.padEnd(30)} | ${number(value).padStart(8)} ${unit.padEnd(13)} | ${bound.padEnd(8)} | ` +

@@ -109,21 +109,22 @@ export const eraseAll = (t: TableMemory, run: number, from: number, to: number):
     const first = sub * reach
     let hole = Math.imul((tag << subBits) >>> 16, size) >>> 16
     while (slots[((first + hole) << 1) + 1] !== ref) if (++hole === size) hole = 0
-    // Close the gap: a later entry moves back unless that would put it before its home.
+    // Close the gap: a later entry moves back into it when it lies at least that far behind its home.
     let next = hole
-    for (;;) {
+    for (let gap = 1; ; gap++) {
       if (++next === size) next = 0
       const slot = (first + next) << 1
       const moved = slots[slot + 1]!
       if (moved === 0) break
       const movedTag = slots[slot]!
-      const home = Math.imul((movedTag << subBits) >>> 16, size) >>> 16
-      const behind = hole <= next ? hole < home && home <= next : hole < home || home <= next
-      if (behind) continue
+      let behind = next - (Math.imul((movedTag << subBits) >>> 16, size) >>> 16)
+      if (behind < 0) behind += size
+      if (behind < gap) continue
       const target = (first + hole) << 1
       slots[target] = movedTag
       slots[target + 1] = moved
       hole = next
+      gap = 0
     }
     slots[((first + hole) << 1) + 1] = 0
     subs[entry + 1]!--
