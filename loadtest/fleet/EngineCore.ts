@@ -155,7 +155,10 @@ export class EngineCore {
       key: (index) => this.#key(job, index)
     }
     this.counters.received++
-    const task = this.#scheduler.add(job, this.#clock())
+    const now = this.#clock()
+    // Steps that are due came before this request, however late their timer is.
+    if (this.#scheduler.nextAt <= now) this.#scheduler.advance(now)
+    const task = this.#scheduler.add(job, now)
     // Not at once: requests that arrive together share the first step, as an engine drains its queue before one.
     if (this.#scheduler.nextAt === Number.POSITIVE_INFINITY) this.#kick ??= setImmediate(() => this.#tick())
     return task

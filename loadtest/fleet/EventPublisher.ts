@@ -7,7 +7,7 @@
  *
  * `seq` starts at 0 with each life. The ring keeps the newest `bufferSteps` batches, whether they were sent or not:
  * faults lose batches on the way, as a full subscriber queue would, and replay heals them. Batches a fault holds back
- * for reordering leave with the next batch, or after 50 ms when none comes.
+ * for reordering leave with the next batch, or after 200 ms when none comes.
  */
 import { Publisher, Router } from "zeromq"
 import * as EventEncoding from "./EventEncoding.ts"
@@ -26,7 +26,7 @@ type Frames = readonly [topic: Buffer, seq: Buffer, payload: Uint8Array]
 
 const end = Buffer.alloc(8, 0xff)
 const empty = Buffer.alloc(0)
-const heldMs = 50
+const heldMs = 200
 
 export class EventPublisher {
   readonly #options: PublisherOptions

@@ -109,7 +109,10 @@ export class Scheduler<K, J extends Job<K>> {
     return this.#options.blocks * this.#options.blockSize
   }
 
-  /** Queues a request for the next step. Call `advance` once those that arrive together are in, to start one. */
+  /**
+   * Queues a request for the next step. When a step is due by `now`, `advance` first; call `advance` again once those
+   * that arrive together are in, to start a step on an idle engine.
+   */
   add(job: J, now: number): Task<K, J> {
     const task: Task<K, J> = {
       job,

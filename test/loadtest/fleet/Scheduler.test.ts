@@ -138,6 +138,30 @@ describe("Scheduler", () => {
     expect(tokens.at(-1)).toBe("c1@112")
   })
 
+  it("counts a hit on a free block as taken: it is no longer there for those who were promised blocks", () => {
+    const { scheduler } = harness({ blocks: 8 })
+    scheduler.add(job("x", 16, 1), 0)
+    scheduler.advance(100)
+    // Four blocks in the end, one for now; then four hits and one block more do not fit.
+    scheduler.add(job("a", 4, 13), 100)
+    scheduler.add(job("b", 17, 1, "x"), 100)
+    scheduler.advance(100)
+    expect([scheduler.running, scheduler.waiting]).toEqual([1, 1])
+    scheduler.advance(10_000)
+    expect([scheduler.running, scheduler.waiting, scheduler.cache.free]).toEqual([0, 0, 8])
+  })
+
+  it("takes back what an aborted request was promised", () => {
+    const { scheduler, tokens } = harness({ blocks: 8 })
+    const aborted = scheduler.add(job("a", 4, 29), 0)
+    scheduler.advance(0)
+    scheduler.abort(aborted)
+    scheduler.advance(20)
+    scheduler.add(job("b", 32, 1), 20)
+    scheduler.advance(1000)
+    expect(tokens).toEqual(["b1@52"])
+  })
+
   it("frees an aborted request's blocks at once, wherever it is", () => {
     const { scheduler, tokens } = harness({ maxRunning: 1 })
     const running = scheduler.add(job("a", 8, 5), 0)
