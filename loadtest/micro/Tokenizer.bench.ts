@@ -24,6 +24,8 @@ export interface Result {
 const model = fileURLToPath(new URL("../fleet/model", import.meta.url))
 const sources = new URL(".", import.meta.resolve("effect/package.json"))
 const turnChars = 4_000
+/** New turns before their text comes again, under another number. */
+const turnsNew = 1_500
 
 /** Source text of a dependency, enough for `chars`. */
 const corpus = (chars: number): string => {
@@ -82,7 +84,7 @@ export const run = async ({ cellMs, repeats }: Pick<Options, "cellMs" | "repeats
   const library = new Library(files.tokenizer, files.config)
   const split = AddedTokens.make(read.model)
   const warm = Bpe.make(read.model)
-  const text = corpus(sizes.at(-1)! + turnChars * 2_000)
+  const text = corpus(sizes.at(-1)! + turnChars * turnsNew)
   const cases: Array<Case> = []
   const add = async (name: string, measure: () => Promise<number>): Promise<void> => {
     const values: Array<number> = []
@@ -107,8 +109,8 @@ export const run = async ({ cellMs, repeats }: Pick<Options, "cellMs" | "repeats
     // Every call is the conversation with one turn it has not had yet.
     const grown = (): string => local.render({ ...body, messages: [...body.messages, ...nextTurn()] })!
     const nextTurn = () => {
-      const from = size + (turn++ % 2_000) * turnChars
-      return [{ role: "user", content: text.slice(from, from + turnChars) }]
+      const from = size + (turn++ % turnsNew) * turnChars
+      return [{ role: "user", content: `${turn} ${text.slice(from, from + turnChars)}` }]
     }
     await add(`render, ${label}`, () => cpuPerCall(cellMs, grown))
     await add(`a turn more, cached, ${label}`, () => cpuPerCall(cellMs, () => local.encodeText(grown(), false)))
