@@ -26,6 +26,15 @@ const complete = async (engine: SimEngine, prompt: ReadonlyArray<number>, extra:
   expect(response.status).toBe(200)
 }
 
+/** A client that goes away in the middle of its answer. */
+const abandon = async (engine: SimEngine, prompt: ReadonlyArray<number>): Promise<void> => {
+  const body = JSON.stringify({ prompt, max_tokens: 300, ignore_eos: true, stream: true })
+  const response = await fetch(`${engine.url}/v1/completions`, { method: "POST", body })
+  const reader = response.body!.getReader()
+  await reader.read()
+  await reader.cancel()
+}
+
 /** A prompt of 20 tokens that no other call makes: one full block, one batch. */
 let fresh = 0
 const another = (): ReadonlyArray<number> => {
@@ -79,14 +88,17 @@ describe("KV events of a simulated engine", () => {
         const models = [undefined, undefined, "sql"]
         const pick = <A>(from: ReadonlyArray<A>): A => from[Math.floor(random() * from.length)]!
         for (let round = 0; round < 12; round++) {
-          await Promise.all(
-            Array.from({ length: 5 }, () => {
+          await Promise.all([
+            abandon(engine, new Array<number>(1 + Math.floor(random() * 200)).fill(100)),
+            ...Array.from({ length: 5 }, () => {
               const family = 100 + Math.floor(random() * 4)
               const prompt = new Array<number>(1 + Math.floor(random() * 200)).fill(family)
               return complete(engine, prompt, { cache_salt: pick(salts), model: pick(models), max_tokens: 20 })
             })
-          )
+          ])
         }
+        await vi.waitFor(() => expect(engine.state()).toMatchObject({ running: 0, waiting: 0, freeBlocks: 64 }))
+        expect(engine.state().aborted).toBeGreaterThan(0)
         await caughtUp(engine, follower)
         const all = await replay(engine.replayEndpoint!, 0)
         expect(seqs(all.batches)).toEqual(Array.from({ length: engine.state().seq }, (_, seq) => seq))
