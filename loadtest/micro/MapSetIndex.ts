@@ -38,11 +38,17 @@ export class MapSetIndex {
       const set = holders.get(keys[i]!)
       if (set === undefined) break
       if (alive === undefined) alive = new Set(set)
-      else for (const worker of alive) if (!set.has(worker)) alive.delete(worker)
-      if (alive.size === 0) break
+      else {
+        for (const worker of alive) {
+          if (set.has(worker)) continue
+          alive.delete(worker)
+          out[worker] = depth
+        }
+      }
+      if (alive.size === 0) return depth
       depth++
-      for (const worker of alive) out[worker] = depth
     }
+    if (alive !== undefined) for (const worker of alive) out[worker] = depth
     return depth
   }
 }

@@ -15,7 +15,7 @@ Runs the benches named (all when none is): ${Object.keys(benches).join(", ")}
 
   --blocks N       distinct blocks in the index       (10000000; gates are judged from there up)
   --workers W      workers in the fleet               (64)
-  --repeats N      repeats; medians are printed       (3)
+  --repeats N      repeats of every figure            (5)
   --twin-blocks N  blocks for the plain Map/Set index (as many as the heap takes, up to --blocks; 0 leaves it out)
   --tiny           a run of seconds, to see that it works
   --help           this text`
@@ -57,7 +57,7 @@ const twinFits = Math.floor(getHeapStatistics().heap_size_limit / TWIN_BYTES_PER
 const options: Options = {
   blocks,
   workers: count("workers", values.workers, 64, 1),
-  repeats: count("repeats", values.repeats, values.tiny ? 1 : 3, 1),
+  repeats: count("repeats", values.repeats, values.tiny ? 1 : 5, 1),
   twinBlocks: Math.min(blocks, count("twin-blocks", values["twin-blocks"], twinFits >= blocks ? blocks : 1_000_000, 0)),
   cellMs: values.tiny ? 30 : 300
 }

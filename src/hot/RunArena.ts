@@ -103,8 +103,8 @@ export const widen = (t: TableMemory, run: number, keys: number): number => {
   const room = CELL_KEYS[(shape >>> CLASS_SHIFT) & 15]!
   if (room >= keys) return room
   const length = shape & LEN_MASK
-  // At least half as much again, so that a chain that grows turn by turn is copied a few times only.
-  return move(t, at, length, Math.min(RUN_MAX, Math.max(keys, length + (length >> 1))))
+  // At least twice as much, so that a chain that grows turn by turn is copied a few times only.
+  return move(t, at, length, Math.min(RUN_MAX, Math.max(keys, length << 1)))
 }
 
 /** Names the block before this run (`run << 8 | offset`), unless one is named whose run still exists. For eviction order. */

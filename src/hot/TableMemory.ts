@@ -124,7 +124,7 @@ const SUB_SLOTS_MAX = 65_536
 const SUB_SLOTS_MIN = 64
 const KEYS_PER_SUB = 40_000 // 0.61 of the largest sub-table; rehashing one takes well under a millisecond
 const LOAD_AT_MAX = 0.66
-const ARENA_SLACK = 1.35
+const ARENA_SLACK = 1.45
 
 const strideOf = (workersMax: number): number => (COVER + Math.ceil(workersMax / 32) + 15) & ~15
 

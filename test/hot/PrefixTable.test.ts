@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import type { KeyLanes } from "../../src/domain/Block.ts"
 import * as PrefixTable from "../../src/hot/PrefixTable.ts"
+import { RUN_TOP } from "../../src/hot/TableMemory.ts"
 import { extend, forest, random } from "../support/Chains.ts"
 import { NaivePrefixIndex } from "../support/NaivePrefixIndex.ts"
 import { checkInvariants } from "../support/PrefixInvariants.ts"
@@ -193,6 +194,20 @@ describe("PrefixTable", () => {
     assert.deepEqual(depths(table, low), [200, 0, 0, 0])
     assert.deepEqual(depths(table, high), [0, 200, 0, 0])
     checkInvariants(table)
+  })
+
+  it("stays exact with run ids that fill the sign bit of a reference", () => {
+    const table = PrefixTable.make({ workersMax: 4, blocksMax: 18_000_000, blocksPerRun: 2 })
+    table.head[RUN_TOP] = 2 ** 23 - 1
+    const chains = [chain(300, 1), chain(300, 2), chain(300, 3)]
+    for (const keys of chains) {
+      PrefixTable.store(table, 0, null, keys)
+      PrefixTable.store(table, 1, null, keys)
+      assert.strictEqual(PrefixTable.remove(table, 1, part(keys, 250, 260)), 10)
+      assert.strictEqual(PrefixTable.remove(table, 0, part(keys, 200, 300)), 100)
+      assert.deepEqual(depths(table, keys), [200, 250, 0, 0])
+    }
+    assert.isAbove(table.head[RUN_TOP]!, 2 ** 23)
   })
 
   it("says so when skewed keys overfill one sub-table, and keeps what it has", () => {
