@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit, Option, References, Result, Scope } from "effect"
+import { Cause, Console, Effect, Exit, Logger, Option, References, Result, Scope } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import packageJson from "warmpath/package.json" with { type: "json" }
 import * as DemoCommand from "../loadtest/demo/Command.ts"
@@ -110,6 +110,9 @@ const simulated = Effect.fnUntraced(function* (config: Config.Config) {
   return { ...config, workers: fleet.urls.map((url) => ({ url })) }
 })
 
+/** Time the demo's engines have to answer the router. */
+const joinMs = 15_000
+
 /** A router for the demo, on free ports, once it knows its workers. */
 const startRouter: StartRouter = async ({ policy, workers }) => {
   const flags = { workers: workers.join(","), policy, host: "127.0.0.1", port: 0, adminPort: 0, drainMs: 1_000 }
@@ -124,7 +127,13 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
         Effect.provideService(References.MinimumLogLevel, "Warn")
       )
     )
-    while (router.able() < workers.length) await sleep(20)
+    const deadline = Date.now() + joinMs
+    while (router.able() < workers.length) {
+      if (Date.now() > deadline) {
+        throw new Error(`of ${workers.length} engines only ${router.able()} answered within ${joinMs / 1000} s`)
+      }
+      await sleep(20)
+    }
     return { url: router.url, adminUrl: router.adminUrl, close }
   } catch (error) {
     await close()
@@ -140,6 +149,8 @@ const root = Command.make("warmpath").pipe(
 export const main = (): void =>
   Command.run(root, { version: packageJson.version }).pipe(
     Effect.provide(NodeServices.layer),
+    // Standard output is for what was asked for: tables, JSON, addresses.
+    Effect.provideService(Logger.LogToStderr, true),
     NodeRuntime.runMain({
       // Ctrl-C and SIGTERM are how a router is meant to end.
       teardown: (exit, done) => done(Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? 1 : 0)
