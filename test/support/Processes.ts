@@ -7,8 +7,10 @@ const bin = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
 
 export interface Running {
   readonly process: ChildProcess
-  /** Standard output and error so far. */
+  /** Standard output and error so far, together and apart. */
   readonly output: () => string
+  readonly standard: () => string
+  readonly errors: () => string
   /** The first match in its output; rejects when it ends without one. */
   readonly says: (pattern: RegExp) => Promise<RegExpExecArray>
   /** Its exit code, or the signal that ended it. */
@@ -23,13 +25,15 @@ export const warmpath = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {
     env: { ...process.env, NO_COLOR: "1", ...env }
   })
   let text = ""
+  const apart = { standard: "", errors: "" }
   const listeners = new Set<() => void>()
-  const take = (chunk: Buffer) => {
+  const take = (from: keyof typeof apart) => (chunk: Buffer) => {
     text += chunk.toString()
+    apart[from] += chunk.toString()
     for (const listener of listeners) listener()
   }
-  child.stdout.on("data", take)
-  child.stderr.on("data", take)
+  child.stdout.on("data", take("standard"))
+  child.stderr.on("data", take("errors"))
   // `close` comes after the last output, `exit` may not.
   const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals)
   const says = (pattern: RegExp) =>
@@ -48,5 +52,13 @@ export const warmpath = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {
     child.kill("SIGKILL")
     await ended
   }
-  return { process: child, output: () => text, says, ended, stop }
+  return {
+    process: child,
+    output: () => text,
+    standard: () => apart.standard,
+    errors: () => apart.errors,
+    says,
+    ended,
+    stop
+  }
 }
