@@ -6,14 +6,8 @@ import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
 import { InFlight } from "../../src/hot/InFlight.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
+import type { Result } from "./Benches.ts"
 import { type Case, collect, cpuNsPerCall, median, type Options } from "./Measure.ts"
-
-export interface Result {
-  readonly cases: ReadonlyArray<Case>
-  /** True when the chosen worker was the cheapest of the explanation, for every request compared. */
-  readonly agree: boolean
-  readonly compared: number
-}
 
 const sizes = [8, 64, 1000]
 const batch = 1000

@@ -12,14 +12,8 @@ import * as BpeModel from "../../src/adapters/tokenizer/BpeModel.ts"
 import * as Files from "../../src/adapters/tokenizer/Files.ts"
 import * as LocalTokenizer from "../../src/adapters/tokenizer/LocalTokenizer.ts"
 import type { ChatBody } from "../../src/domain/Request.ts"
+import type { Result } from "./Benches.ts"
 import { type Case, median, type Options } from "./Measure.ts"
-
-export interface Result {
-  readonly cases: ReadonlyArray<Case>
-  /** True when every encoder gave the same ids for every text compared. */
-  readonly agree: boolean
-  readonly compared: number
-}
 
 const model = fileURLToPath(new URL("../fleet/model", import.meta.url))
 const sources = new URL(".", import.meta.resolve("effect/package.json"))

@@ -1,22 +1,44 @@
 import { assert, describe, it } from "vitest"
+import { benches } from "../../loadtest/micro/Benches.ts"
 import { type Case, line, median, type Options, verdict } from "../../loadtest/micro/Measure.ts"
-import { run } from "../../loadtest/micro/PrefixTable.bench.ts"
 import { DEPTHS, generate } from "../../loadtest/micro/PrefixWorkload.ts"
 
 const tiny: Options = { blocks: 30_000, twinBlocks: 30_000, workers: 8, repeats: 1, cellMs: 5 }
 
+/** Runs a bench small: its figures are numbers, and what it compared agreed. */
+const measured = async (name: string) => {
+  const { agree, cases, compared } = await benches[name]!.run(tiny)
+  assert.isTrue(agree)
+  for (const { name, value } of cases) assert.isTrue(Number.isFinite(value) && value >= 0, `${name} is ${value}`)
+  return { cases, compared }
+}
+
 describe("npm run bench", () => {
-  it("measures every case of the prefix index, and both indexes give the same answers", () => {
-    const { agree, cases, compared } = run(tiny)
-    assert.isTrue(agree)
+  it("has the benches it is documented with, the prefix index first", () => {
+    assert.deepEqual(Object.keys(benches), ["prefix-table", "cost", "tokenizer"])
+  })
+
+  it("measures every case of the prefix index, and both indexes give the same answers", async () => {
+    const { cases, compared } = await measured("prefix-table")
     assert.isAbove(compared, 1_000)
     assert.includeMembers(
       cases.map(({ name }) => name),
       ["store new", "store known", "remove, batches of 64", "lookup 128 blocks, all held", "memory"]
     )
-    for (const { name, value } of cases) assert.isTrue(Number.isFinite(value) && value >= 0, `${name} is ${value}`)
     const memory = cases.find(({ name }) => name === "memory")!
     assert.isAtMost(memory.value, 40)
+  })
+
+  it("measures a placement decision, and the worker chosen is the cheapest of the explanation", async () => {
+    const { cases, compared } = await measured("cost")
+    assert.strictEqual(compared, 200)
+    assert.strictEqual(cases.length, 6)
+  })
+
+  it("measures every encoder on one conversation, and all give the same ids", async () => {
+    const { cases, compared } = await measured("tokenizer")
+    assert.strictEqual(compared, 3)
+    assert.strictEqual(cases.length, 6)
   })
 
   it("makes the same workload from the same seed, with as many blocks as asked", () => {
