@@ -1,5 +1,5 @@
 /**
- * Config: every knob, with its unit, its default, and why that default. Decoded once, in `main`; modules never read
+ * Config: every knob, with what it is, its unit, its default, and why that default. Decoded once, in `main`; modules never read
  * the environment. Flags win over the environment, that over the file, that over the defaults.
  *
  * In the file a knob has the name it has here (`bodyBytesMax`), as a flag `--body-bytes-max`, in the environment, for
@@ -14,6 +14,7 @@ interface Knob<A> {
   readonly schema: Schema.Decoder<A>
   readonly fallback: A
   readonly unit: string
+  /** What it is; why that default. */
   readonly why: string
   readonly live: boolean
   readonly env: string | null
@@ -65,75 +66,179 @@ const workerList = (input: unknown): unknown => {
 export const policies = ["eta", "round-robin", "least-loaded", "longest-prefix"] as const
 
 export const knobs = {
-  host: knob(Schema.NonEmptyString, "0.0.0.0", "A router serves others; keep it to 127.0.0.1 when it should not.", {
-    env: "WARMPATH_HOST"
-  }),
-  port: knob(between(0, 65_535), 8080, "Free beside engines: vLLM takes 8000, SGLang 30000. 0 takes any free port.", {
-    env: "WARMPATH_PORT",
-    shape: numeric
-  }),
-  adminHost: knob(Schema.NonEmptyString, "127.0.0.1", "The admin API has no login, so only this machine reaches it.", {
-    env: "WARMPATH_ADMIN_HOST"
-  }),
-  adminPort: knob(between(0, 65_535), 8081, "Its own port, so that a firewall can tell it from traffic.", {
-    env: "WARMPATH_ADMIN_PORT",
-    shape: numeric
-  }),
+  host: knob(
+    Schema.NonEmptyString,
+    "0.0.0.0",
+    "Address to listen on for clients; every one, since a router serves others.",
+    {
+      env: "WARMPATH_HOST"
+    }
+  ),
+  port: knob(
+    between(0, 65_535),
+    8080,
+    "Port clients connect to; free beside engines (vLLM 8000, SGLang 30000). 0 takes any free one.",
+    {
+      env: "WARMPATH_PORT",
+      shape: numeric
+    }
+  ),
+  adminHost: knob(
+    Schema.NonEmptyString,
+    "127.0.0.1",
+    "Address of the admin API and /metrics; it has no login, so only this machine reaches it.",
+    {
+      env: "WARMPATH_ADMIN_HOST"
+    }
+  ),
+  adminPort: knob(
+    between(0, 65_535),
+    8081,
+    "Port of the admin API; its own, so that a firewall can tell it from traffic. 0 takes any free one.",
+    {
+      env: "WARMPATH_ADMIN_PORT",
+      shape: numeric
+    }
+  ),
   workers: knob<ReadonlyArray<WorkerInput>>(
     Schema.Array(WorkerInput),
     [],
-    "None: they may come by the admin API. Each is an address, or {url, id, events}.",
+    "Engines to route to: addresses, or {url, id, events}; none, since they may come by the admin API.",
     { live: true, env: "WARMPATH_WORKERS", shape: workerList }
   ),
   modelAliases: knob<Readonly<Record<string, string>>>(
     Schema.Record(Schema.NonEmptyString, Schema.NonEmptyString),
     {},
-    "None: clients use the names the engines serve. {alias: served name}.",
+    "Other names for served models, {alias: served name}; none, since clients use the names the engines serve.",
     { live: true }
   ),
-  policy: knob(Schema.Literals(policies), "eta", "Earliest expected first token: cache, queue and load in one cost.", {
-    env: "WARMPATH_POLICY"
-  }),
+  policy: knob(
+    Schema.Literals(policies),
+    "eta",
+    "How a worker is chosen; eta is the earliest expected first token: cache, queue and load in one cost.",
+    { env: "WARMPATH_POLICY" }
+  ),
   tokenizers: knob<Readonly<Record<string, string>>>(
     Schema.Record(Schema.NonEmptyString, Schema.NonEmptyString),
     {},
-    "None: found by the model's path, else the engine's /tokenize. {model: directory with tokenizer.json}."
+    "Folders with tokenizer.json, {model: folder}; none, since they are found by the model's path, or else the engine's /tokenize is asked."
   ),
-  bodyBytesMax: bytes(32 * MiB, "130 k tokens of text are under 1 MiB; the rest is room for inline images."),
-  headBytesMax: bytes(32 * KiB, "Twice what node:http allows, for long tokens and cookies.", KiB),
-  clientHeadTimeoutMs: ms(10_000, "A head is one packet or two; slower is an attack or a dead link."),
-  clientBodyTimeoutMs: ms(60_000, "The largest body over a slow line."),
-  clientIdleTimeoutMs: ms(75_000, "Longer than the 60 s of common load balancers, so that they close first."),
-  connectTimeoutMs: ms(2_000, "Ten times a slow handshake in one region; then another worker is tried."),
-  firstByteTimeoutMs: ms(600_000, "A queued 130 k prompt may take minutes; the engine knows better than the router."),
-  streamIdleTimeoutMs: ms(300_000, "Between two bytes of an answer that has begun."),
-  retriesMax: knob(between(0, 10), 2, "Two other workers, before the first byte only; more would amplify an outage."),
-  probeIntervalMs: ms(2_000, "A dead idle worker is noticed in seconds; failed requests notice sooner.", 10),
-  probeTimeoutMs: ms(3_000, "A busy engine answers /health late; three misses take it out."),
-  discoverTimeoutMs: ms(10_000, "Several questions, one of which (/metrics) may be long."),
-  discoverIntervalMs: ms(30_000, "Adapters loaded at run time appear within this."),
-  joinRetryMsMin: ms(250, "A worker that is nearly up is taken soon."),
-  joinRetryMsMax: ms(5_000, "Loading a large model takes minutes; asking more often gains nothing."),
-  breakerFailures: knob(between(1, 1_000), 3, "Failures in a row: one may be chance, three are a dead worker."),
+  bodyBytesMax: bytes(
+    32 * MiB,
+    "Largest request body; 130 k tokens of text are under 1 MiB, the rest is room for inline images."
+  ),
+  headBytesMax: bytes(32 * KiB, "Largest request head; twice what node:http allows, for long tokens and cookies.", KiB),
+  clientHeadTimeoutMs: ms(
+    10_000,
+    "Time a client has for a request's head; it is one packet or two, slower is an attack or a dead link."
+  ),
+  clientBodyTimeoutMs: ms(60_000, "Time a client has for a request's body; the largest one over a slow line."),
+  clientIdleTimeoutMs: ms(
+    75_000,
+    "Time a client's idle connection stays open; longer than the 60 s of common load balancers, so that they close first."
+  ),
+  connectTimeoutMs: ms(
+    2_000,
+    "Time to connect to a worker before another is tried; ten times a slow handshake in one region."
+  ),
+  firstByteTimeoutMs: ms(
+    600_000,
+    "Time a worker has until an answer's first byte; a queued 130 k prompt may take minutes."
+  ),
+  streamIdleTimeoutMs: ms(
+    300_000,
+    "Longest silence inside an answer that has begun; an engine may pause a stream to prefill for others."
+  ),
+  retriesMax: knob(
+    between(0, 10),
+    2,
+    "Other workers tried when one fails before its first byte; more would amplify an outage.",
+    {
+      unit: "workers"
+    }
+  ),
+  probeIntervalMs: ms(
+    2_000,
+    "Time between two health probes of a worker; a dead idle one is noticed in seconds, failed requests notice sooner.",
+    10
+  ),
+  probeTimeoutMs: ms(3_000, "Time a worker has to answer a probe; a busy engine answers late."),
+  discoverTimeoutMs: ms(
+    10_000,
+    "Time a worker has to say what it is; several questions, of which /metrics may be long."
+  ),
+  discoverIntervalMs: ms(
+    30_000,
+    "Time between two looks at what a worker serves; adapters loaded at run time appear within it."
+  ),
+  joinRetryMsMin: ms(
+    250,
+    "First wait before a worker that does not answer yet is asked again; one that is nearly up is taken soon."
+  ),
+  joinRetryMsMax: ms(
+    5_000,
+    "Longest such wait, after doubling; loading a large model takes minutes, asking more often gains nothing."
+  ),
+  breakerFailures: knob(
+    between(1, 1_000),
+    3,
+    "Failures in a row that take a worker out; one may be chance, three are a dead worker.",
+    {
+      unit: "failures"
+    }
+  ),
   breakerFailureShare: knob(
     Schema.Finite.check(Schema.isBetween({ minimum: 0.01, maximum: 1 })),
     0.5,
-    "Half of recent requests failing: sick, though alive.",
+    "Share of recent requests failing that takes a worker out; at half it is sick, though alive.",
     { unit: "share" }
   ),
-  breakerWindowRequestsMin: knob(between(1, 1_000_000), 20, "Fewer say nothing about a share.", { unit: "requests" }),
-  breakerWindowMs: ms(10_000, "Long enough to count, short enough to forget."),
-  breakerOpenMsMin: ms(1_000, "First time out; doubles with every failed return."),
-  breakerOpenMsMax: ms(15_000, "A worker that came back is used again within this."),
-  drainMs: ms(25_000, "Shutting down: below the 30 s that Kubernetes gives before it kills.", 0),
-  workerDrainMs: ms(600_000, "A drained worker may finish its longest answers.", 0),
-  segmentCacheBytes: bytes(128 * MiB, "Token ids of some tens of thousands of conversation turns.", 0),
-  indexBytesMax: bytes(1024 * MiB, "About 30 million blocks; a fleet of 64 large caches holds half of that.", MiB),
-  workersMax: knob(between(1, 65_535), 1_024, "Tables are sized by it; a thousand engines is a large fleet.", {
-    unit: "workers"
-  }),
-  hashSeed: knob(between(0, Number.MAX_SAFE_INTEGER), 0, "The same on all replicas and over restarts, or keys differ."),
-  replayCheckMs: ms(30_000, "A lost last event shows only when asked for; a quiet worker is asked this often.", 100)
+  breakerWindowRequestsMin: knob(
+    between(1, 1_000_000),
+    20,
+    "Fewest recent requests for that share to count; fewer say nothing.",
+    { unit: "requests" }
+  ),
+  breakerWindowMs: ms(10_000, "What counts as recent for that share; long enough to count, short enough to forget."),
+  breakerOpenMsMin: ms(
+    1_000,
+    "How long a worker is out the first time, doubled with every failed return; short, since three failures may be chance after all."
+  ),
+  breakerOpenMsMax: ms(15_000, "How long a worker is out at most; one that came back is used again within it."),
+  drainMs: ms(
+    25_000,
+    "Time requests in flight have when the router shuts down; below the 30 s after which Kubernetes kills.",
+    0
+  ),
+  workerDrainMs: ms(600_000, "Time a drained worker may keep its requests; enough for its longest answers.", 0),
+  segmentCacheBytes: bytes(
+    128 * MiB,
+    "Memory for remembered token ids of each model; some tens of thousands of conversation turns.",
+    0
+  ),
+  indexBytesMax: bytes(
+    1024 * MiB,
+    "Most memory of the prefix index; about 30 million blocks, twice what a fleet of 64 large caches holds.",
+    MiB
+  ),
+  workersMax: knob(
+    between(1, 65_535),
+    1_024,
+    "Most workers at once; tables are sized by it, and a thousand engines is a large fleet.",
+    {
+      unit: "workers"
+    }
+  ),
+  hashSeed: knob(
+    between(0, Number.MAX_SAFE_INTEGER),
+    1337,
+    "Seed of the router's block keys; the same on all replicas and over restarts, or keys differ."
+  ),
+  replayCheckMs: ms(
+    30_000,
+    "Time a worker's events may be quiet before it is asked for what was missed; a lost last event shows in no other way.",
+    100
+  )
 }
 
 type Knobs = typeof knobs

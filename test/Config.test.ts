@@ -114,9 +114,9 @@ describe("Config.decode", () => {
 })
 
 describe("Config.describe", () => {
-  it("tells of every knob why it has its default, and gives times and sizes a unit", () => {
+  it("tells of every knob what it is and why it has its default, and gives times and sizes a unit", () => {
     for (const { flag, name, unit, why } of Config.describe()) {
-      expect(why.length, name).toBeGreaterThan(20)
+      expect(why, name).toMatch(/^[A-Z].{10,}; .{10,}\.$/)
       expect(flag).toMatch(/^--[a-z-]+$/)
       if (/Ms(Min|Max)?$/.test(name)) expect(unit).toBe("ms")
       if (/Bytes/.test(name)) expect(unit).toBe("bytes")

@@ -15,8 +15,7 @@ Runs the benches named (all when none is): ${Object.keys(benches).join(", ")}
 of prefix-table:
   --blocks N       distinct blocks in the index       (10000000; gates are judged from there up)
   --workers W      workers in the fleet               (64)
-  --twin-blocks N  blocks for the plain Map/Set index (as many as the heap takes, up to --blocks; 0 leaves it out)  --tiny           a run of seconds, to see that it works
-  --help           this text`
+  --twin-blocks N  blocks for the plain Map/Set index (as many as the heap takes, up to --blocks; 0 leaves it out)`
 
 /** Heap the plain index needs for a block, with room for the collector. */
 const TWIN_BYTES_PER_BLOCK = 350
