@@ -1,5 +1,5 @@
 /**
- * The text side of a simulated engine: a real tokenizer and a real chat template, through the public JavaScript libraries.
+ * The text side of a simulated engine: a real tokenizer, through the public JavaScript library, and its chat template.
  *
  * `load` reads each folder once a process. Encoding is synchronous, about 1.5 MB/s, so segments between special tokens
  * are cached: special tokens split a text before anything else looks at it, so the ids of the whole are the ids of the
@@ -11,11 +11,11 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { brotliDecompress } from "node:zlib"
-import { Template } from "@huggingface/jinja"
 import { Tokenizer } from "@huggingface/tokenizers"
 import { LRUCache } from "lru-cache"
+import * as ChatPrompt from "./ChatPrompt.ts"
 
-export type Json = Record<string, unknown>
+export type Json = ChatPrompt.Json
 
 export interface Model {
   /** Where it was loaded from. */
@@ -25,8 +25,7 @@ export interface Model {
   readonly decode: (ids: ReadonlyArray<number>) => string
   /** One id as the vocabulary spells it; undefined when there is no such id. */
   readonly piece: (id: number) => string | undefined
-  /** The prompt of a chat body, as text. Throws what the template throws. */
-  readonly render: (body: Json) => string
+  readonly render: ChatPrompt.ChatPrompt
   /** Token that ends an answer; null when the configuration names none. */
   readonly eosId: number | null
 }
@@ -114,35 +113,21 @@ export const make = (folder: string, files: Json, config: Json, template?: strin
     return ids
   }
   const source = template ?? templateOf(config)
-  const compiled = source === undefined ? undefined : new Template(source)
-  const eos = tokenText(config["eos_token"])
+  const eos = ChatPrompt.tokenText(config["eos_token"])
   return {
     folder,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: true })),
     piece: (id) => tokenizer.id_to_token(id),
-    render: (body) => {
-      if (compiled === undefined) throw new Error("This model has no chat template. Use /v1/completions.")
-      return compiled.render({
-        ...(body["chat_template_kwargs"] as Json | undefined),
-        messages: messagesOf(body["messages"] as ReadonlyArray<Json>),
-        ...(Array.isArray(body["tools"]) ? { tools: toolsOf(body["tools"] as ReadonlyArray<Json>) } : {}),
-        ...(Array.isArray(body["documents"]) ? { documents: body["documents"] } : {}),
-        add_generation_prompt: body["add_generation_prompt"] ?? true,
-        bos_token: tokenText(config["bos_token"]) ?? "",
-        eos_token: eos ?? ""
-      })
-    },
+    render:
+      source === undefined
+        ? () => {
+            throw new Error("This model has no chat template. Use /v1/completions.")
+          }
+        : ChatPrompt.make(source, config),
     eosId: eos === undefined ? null : (tokenizer.token_to_id(eos) ?? null)
   }
 }
-
-/** As vLLM's request model prints them: declared fields in their order, null where the client left one out. */
-const toolsOf = (tools: ReadonlyArray<Json>): ReadonlyArray<Json> =>
-  tools.map(({ function: called, type = "function" }) => {
-    const { description = null, name, parameters = null } = called as Json
-    return { type, function: { name, description, parameters } }
-  })
 
 /** True when special tokens cut a text cleanly, wherever they stand. */
 const segmentable = (files: Json, added: ReadonlyArray<AddedToken>): boolean =>
@@ -171,30 +156,4 @@ const templateOf = (config: Json): string | undefined => {
   if (!Array.isArray(template)) return undefined
   const named = template as ReadonlyArray<{ readonly name: string; readonly template: string }>
   return (named.find(({ name }) => name === "default") ?? named[0])?.template
-}
-
-const tokenText = (token: unknown): string | undefined =>
-  typeof token === "string" ? token : (token as { readonly content?: string } | null | undefined)?.content
-
-/** Messages as vLLM hands them to a template that wants text: parts joined, tool-call arguments parsed. */
-const messagesOf = (messages: ReadonlyArray<Json>): ReadonlyArray<Json> =>
-  messages.map((message) => {
-    const content = message["content"]
-    const calls = message["tool_calls"]
-    return {
-      ...message,
-      content: Array.isArray(content) ? content.map((part) => textOf(part as Json)).join("\n") : (content ?? ""),
-      ...(Array.isArray(calls) ? { tool_calls: calls.map((call) => parsedCall(call as Json)) } : {})
-    }
-  })
-
-const textOf = (part: Json): string => {
-  if (typeof part["text"] === "string") return part["text"]
-  throw new Error(`This model takes text only; a message part of type "${String(part["type"])}" was given.`)
-}
-
-const parsedCall = (call: Json): Json => {
-  const fn = call["function"] as Json | undefined
-  if (fn === undefined || typeof fn["arguments"] !== "string") return call
-  return { ...call, function: { ...fn, arguments: JSON.parse(fn["arguments"]) as unknown } }
 }

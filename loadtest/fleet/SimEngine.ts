@@ -384,9 +384,10 @@ const tokenize = withJson((engine, json, { reply }) => {
     refuse(reply, adapter)
     return
   }
-  const prompt = json["prompt"]
+  // That route's request has no such fields.
+  const { documents: _, prompt, reasoning_effort: __, ...asked } = json
   const ids =
-    typeof prompt === "string" ? model.encode(prompt, json["add_special_tokens"] !== false) : Plan.chatIds(json, model)
+    typeof prompt === "string" ? model.encode(prompt, json["add_special_tokens"] !== false) : Plan.chatIds(asked, model)
   if (!Array.isArray(ids)) {
     const refusal = ids as Plan.Refusal
     refuse(reply, refusal)
