@@ -3,6 +3,7 @@ import { Context, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Fleet } from "../../actors/Fleet.ts"
 import * as Admin from "../../src/http/Admin.ts"
+import type { Deps } from "../../src/http/AdminRoutes.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 
 interface Answer {
@@ -16,7 +17,7 @@ const quiet = Logger.layer([])
 
 let port = 0
 let fake: ReturnType<typeof FakeEngine.make>
-let deps: Admin.Deps
+let deps: Deps
 let fleet: Fleet["Service"]
 let scope: Scope.Closeable
 let keys: Int32Array

@@ -1,0 +1,232 @@
+/**
+ * What the admin API answers, path by path.
+ *
+ *   GET    /admin/workers              all workers
+ *   POST   /admin/workers              {url, id?, events?} → 201; 409 when it is listed already
+ *   GET    /admin/workers/:id          one
+ *   DELETE /admin/workers/:id?drain=   true: 202, gone when idle (default); false: 200, forgotten at once
+ *   POST   /admin/workers/:id/drain    202
+ *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?offset= &limit=
+ *   GET    /admin/config               the configuration in force
+ *   GET    /metrics  GET /health
+ *
+ * Errors are `{"error":{"code","message","fix"}}`.
+ */
+import type { IncomingMessage } from "node:http"
+import { type Effect, Result, Schema } from "effect"
+import type { WorkerRefused, WorkerStatus } from "../../actors/Fleet.ts"
+import type { KeyLanes } from "../domain/Block.ts"
+import { explain } from "../domain/Explain.ts"
+import type { WorkerSpec } from "../domain/Worker.ts"
+import { toSpec, WorkerInput } from "../domain/WorkerInput.ts"
+import { contentType } from "../telemetry/Metrics.ts"
+
+/** What the admin API needs of the program. */
+export interface Deps {
+  readonly list: () => ReadonlyArray<WorkerStatus>
+  readonly find: (id: string) => WorkerStatus | undefined
+  readonly add: (spec: WorkerSpec) => Effect.Effect<WorkerStatus, WorkerRefused>
+  readonly remove: (id: string, how: { readonly drain: boolean }) => boolean
+  /** How far a worker's cache is known: trust, event streams, blocks. Shown as it is. */
+  readonly cache: (slot: number) => unknown
+  /** Every key the index holds for a slot, in any order. */
+  readonly blocks: (slot: number) => KeyLanes
+  /** The configuration in force, without secrets. */
+  readonly config: () => unknown
+  /** Prometheus text. */
+  readonly metrics: () => string
+}
+
+/** Larger than any worker a person writes. */
+const bodyBytesMax = 64 * 1024
+const keysPerPiece = 1_024
+
+export type Reply =
+  | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly status: number; readonly text: string; readonly type: string }
+  | { readonly status: number; readonly pieces: Iterable<string> }
+
+export const fault = (
+  status: number,
+  code: string,
+  message: string,
+  fix: string,
+  headers: Readonly<Record<string, string>> = {}
+): Reply => ({ status, json: { error: { code, message, fix } }, headers })
+
+const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString())
+
+const shown = (worker: WorkerStatus, cache: unknown) => ({
+  id: worker.spec.id,
+  url: worker.spec.url,
+  slot: worker.slot,
+  origin: worker.origin,
+  state: worker.state,
+  why: worker.why,
+  since: iso(worker.sinceMs),
+  engine: worker.facts?.engine ?? null,
+  models: worker.facts?.models ?? [],
+  blockSize: worker.facts?.blockSize ?? null,
+  blockCount: worker.facts?.blockCount ?? null,
+  eventSources: worker.facts?.eventSources ?? [],
+  startedAt: iso(worker.facts?.startedAtMs ?? null),
+  cache,
+  load: worker.load === null ? null : { ...worker.load, at: iso(worker.loadAtMs) },
+  inFlight: worker.inFlight,
+  breaker: {
+    failuresInARow: worker.breaker.inARow,
+    timesOpened: worker.breaker.opened,
+    retryAt: worker.state === "open" ? iso(worker.breaker.retryAtMs) : null
+  }
+})
+
+/** A key as 16 hex digits: high lane, then low. */
+const hex = (lo: number, hi: number): string =>
+  (hi >>> 0).toString(16).padStart(8, "0") + (lo >>> 0).toString(16).padStart(8, "0")
+
+function* keyPieces(id: string, keys: KeyLanes, from: number, to: number): Generator<string> {
+  const total = keys.length / 2
+  yield `{"id":${JSON.stringify(id)},"count":${total},"offset":${from},"keys":[`
+  for (let at = from; at < to; at += keysPerPiece) {
+    const quoted: Array<string> = []
+    for (let i = at; i < Math.min(to, at + keysPerPiece); i++) quoted.push(`"${hex(keys[2 * i]!, keys[2 * i + 1]!)}"`)
+    yield (at === from ? "" : ",") + quoted.join(",")
+  }
+  yield "]}"
+}
+
+/** The body, or null when it is longer than allowed. */
+const bodyOf = async (request: IncomingMessage): Promise<string | null> => {
+  const parts: Array<Buffer> = []
+  let bytes = 0
+  // Not destroyed on return: the answer goes out on the same socket.
+  for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += part.length
+    if (bytes > bodyBytesMax) return null
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString("utf8")
+}
+
+const workerOf = (text: string): Result.Result<WorkerSpec, string> => {
+  let input: unknown
+  try {
+    input = JSON.parse(text)
+  } catch (cause) {
+    return Result.fail(`The body is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`)
+  }
+  const decoded = Schema.decodeUnknownResult(WorkerInput)(input, { errors: "all", onExcessProperty: "error" })
+  return Result.isSuccess(decoded)
+    ? Result.succeed(toSpec(decoded.success))
+    : Result.fail(explain(decoded.failure, input).join("; "))
+}
+
+const count = (text: string | null, fallback: number): number | null =>
+  text === null ? fallback : /^\d{1,15}$/.test(text) ? Number(text) : null
+
+type Add = (spec: WorkerSpec) => Promise<Result.Result<WorkerStatus, WorkerRefused>>
+
+const form = 'Send {"url":"http://10.0.0.4:8000"}, with "id" and "events" if you like.'
+
+/** Lists the worker in the body. */
+const post = async (request: IncomingMessage, add: Add, view: (worker: WorkerStatus) => unknown): Promise<Reply> => {
+  // Anything but JSON could come from a form on someone's page.
+  if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
+    return fault(
+      415,
+      "not_json",
+      `The content-type is "${request.headers["content-type"] ?? ""}".`,
+      "Use application/json."
+    )
+  }
+  const text = await bodyOf(request)
+  if (text === null) {
+    return fault(413, "body_too_large", `The body is longer than ${bodyBytesMax} bytes.`, form, {
+      connection: "close"
+    })
+  }
+  const spec = workerOf(text)
+  if (Result.isFailure(spec)) return fault(400, "bad_worker", spec.failure, form)
+  const added = await add(spec.success)
+  if (Result.isSuccess(added)) {
+    const location = `/admin/workers/${encodeURIComponent(spec.success.id)}`
+    return { status: 201, json: view(added.success), headers: { location } }
+  }
+  return fault(
+    added.failure.reason === "full" ? 503 : 409,
+    added.failure.reason,
+    added.failure.message,
+    "See GET /admin/workers."
+  )
+}
+
+/** What one request is answered with. */
+export const route = async (request: IncomingMessage, deps: Deps, add: Add): Promise<Reply> => {
+  const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET")
+  const url = URL.canParse(`http://admin${request.url}`) ? new URL(`http://admin${request.url}`) : null
+  const [room, kind, rawId, verb, ...rest] = url === null ? [] : url.pathname.slice(1).split("/")
+  const path = url?.pathname ?? String(request.url)
+  const unknown = fault(
+    404,
+    "unknown_path",
+    `There is no ${path} here.`,
+    "Try GET /admin/workers, /admin/config, /metrics or /health."
+  )
+  const only = (allow: string) =>
+    fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })
+  if (url === null || rest.length > 0) return unknown
+
+  if (kind === undefined) {
+    if (room !== "health" && room !== "metrics") return unknown
+    if (method !== "GET") return only("GET")
+    return room === "health"
+      ? { status: 200, json: { status: "ok" } }
+      : { status: 200, text: deps.metrics(), type: contentType }
+  }
+  if (room !== "admin") return unknown
+  if (kind === "config" && rawId === undefined) {
+    return method === "GET" ? { status: 200, json: deps.config() } : only("GET")
+  }
+  const view = (worker: WorkerStatus) => shown(worker, deps.cache(worker.slot))
+  if (kind === "workers" && rawId === undefined) {
+    if (method === "GET") return { status: 200, json: { workers: deps.list().map(view) } }
+    if (method !== "POST") return only("GET, POST")
+    return post(request, add, view)
+  }
+  if ((kind !== "workers" && kind !== "blocks") || rawId === undefined) return unknown
+
+  let id: string
+  try {
+    id = decodeURIComponent(rawId)
+  } catch {
+    return fault(400, "bad_id", `"${rawId}" is not a URL-encoded id.`, "Encode it with percent signs.")
+  }
+  const worker = deps.find(id)
+  const missing = fault(404, "unknown_worker", `There is no worker "${id}".`, "See GET /admin/workers for the ids.")
+  if (kind === "blocks") {
+    if (verb !== undefined) return unknown
+    if (method !== "GET") return only("GET")
+    if (worker === undefined) return missing
+    const from = count(url.searchParams.get("offset"), 0)
+    const most = count(url.searchParams.get("limit"), Number.MAX_SAFE_INTEGER)
+    if (from === null || most === null) {
+      return fault(400, "bad_page", `The page is "${url.search}".`, "offset and limit are whole numbers from 0.")
+    }
+    const keys = deps.blocks(worker.slot)
+    const start = Math.min(from, keys.length / 2)
+    return { status: 200, pieces: keyPieces(id, keys, start, Math.min(start + most, keys.length / 2)) }
+  }
+  if (verb !== undefined && verb !== "drain") return unknown
+  if (verb === "drain" && method !== "POST") return only("POST")
+  if (verb === undefined && method !== "GET" && method !== "DELETE") return only("GET, DELETE")
+  if (worker === undefined) return missing
+  if (verb === undefined && method === "GET") return { status: 200, json: view(worker) }
+  const how = url.searchParams.get("drain") ?? "true"
+  if (how !== "true" && how !== "false") {
+    return fault(400, "bad_drain", `drain is "${how}".`, "Use drain=true or drain=false.")
+  }
+  const drain = verb === "drain" || how === "true"
+  if (!deps.remove(id, { drain })) return missing
+  const after = deps.find(id)
+  return { status: drain ? 202 : 200, json: after === undefined ? { id, state: "gone" } : view(after) }
+}
