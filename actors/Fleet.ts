@@ -9,15 +9,16 @@
  * All changes happen on the one JS thread, synchronously, so that the request path needs no mailbox: a failed request
  * has taken its worker out before the next is placed. Slots are dense, and used again once nothing refers to them.
  */
-import { Cause, Clock, Context, Effect, FiberMap, Layer, Queue, Schedule, Schema } from "effect"
-import type { EngineLoad, ServedModel, WorkerFacts, WorkerSpec } from "../src/domain/Worker.ts"
+import { Cause, Clock, Context, Effect, FiberSet, Layer, Queue, Schedule, Schema } from "effect"
+import type { ServedModel, WorkerFacts, WorkerSpec } from "../src/domain/Worker.ts"
 import type { Engine } from "../src/ports/Engine.ts"
 import * as Breaker from "./FleetBreaker.ts"
+import type { Entry, Origin, Worker, WorkerStatus } from "./FleetEntry.ts"
 import * as Lifecycle from "./FleetLifecycle.ts"
+import * as Probe from "./FleetProbe.ts"
 import * as Routes from "./FleetRoutes.ts"
 
-/** Who listed a worker: a reload of the config only removes what the config had added. */
-export type Origin = "config" | "admin"
+export type { Worker, WorkerStatus } from "./FleetEntry.ts"
 
 /**
  * How a request ended, for its worker. `cancelled`: the client left, which says nothing about the worker.
@@ -25,56 +26,16 @@ export type Origin = "config" | "admin"
  */
 export type Outcome = "ok" | "cancelled" | "serverError" | "connectFailed" | "diedBeforeFirstByte" | "diedAfter"
 
-/** A worker as others see it. A snapshot: a change of facts makes a new one. */
-export interface Worker {
-  readonly slot: number
-  readonly spec: WorkerSpec
-  readonly engine: Engine
-  readonly facts: WorkerFacts
-  /** Canonical name of its base model, the namespace of its KV events. */
-  readonly model: string
-}
-
-/** Everything known of a worker, for people. */
-export interface WorkerStatus {
-  readonly slot: number
-  readonly spec: WorkerSpec
-  readonly origin: Origin
-  readonly state: Lifecycle.State
-  /** What brought it into this state. */
-  readonly why: string
-  readonly sinceMs: number
-  readonly facts: WorkerFacts | null
-  readonly load: EngineLoad | null
-  readonly loadAtMs: number | null
-  readonly inFlight: number
-  readonly breaker: Readonly<Breaker.Breaker>
-}
-
-export interface Knobs {
+export interface Knobs extends Probe.Knobs {
   readonly workersMax: number
-  readonly probeIntervalMs: number
-  /** Deadline of one probe. */
-  readonly probeTimeoutMs: number
-  /** Deadline of a discovery, which asks several questions. */
-  readonly discoverTimeoutMs: number
-  /** Between discoveries of a worker that stays up: adapters come and go. */
-  readonly discoverIntervalMs: number
-  readonly joinRetryMsMin: number
-  readonly joinRetryMsMax: number
   /** Longest a draining worker may keep what it has. */
   readonly drainMs: number
-  readonly breaker: Breaker.Knobs
 }
 
 /** What the fleet asks of the program around it. Hooks run at once, on the caller's turn; one that throws is logged. */
-export interface Options {
+export interface Options extends Probe.Program {
   readonly knobs: Knobs
   readonly aliases: Readonly<Record<string, string>>
-  /** The adapter for what answers at an address. Rejects when nothing does. */
-  readonly detect: (url: string, signal: AbortSignal) => Promise<Engine>
-  /** Requests on a slot now, streams included. */
-  readonly inFlight: (slot: number) => number
   /** True when no table refers to a former worker's slot any more. */
   readonly reusable: (slot: number) => boolean
   /** It answered for the first time: its facts are known, and it is about to take work. */
@@ -83,8 +44,6 @@ export interface Options {
   readonly onChange: (worker: Worker, before: Worker, restarted: boolean) => void
   /** It is gone; also called for one that never answered, with its slot only. */
   readonly onLeave: (slot: number, worker: Worker | null) => void
-  /** From 0 to 1, for jitter. */
-  readonly random: () => number
 }
 
 /** A worker that cannot be listed. */
@@ -101,10 +60,6 @@ export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRe
 
 /** A route lives as long as the fleet stays as it is; client strings never pile up. */
 const routesMax = 1_024
-/** Good probes after which a worker without traffic is believed again. */
-const quietProbes = 3
-/** How often a draining worker's in-flight count is looked at. */
-const drainLookMs = 50
 const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 const failures = {
   connectFailed: "refused a connection",
@@ -112,37 +67,12 @@ const failures = {
   diedAfter: "died while streaming"
 }
 
-interface Entry {
-  readonly serial: number
-  readonly slot: number
-  readonly spec: WorkerSpec
-  origin: Origin
-  state: Lifecycle.State
-  why: string
-  sinceMs: number
-  engine: Engine | null
-  worker: Worker | null
-  load: EngineLoad | null
-  loadAtMs: number | null
-  readonly breaker: Breaker.Breaker
-  /** A request is out that decides whether it comes back; only while half open. */
-  trial: boolean
-  /** Its last sign of life was good. */
-  answers: boolean
-  joinTries: number
-  quiet: number
-  discoveredAtMs: number
-  dueAtMs: number
-  drainByMs: number
-  readonly wake: Queue.Queue<true>
-}
-
 const make = Effect.fnUntraced(function* (options: Options) {
   const { knobs } = options
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const runFork = Effect.runForkWith(context)
-  const fibers = yield* FiberMap.make<number, void>()
+  const fibers = yield* FiberSet.make<void>()
   const entries = new Map<string, Entry>()
   const bySlot: Array<Entry | undefined> = []
   /** Slots whose worker is gone but which a table or a request may still refer to. */
@@ -150,14 +80,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const routes = new Map<string, Routes.Route>()
   let aliases: Routes.Aliases = new Map(Object.entries(options.aliases))
   let served: ReadonlyArray<Routes.Served> | null = null
-  let version = 0
-  let serials = 0
 
   const now = () => clock.currentTimeMillisUnsafe()
   const log = (effect: Effect.Effect<void>) => void runFork(effect)
 
   const changed = (): void => {
-    version++
     served = null
     routes.clear()
   }
@@ -214,7 +141,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
     entry.discoveredAtMs = now()
     if (before !== null && before.engine === engine && JSON.stringify(before.facts) === JSON.stringify(facts)) return
     const worker = { slot: entry.slot, spec: entry.spec, engine, facts, model: Routes.canonical(facts) ?? "" }
-    entry.engine = engine
     entry.worker = worker
     changed()
     if (before === null) {
@@ -227,99 +153,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
     tell("onChange", () => options.onChange(worker, before, restarted))
   }
 
-  const ask = <A>(ms: number, question: (signal: AbortSignal) => Promise<A>) =>
-    Effect.tryPromise({
-      try: question,
-      catch: (cause) => (cause instanceof Error ? cause.message : String(cause))
-    }).pipe(Effect.timeoutOrElse({ duration: ms, orElse: () => Effect.fail(`no answer within ${ms} ms`) }))
+  const endTrial = (entry: Entry): void => {
+    entry.trial = false
+    changed()
+  }
 
-  const discover = Effect.fnUntraced(function* (entry: Entry, known: Engine | null) {
-    const found = yield* ask(knobs.discoverTimeoutMs, async (signal) => {
-      const engine = known ?? (await options.detect(entry.spec.url, signal))
-      return { engine, facts: await engine.discover(entry.spec.url, signal) }
-    })
-    if (entry.state !== "gone") learn(entry, found.engine, found.facts)
-  })
-
-  /** One sign of life: healthy, and its load if it tells. */
-  const probe = Effect.fnUntraced(function* (entry: Entry, engine: Engine) {
-    const { url } = entry.spec
-    const load = ask(knobs.probeTimeoutMs, (signal) => engine.load(url, signal)).pipe(
-      Effect.tap((told) =>
-        Effect.sync(() => {
-          entry.load = told
-          entry.loadAtMs = now()
-        })
-      ),
-      // Without a load the bookings of this router still count; the age of the last one is shown.
-      Effect.ignore
-    )
-    const healthy = ask(knobs.probeTimeoutMs, (signal) => engine.healthy(url, signal))
-    const [well] = yield* Effect.all([healthy, load], { concurrency: 2 })
-    if (!well) return yield* Effect.fail("it says it is not healthy")
-    const away = entry.state === "open" || entry.state === "suspect"
-    if (away || now() - entry.discoveredAtMs >= knobs.discoverIntervalMs) {
-      // A worker that was away may be another process, even another engine, by now.
-      yield* discover(entry, away ? null : engine)
-    }
-  })
-
-  const jittered = (ms: number) => ms * (0.9 + options.random() * 0.2)
-
-  const visitJoining = Effect.fnUntraced(function* (entry: Entry) {
-    const failure = yield* discover(entry, null).pipe(Effect.flip, Effect.option)
-    entry.answers = failure._tag === "None"
-    if (failure._tag === "None") {
-      entry.dueAtMs = now() + jittered(knobs.probeIntervalMs)
-      const { engine, models, blockSize } = entry.worker?.facts ?? { engine: "?", models: [], blockSize: null }
-      const names = models.map((model) => model.id).join(", ")
-      return step(entry, "Answered", `it answers as ${engine}, serves ${names}, block size ${blockSize ?? "not told"}`)
-    }
-    const waitMs = Math.min(knobs.joinRetryMsMax, knobs.joinRetryMsMin * 2 ** Math.min(entry.joinTries++, 20))
-    entry.dueAtMs = now() + jittered(waitMs)
-    if (entry.joinTries === 1) {
-      yield* Effect.logInfo(`Worker "${entry.spec.id}" is joining: it does not answer yet (${failure.value})`)
-    }
-    entry.why = failure.value
-    step(entry, "Silent", failure.value)
-  })
-
-  const visit = Effect.fnUntraced(function* (entry: Entry) {
-    if (entry.state === "joining" || entry.engine === null) return yield* visitJoining(entry)
-    if (entry.state === "draining") {
-      const left = options.inFlight(entry.slot)
-      if (left === 0) return step(entry, "Emptied", "nothing in flight any more")
-      if (now() >= entry.drainByMs) return step(entry, "Emptied", `${left} requests still in flight at the deadline`)
-      entry.dueAtMs = Math.min(now() + drainLookMs, entry.drainByMs)
-      return
-    }
-    const asked = entry.state
-    const failure = yield* probe(entry, entry.engine).pipe(Effect.flip, Effect.option)
-    // What the request path or the operator saw meanwhile is newer than this answer.
-    if (entry.state !== asked) return
-    entry.answers = failure._tag === "None"
-    entry.dueAtMs = now() + jittered(knobs.probeIntervalMs)
-    if (failure._tag === "Some") {
-      const tripped = entry.state !== "open" && Breaker.silent(entry.breaker, knobs.breaker)
-      return step(entry, tripped ? "Tripped" : "Silent", failure.value)
-    }
-    step(entry, "Answered", "it answers")
-    if (entry.state !== "halfOpen") return
-    // A trial whose request ended without a word must not keep the worker out.
-    if (entry.trial && options.inFlight(entry.slot) === 0) {
-      entry.trial = false
-      changed()
-    }
-    if (!entry.trial && entry.quiet++ >= quietProbes) step(entry, "Succeeded", "it answered several probes")
-  })
-
-  const live = Effect.fnUntraced(function* (entry: Entry) {
-    while (entry.state !== "gone") {
-      const waitMs = entry.dueAtMs - now()
-      if (waitMs > 0) yield* Queue.take(entry.wake).pipe(Effect.timeoutOption(waitMs))
-      else yield* visit(entry)
-    }
-  })
+  const live = Probe.make(knobs, options, { endTrial, learn, now, step })
 
   const slotFor = (): number | null => {
     for (const slot of resting) {
@@ -363,14 +202,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
       )
     }
     const entry: Entry = {
-      serial: serials++,
       slot,
       spec,
       origin,
       state: "joining",
       why: "listed",
       sinceMs: now(),
-      engine: null,
       worker: null,
       load: null,
       loadAtMs: null,
@@ -387,9 +224,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
     entries.set(spec.id, entry)
     bySlot[slot] = entry
     changed()
-    yield* FiberMap.run(
+    yield* FiberSet.run(
       fibers,
-      entry.serial,
       live(entry).pipe(
         Effect.tapCause((cause) =>
           Cause.hasInterruptsOnly(cause)
@@ -442,10 +278,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const outcome = (slot: number, kind: Outcome): void => {
     const entry = bySlot[slot]
     if (entry === undefined) return
-    if (entry.trial) {
-      entry.trial = false
-      changed()
-    }
+    if (entry.trial) endTrial(entry)
     switch (kind) {
       case "cancelled":
         return
@@ -508,7 +341,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
   return Fleet.of({
     add: (spec, origin = "admin") => add(spec, origin),
     remove: (id, { drain }) => remove(id, drain),
-    drain: (id) => remove(id, true),
     set,
     alias: (next) => {
       aliases = new Map(Object.entries(next))
@@ -518,14 +350,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
     outcome,
     resolve,
     worker: (slot) => bySlot[slot]?.worker ?? undefined,
-    load: (slot) => bySlot[slot]?.load ?? null,
     models: () => Routes.models(view(), aliases),
     find: (id) => {
       const entry = entries.get(id)
       return entry === undefined ? undefined : status(entry)
     },
-    list: () => [...entries.values()].sort((a, b) => a.slot - b.slot).map(status),
-    version: () => version
+    list: () => [...entries.values()].sort((a, b) => a.slot - b.slot).map(status)
   })
 })
 
@@ -537,10 +367,11 @@ export class Fleet extends Context.Service<
   {
     /** Lists a worker; it takes work once it answers. One that is draining and listed again stays. */
     readonly add: (spec: WorkerSpec, origin?: Origin) => Effect.Effect<WorkerStatus, WorkerRefused>
-    /** False when there is no such worker. Without `drain` it is forgotten at once; its streams may still end by themselves. */
+    /**
+     * False when there is no such worker. With `drain` it takes no new work and is gone when nothing is in flight, or at
+     * the deadline; without, it is forgotten at once, and its streams may still end by themselves.
+     */
     readonly remove: (id: string, how: { readonly drain: boolean }) => boolean
-    /** Takes no new work; gone when nothing is in flight, or at the deadline. */
-    readonly drain: (id: string) => boolean
     /** Makes the workers the config lists exactly these; those added by hand stay. Answers with the refused. */
     readonly set: (specs: ReadonlyArray<WorkerSpec>) => Effect.Effect<ReadonlyArray<WorkerRefused>>
     readonly alias: (aliases: Readonly<Record<string, string>>) => void
@@ -552,12 +383,9 @@ export class Fleet extends Context.Service<
     readonly resolve: (model: string) => Routes.Route | undefined
     /** Undefined until it has answered once, and when it is gone. */
     readonly worker: (slot: number) => Worker | undefined
-    readonly load: (slot: number) => EngineLoad | null
     readonly models: () => ReadonlyArray<ServedModel>
     readonly find: (id: string) => WorkerStatus | undefined
     readonly list: () => ReadonlyArray<WorkerStatus>
-    /** Grows with each change of what routes would say. */
-    readonly version: () => number
   }
 >()("warmpath/actors/Fleet") {
   static readonly layer = (options: Options) => Layer.effect(Fleet, make(options))

@@ -65,7 +65,7 @@ describe("Fleet before simulated engines", () => {
     expect(fleet.models().map(({ id }) => id)).toEqual(["sim/qwen3", "qwen", "poet"])
     expect(fleet.resolve("qwen")).toMatchObject({ model: "sim/qwen3", served: "qwen", lora: null, eligibleCount: 2 })
     expect(fleet.resolve("poet")).toMatchObject({ model: "sim/qwen3", lora: "poet" })
-    await poll(() => fleet.load(0)).toEqual({ running: 0, waiting: 0, kvUsage: 0 })
+    await poll(() => fleet.find("w0")?.load).toEqual({ running: 0, waiting: 0, kvUsage: 0 })
   })
 
   it("has the engine tokenise text and chats", async () => {
@@ -96,7 +96,7 @@ describe("Fleet before simulated engines", () => {
 
   it("drains one and goes on with the other", async () => {
     await poll(states).toEqual(["ready", "ready"])
-    fleet.drain("w0")
+    fleet.remove("w0", { drain: true })
     await poll(() => fleet.list().map(({ spec }) => spec.id)).toEqual(["w1"])
     expect([...fleet.resolve("qwen")!.eligible]).toEqual([0, 1])
     expect(heard).toContain("leave w0")
