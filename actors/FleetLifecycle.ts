@@ -26,9 +26,7 @@ export const events = [
 export type Event = (typeof events)[number]
 
 /** Missing a cell does not compile. */
-export type Table = { readonly [S in State]: { readonly [E in Event]: State } }
-
-export const table: Table = {
+const table: { readonly [S in State]: { readonly [E in Event]: State } } = {
   joining: {
     Answered: "ready",
     Silent: "joining",

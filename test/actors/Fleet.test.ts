@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Fleet, type Options } from "../../actors/Fleet.ts"
+import type { WorkerSpec } from "../../src/domain/Worker.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 
 const a = { id: "a", url: "http://a:8000" }
@@ -9,19 +10,26 @@ const b = { id: "b", url: "http://b:8000" }
 const c = { id: "c", url: "http://c:8000" }
 
 /** A fleet over fake workers; its fibers settle between steps of the test clock. */
-const within = <A, E>(
-  test: (fleet: Fleet["Service"], fake: ReturnType<typeof FakeEngine.make>) => Effect.Effect<A, E>,
+const within = (
+  test: (fleet: Fleet["Service"], fake: ReturnType<typeof FakeEngine.make>) => Effect.fn.Return<void, unknown>,
   more: (options: Options) => Options = (options) => options
 ) =>
   Effect.suspend(() => {
     const fake = FakeEngine.make()
     return Effect.gen(function* () {
-      return yield* test(yield* Fleet, fake)
+      yield* test(yield* Fleet, fake)
     }).pipe(Effect.provide(Fleet.layer(more(fake.options))))
   })
 
 const states = (fleet: Fleet["Service"]) => Object.fromEntries(fleet.list().map(({ spec, state }) => [spec.id, state]))
 const settle = TestClock.adjust("1 millis")
+
+/** Lists workers and lets the first visit to each end. */
+const joined = (fleet: Fleet["Service"], ...specs: ReadonlyArray<WorkerSpec>) =>
+  Effect.andThen(
+    Effect.forEach(specs, (spec) => fleet.add(spec)),
+    settle
+  )
 
 /** Lets the clock run in small steps until it is so. */
 const until = (holds: () => boolean, what: string) =>
@@ -35,280 +43,228 @@ const until = (holds: () => boolean, what: string) =>
 
 describe("Fleet", () => {
   it.effect("takes a worker that answers, with its facts, and tells the program before it takes work", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        assert.deepStrictEqual(states(fleet), { a: "joining" })
-        assert.isUndefined(fleet.resolve("qwen"))
-        yield* settle
-        assert.deepStrictEqual(states(fleet), { a: "ready" })
-        assert.deepStrictEqual(fake.heard, ["join a"])
-        assert.strictEqual(fleet.worker(0)?.model, "qwen")
-        assert.deepStrictEqual([...(fleet.resolve("qwen")?.eligible ?? [])], [1])
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* fleet.add(a)
+      assert.deepStrictEqual(states(fleet), { a: "joining" })
+      assert.isUndefined(fleet.resolve("qwen"))
+      yield* settle
+      assert.deepStrictEqual(states(fleet), { a: "ready" })
+      assert.deepStrictEqual(fake.heard, ["join a"])
+      assert.strictEqual(fleet.worker(0)?.model, "qwen")
+      assert.deepStrictEqual([...(fleet.resolve("qwen")?.eligible ?? [])], [1])
+    })
   )
 
   it.effect("waits for a worker that is listed before it is up, and asks less and less often", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        fake.at(a.url).up = false
-        yield* fleet.add(a)
-        yield* TestClock.adjust("20 seconds")
-        assert.deepStrictEqual(states(fleet), { a: "joining" })
-        assert.include(fleet.find("a")?.why, "connection refused")
-        fake.at(a.url).up = true
-        yield* TestClock.adjust("1100 millis")
-        assert.deepStrictEqual(states(fleet), { a: "ready" })
-      })
-    )
+    within(function* (fleet, fake) {
+      fake.at(a.url).up = false
+      yield* fleet.add(a)
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(states(fleet), { a: "joining" })
+      assert.include(fleet.find("a")?.why, "connection refused")
+      fake.at(a.url).up = true
+      yield* TestClock.adjust("1100 millis")
+      assert.deepStrictEqual(states(fleet), { a: "ready" })
+    })
   )
 
   it.effect("takes a worker out after three missed probes, and back when it answers and a request succeeds", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).up = false
-        yield* TestClock.adjust("1100 millis")
-        assert.strictEqual(fleet.find("a")?.state, "suspect")
-        assert.strictEqual(fleet.resolve("qwen")?.eligibleCount, 1)
-        yield* TestClock.adjust("2 seconds")
-        assert.strictEqual(fleet.find("a")?.state, "open")
-        assert.strictEqual(fleet.resolve("qwen")?.eligibleCount, 0)
-        assert.strictEqual(fleet.resolve("qwen")?.states, "1 open")
-        fake.at(a.url).up = true
-        yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
-        fleet.sent(0)
-        fleet.outcome(0, "ok")
-        assert.strictEqual(fleet.find("a")?.state, "ready")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).up = false
+      yield* TestClock.adjust("1100 millis")
+      assert.strictEqual(fleet.find("a")?.state, "suspect")
+      assert.strictEqual(fleet.resolve("qwen")?.eligibleCount, 1)
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(fleet.find("a")?.state, "open")
+      assert.strictEqual(fleet.resolve("qwen")?.eligibleCount, 0)
+      assert.strictEqual(fleet.resolve("qwen")?.states, "1 open")
+      fake.at(a.url).up = true
+      yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
+      fleet.sent(0)
+      fleet.outcome(0, "ok")
+      assert.strictEqual(fleet.find("a")?.state, "ready")
+    })
   )
 
   it.effect("counts a probe that hangs as missed at its deadline", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).hangs = true
-        yield* TestClock.adjust("1100 millis")
-        assert.strictEqual(fleet.find("a")?.state, "ready")
-        yield* TestClock.adjust("500 millis")
-        assert.strictEqual(fleet.find("a")?.state, "suspect")
-        assert.include(fleet.find("a")?.why, "500 ms")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).hangs = true
+      yield* TestClock.adjust("1100 millis")
+      assert.strictEqual(fleet.find("a")?.state, "ready")
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual(fleet.find("a")?.state, "suspect")
+      assert.include(fleet.find("a")?.why, "500 ms")
+    })
   )
 
   it.effect("takes out a worker that says it is not healthy", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).healthy = false
-        yield* TestClock.adjust("4 seconds")
-        assert.strictEqual(fleet.find("a")?.state, "open")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).healthy = false
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual(fleet.find("a")?.state, "open")
+    })
   )
 
   it.effect("probes at once when a request could not connect, so that a dead worker goes within a probe", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        const before = fake.at(a.url).probes
-        fleet.outcome(0, "connectFailed")
-        assert.strictEqual(fleet.find("a")?.state, "suspect")
-        yield* settle
-        assert.strictEqual(fake.at(a.url).probes, before + 1)
-        assert.strictEqual(fleet.find("a")?.state, "ready")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      const before = fake.at(a.url).probes
+      fleet.outcome(0, "connectFailed")
+      assert.strictEqual(fleet.find("a")?.state, "suspect")
+      yield* settle
+      assert.strictEqual(fake.at(a.url).probes, before + 1)
+      assert.strictEqual(fleet.find("a")?.state, "ready")
+    })
   )
 
   it.effect("takes a worker out on the third failed request, before the next is placed", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* fleet.add(b)
-        yield* settle
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
-        fleet.outcome(0, "connectFailed")
-        fleet.outcome(0, "diedBeforeFirstByte")
-        fleet.outcome(0, "diedAfter")
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
-        assert.strictEqual(fleet.find("a")?.why, "it died while streaming")
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a, b)
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
+      fleet.outcome(0, "connectFailed")
+      fleet.outcome(0, "diedBeforeFirstByte")
+      fleet.outcome(0, "diedAfter")
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
+      assert.strictEqual(fleet.find("a")?.why, "it died while streaming")
+    })
   )
 
   it.effect("keeps the breaker open when a probe begun earlier comes back good", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        const gate = Promise.withResolvers<void>()
-        fake.at(a.url).gate = gate.promise
-        fleet.outcome(0, "connectFailed")
-        yield* settle
-        fleet.outcome(0, "connectFailed")
-        fleet.outcome(0, "connectFailed")
-        gate.resolve()
-        yield* until(() => fake.at(a.url).probes === 1, "the probe came back")
-        yield* settle
-        assert.strictEqual(fleet.find("a")?.state, "open")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      const gate = Promise.withResolvers<void>()
+      fake.at(a.url).gate = gate.promise
+      fleet.outcome(0, "connectFailed")
+      yield* settle
+      fleet.outcome(0, "connectFailed")
+      fleet.outcome(0, "connectFailed")
+      gate.resolve()
+      yield* until(() => fake.at(a.url).probes === 1, "the probe came back")
+      yield* settle
+      assert.strictEqual(fleet.find("a")?.state, "open")
+    })
   )
 
   it.effect("gives a worker on trial one request at a time, and a longer ban when that fails", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* fleet.add(b)
-        yield* settle
-        for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
-        const firstBan = fleet.find("a")!.breaker.retryAtMs - fleet.find("a")!.sinceMs
-        yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
-        fleet.sent(0)
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
-        fleet.outcome(0, "cancelled")
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
-        fleet.sent(0)
-        fleet.outcome(0, "serverError")
-        assert.strictEqual(fleet.find("a")?.state, "open")
-        const secondBan = fleet.find("a")!.breaker.retryAtMs - fleet.find("a")!.sinceMs
-        assert.isAbove(secondBan, 1.9 * firstBan)
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a, b)
+      for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
+      const firstBan = fleet.find("a")!.breaker.retryAtMs - fleet.find("a")!.sinceMs
+      yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
+      fleet.sent(0)
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
+      fleet.outcome(0, "cancelled")
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
+      fleet.sent(0)
+      fleet.outcome(0, "serverError")
+      assert.strictEqual(fleet.find("a")?.state, "open")
+      const secondBan = fleet.find("a")!.breaker.retryAtMs - fleet.find("a")!.sinceMs
+      assert.isAbove(secondBan, 1.9 * firstBan)
+    })
   )
 
   it.effect("believes a worker without traffic again after several good probes", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
-        yield* until(() => fleet.find("a")?.state === "ready", "ready without a request")
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a)
+      for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
+      yield* until(() => fleet.find("a")?.state === "ready", "ready without a request")
+    })
   )
 
   it.effect("lets the request on trial decide, however long it takes, and not the probes beside it", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
-        yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
-        fake.at(a.url).inFlight = 1
-        fleet.sent(0)
-        yield* TestClock.adjust("20 seconds")
-        assert.strictEqual(fleet.find("a")?.state, "halfOpen")
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
+      yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
+      fake.at(a.url).inFlight = 1
+      fleet.sent(0)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(fleet.find("a")?.state, "halfOpen")
+    })
   )
 
   it.effect("frees a trial whose request ended without a word", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* fleet.add(b)
-        yield* settle
-        for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
-        yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
-        fleet.sent(0)
-        assert.strictEqual(fleet.resolve("qwen")!.eligible[0], 0)
-        yield* until(() => fleet.resolve("qwen")!.eligible[0] === 1, "eligible again")
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a, b)
+      for (let i = 0; i < 3; i++) fleet.outcome(0, "connectFailed")
+      yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
+      fleet.sent(0)
+      assert.strictEqual(fleet.resolve("qwen")!.eligible[0], 0)
+      yield* until(() => fleet.resolve("qwen")!.eligible[0] === 1, "eligible again")
+    })
   )
 
   it.effect("sends to a worker that errs yet answers when there is no other", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* fleet.add(b)
-        yield* settle
-        for (let i = 0; i < 10; i++) fleet.outcome(0, "serverError")
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
-        for (let i = 0; i < 10; i++) fleet.outcome(1, "serverError")
-        assert.deepStrictEqual(states(fleet), { a: "open", b: "open" })
-        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a, b)
+      for (let i = 0; i < 10; i++) fleet.outcome(0, "serverError")
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
+      for (let i = 0; i < 10; i++) fleet.outcome(1, "serverError")
+      assert.deepStrictEqual(states(fleet), { a: "open", b: "open" })
+      assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [1, 1])
+    })
   )
 
   it.effect(
     "drains: no new work, gone when the last request ends, its slot used again only when nothing refers to it",
     () =>
-      within((fleet, fake) =>
-        Effect.gen(function* () {
-          yield* fleet.add(a)
-          yield* fleet.add(b)
-          yield* settle
-          fake.at(a.url).inFlight = 1
-          assert.isTrue(fleet.remove("a", { drain: true }))
-          assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
-          yield* TestClock.adjust("5 seconds")
-          assert.strictEqual(fleet.find("a")?.state, "draining")
-          fake.held.add(0)
-          fake.at(a.url).inFlight = 0
-          yield* TestClock.adjust("100 millis")
-          assert.isUndefined(fleet.find("a"))
-          assert.isUndefined(fleet.worker(0))
-          assert.deepStrictEqual(fake.heard, ["join a", "join b", "leave a 0"])
-          assert.strictEqual((yield* fleet.add(c)).slot, 2)
-          fake.held.delete(0)
-          assert.strictEqual((yield* fleet.add(a)).slot, 0)
-        })
-      )
+      within(function* (fleet, fake) {
+        yield* joined(fleet, a, b)
+        fake.at(a.url).inFlight = 1
+        assert.isTrue(fleet.remove("a", { drain: true }))
+        assert.deepStrictEqual([...fleet.resolve("qwen")!.eligible], [0, 1])
+        yield* TestClock.adjust("5 seconds")
+        assert.strictEqual(fleet.find("a")?.state, "draining")
+        fake.held.add(0)
+        fake.at(a.url).inFlight = 0
+        yield* TestClock.adjust("100 millis")
+        assert.isUndefined(fleet.find("a"))
+        assert.isUndefined(fleet.worker(0))
+        assert.deepStrictEqual(fake.heard, ["join a", "join b", "leave a 0"])
+        assert.strictEqual((yield* fleet.add(c)).slot, 2)
+        fake.held.delete(0)
+        assert.strictEqual((yield* fleet.add(a)).slot, 0)
+      })
   )
 
   it.effect("ends a drain at its deadline, whatever is still in flight", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).inFlight = 3
-        fleet.remove("a", { drain: true })
-        yield* TestClock.adjust("9900 millis")
-        assert.strictEqual(fleet.find("a")?.state, "draining")
-        yield* TestClock.adjust("200 millis")
-        assert.isUndefined(fleet.find("a"))
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).inFlight = 3
+      fleet.remove("a", { drain: true })
+      yield* TestClock.adjust("9900 millis")
+      assert.strictEqual(fleet.find("a")?.state, "draining")
+      yield* TestClock.adjust("200 millis")
+      assert.isUndefined(fleet.find("a"))
+    })
   )
 
   it.effect("does not give away the slot of a removed worker while its streams go on", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).inFlight = 1
-        assert.isTrue(fleet.remove("a", { drain: false }))
-        assert.isUndefined(fleet.find("a"))
-        assert.strictEqual((yield* fleet.add(b)).slot, 1)
-        fleet.outcome(0, "ok")
-        assert.isFalse(fleet.remove("a", { drain: false }))
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).inFlight = 1
+      assert.isTrue(fleet.remove("a", { drain: false }))
+      assert.isUndefined(fleet.find("a"))
+      assert.strictEqual((yield* fleet.add(b)).slot, 1)
+      fleet.outcome(0, "ok")
+      assert.isFalse(fleet.remove("a", { drain: false }))
+    })
   )
 
   it.effect("refuses an id or an address that is listed, and a worker too many", () =>
     within(
-      (fleet) =>
-        Effect.gen(function* () {
-          yield* fleet.add(a)
-          assert.strictEqual((yield* Effect.flip(fleet.add({ ...b, id: "a" }))).reason, "duplicate")
-          assert.strictEqual((yield* Effect.flip(fleet.add({ ...a, id: "x" }))).reason, "duplicate")
-          const full = yield* Effect.flip(fleet.add(b))
-          assert.strictEqual(full.reason, "full")
-          assert.include(full.message, "workersMax")
-        }),
+      function* (fleet) {
+        yield* fleet.add(a)
+        assert.strictEqual((yield* Effect.flip(fleet.add({ ...b, id: "a" }))).reason, "duplicate")
+        assert.strictEqual((yield* Effect.flip(fleet.add({ ...a, id: "x" }))).reason, "duplicate")
+        const full = yield* Effect.flip(fleet.add(b))
+        assert.strictEqual(full.reason, "full")
+        assert.include(full.message, "workersMax")
+      },
       (options) => ({ ...options, knobs: { ...options.knobs, workersMax: 1 } })
     )
   )
@@ -316,110 +272,93 @@ describe("Fleet", () => {
   it.effect(
     "makes the listed workers those of the config, leaves those added by hand, and takes back one that drains",
     () =>
-      within((fleet, fake) =>
-        Effect.gen(function* () {
-          yield* fleet.set([a, b])
-          yield* fleet.add(c)
-          yield* settle
-          fake.at(a.url).inFlight = 1
-          yield* fleet.set([b])
-          yield* settle
-          assert.deepStrictEqual(states(fleet), { a: "draining", b: "ready", c: "ready" })
-          yield* fleet.set([a, b])
-          yield* settle
-          assert.deepStrictEqual(states(fleet), { a: "ready", b: "ready", c: "ready" })
-          assert.deepStrictEqual(fake.heard, ["join a", "join b", "join c"])
-          const moved = { ...a, url: "http://a2:8000" }
-          assert.deepStrictEqual(yield* fleet.set([moved, b]), [])
-          yield* settle
-          assert.strictEqual(fleet.find("a")?.spec.url, moved.url)
-          assert.strictEqual(fleet.find("a")?.state, "ready")
-        })
-      )
+      within(function* (fleet, fake) {
+        yield* fleet.set([a, b])
+        yield* fleet.add(c)
+        yield* settle
+        fake.at(a.url).inFlight = 1
+        yield* fleet.set([b])
+        yield* settle
+        assert.deepStrictEqual(states(fleet), { a: "draining", b: "ready", c: "ready" })
+        yield* fleet.set([a, b])
+        yield* settle
+        assert.deepStrictEqual(states(fleet), { a: "ready", b: "ready", c: "ready" })
+        assert.deepStrictEqual(fake.heard, ["join a", "join b", "join c"])
+        const moved = { ...a, url: "http://a2:8000" }
+        assert.deepStrictEqual(yield* fleet.set([moved, b]), [])
+        yield* settle
+        assert.strictEqual(fleet.find("a")?.spec.url, moved.url)
+        assert.strictEqual(fleet.find("a")?.state, "ready")
+      })
   )
 
   it.effect("takes an engine that was given another id in the config for the worker it now is", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.set([a])
-        yield* settle
-        fake.at(a.url).inFlight = 1
-        assert.deepStrictEqual(yield* fleet.set([{ ...a, id: "renamed" }]), [])
-        yield* settle
-        assert.deepStrictEqual(states(fleet), { renamed: "ready" })
-        assert.deepStrictEqual(fake.heard, ["join a", "leave a 0", "join renamed"])
-        assert.strictEqual(fleet.find("renamed")?.slot, 1)
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* fleet.set([a])
+      yield* settle
+      fake.at(a.url).inFlight = 1
+      assert.deepStrictEqual(yield* fleet.set([{ ...a, id: "renamed" }]), [])
+      yield* settle
+      assert.deepStrictEqual(states(fleet), { renamed: "ready" })
+      assert.deepStrictEqual(fake.heard, ["join a", "leave a 0", "join renamed"])
+      assert.strictEqual(fleet.find("renamed")?.slot, 1)
+    })
   )
 
   it.effect("notices adapters that came and went, within the discovery interval", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).facts = FakeEngine.facts({
-          models: [FakeEngine.model("qwen"), FakeEngine.model("poet", { parent: "qwen" })]
-        })
-        assert.isUndefined(fleet.resolve("poet"))
-        yield* TestClock.adjust("32 seconds")
-        const route = fleet.resolve("poet")
-        assert.strictEqual(route?.model, "qwen")
-        assert.strictEqual(route?.lora, "poet")
-        fake.at(a.url).facts = FakeEngine.facts()
-        yield* TestClock.adjust("32 seconds")
-        assert.isUndefined(fleet.resolve("poet"))
-        assert.deepStrictEqual(fake.heard, ["join a", "change a", "change a"])
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).facts = FakeEngine.facts({
+        models: [FakeEngine.model("qwen"), FakeEngine.model("poet", { parent: "qwen" })]
       })
-    )
+      assert.isUndefined(fleet.resolve("poet"))
+      yield* TestClock.adjust("32 seconds")
+      const route = fleet.resolve("poet")
+      assert.strictEqual(route?.model, "qwen")
+      assert.strictEqual(route?.lora, "poet")
+      fake.at(a.url).facts = FakeEngine.facts()
+      yield* TestClock.adjust("32 seconds")
+      assert.isUndefined(fleet.resolve("poet"))
+      assert.deepStrictEqual(fake.heard, ["join a", "change a", "change a"])
+    })
   )
 
   it.effect("notices that a worker which stumbled is a new process, and says that its cache is gone", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        fake.at(a.url).facts = FakeEngine.facts({ startedAtMs: 2 })
-        fleet.outcome(0, "connectFailed")
-        yield* settle
-        assert.deepStrictEqual(fake.heard, ["join a", "restart a"])
-        assert.strictEqual(fleet.worker(0)?.facts.startedAtMs, 2)
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      fake.at(a.url).facts = FakeEngine.facts({ startedAtMs: 2 })
+      fleet.outcome(0, "connectFailed")
+      yield* settle
+      assert.deepStrictEqual(fake.heard, ["join a", "restart a"])
+      assert.strictEqual(fleet.worker(0)?.facts.startedAtMs, 2)
+    })
   )
 
   it.effect("believes the operator about event sources", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        const events = { endpoint: "tcp://a:1", replayEndpoint: null, topic: "", rank: 0 }
-        yield* fleet.add({ ...a, events })
-        yield* settle
-        assert.deepStrictEqual(fleet.worker(0)?.facts.eventSources, [events])
-      })
-    )
+    within(function* (fleet) {
+      const events = { endpoint: "tcp://a:1", replayEndpoint: null, topic: "", rank: 0 }
+      yield* fleet.add({ ...a, events })
+      yield* settle
+      assert.deepStrictEqual(fleet.worker(0)?.facts.eventSources, [events])
+    })
   )
 
   it.effect("keeps the load each worker reports", () =>
-    within((fleet, fake) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        assert.isNull(fleet.find("a")?.load)
-        fake.at(a.url).running = 7
-        yield* TestClock.adjust("1100 millis")
-        assert.strictEqual(fleet.find("a")?.load?.running, 7)
-      })
-    )
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      assert.isNull(fleet.find("a")?.load)
+      fake.at(a.url).running = 7
+      yield* TestClock.adjust("1100 millis")
+      assert.strictEqual(fleet.find("a")?.load?.running, 7)
+    })
   )
 
   it.effect("goes on when a hook throws", () =>
     within(
-      (fleet) =>
-        Effect.gen(function* () {
-          yield* fleet.add(a)
-          yield* settle
-          assert.deepStrictEqual(states(fleet), { a: "ready" })
-        }),
+      function* (fleet) {
+        yield* joined(fleet, a)
+        assert.deepStrictEqual(states(fleet), { a: "ready" })
+      },
       (options) => ({
         ...options,
         onJoin: () => {
@@ -430,23 +369,20 @@ describe("Fleet", () => {
   )
 
   it.effect("makes its routes anew only when something changed", () =>
-    within((fleet) =>
-      Effect.gen(function* () {
-        yield* fleet.add(a)
-        yield* settle
-        const route = fleet.resolve("qwen")
-        yield* TestClock.adjust("10 seconds")
-        fleet.outcome(0, "ok")
-        assert.strictEqual(fleet.resolve("qwen"), route)
-        fleet.alias({ gpt: "qwen" })
-        assert.notStrictEqual(fleet.resolve("qwen"), route)
-        assert.strictEqual(fleet.resolve("gpt")?.served, "qwen")
-        assert.deepStrictEqual(
-          fleet.models().map(({ id }) => id),
-          ["qwen", "gpt"]
-        )
-      })
-    )
+    within(function* (fleet) {
+      yield* joined(fleet, a)
+      const route = fleet.resolve("qwen")
+      yield* TestClock.adjust("10 seconds")
+      fleet.outcome(0, "ok")
+      assert.strictEqual(fleet.resolve("qwen"), route)
+      fleet.alias({ gpt: "qwen" })
+      assert.notStrictEqual(fleet.resolve("qwen"), route)
+      assert.strictEqual(fleet.resolve("gpt")?.served, "qwen")
+      assert.deepStrictEqual(
+        fleet.models().map(({ id }) => id),
+        ["qwen", "gpt"]
+      )
+    })
   )
 
   it.effect("stops its probes with its scope", () =>
@@ -454,8 +390,7 @@ describe("Fleet", () => {
       const fake = FakeEngine.make()
       yield* Effect.gen(function* () {
         const fleet = yield* Fleet
-        yield* fleet.add(a)
-        yield* settle
+        yield* joined(fleet, a)
       }).pipe(Effect.provide(Layer.fresh(Fleet.layer(fake.options))))
       const probes = fake.at(a.url).probes
       yield* TestClock.adjust("1 minute")
