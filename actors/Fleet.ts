@@ -9,7 +9,7 @@
  * All changes happen on the one JS thread, synchronously, so that the request path needs no mailbox: a failed request
  * has taken its worker out before the next is placed. Slots are dense, and used again once nothing refers to them.
  */
-import { Cause, Clock, Context, Effect, FiberSet, Layer, Queue, Schedule, Schema } from "effect"
+import { Cause, Clock, Context, Effect, Equal, FiberSet, Layer, Queue, Schedule, Schema } from "effect"
 import type { ServedModel, WorkerFacts, WorkerSpec } from "../src/domain/Worker.ts"
 import type { Engine } from "../src/ports/Engine.ts"
 import * as Breaker from "./FleetBreaker.ts"
@@ -172,7 +172,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   const add = Effect.fnUntraced(function* (spec: WorkerSpec, origin: Origin) {
     const same = entries.get(spec.id)
-    if (same !== undefined && same.state === "draining" && isSame(same.spec, spec)) {
+    if (same !== undefined && same.state === "draining" && Equal.equals(same.spec, spec)) {
       same.origin = origin
       step(same, "Restored", "it was listed again")
       wake(same)
@@ -257,12 +257,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
       const spec = wanted.get(entry.spec.id)
       if (spec === undefined) remove(entry.spec.id, true)
       // Another address under the same id is another worker. What runs on the old one may finish there.
-      else if (!isSame(entry.spec, spec)) remove(entry.spec.id, false)
+      else if (!Equal.equals(entry.spec, spec)) remove(entry.spec.id, false)
     }
     const refused: Array<WorkerRefused> = []
     for (const spec of specs) {
       const entry = entries.get(spec.id)
-      if (entry !== undefined && entry.state !== "draining" && isSame(entry.spec, spec)) continue
+      if (entry !== undefined && entry.state !== "draining" && Equal.equals(entry.spec, spec)) continue
       yield* add(spec, "config").pipe(Effect.catch((error) => Effect.sync(() => void refused.push(error))))
     }
     return refused
@@ -358,9 +358,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
     list: () => [...entries.values()].sort((a, b) => a.slot - b.slot).map(status)
   })
 })
-
-const isSame = (a: WorkerSpec, b: WorkerSpec): boolean =>
-  a.id === b.id && a.url === b.url && JSON.stringify(a.events ?? null) === JSON.stringify(b.events ?? null)
 
 export class Fleet extends Context.Service<
   Fleet,

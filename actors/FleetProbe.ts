@@ -4,7 +4,7 @@
  * Nothing is decided here but when to ask next: what was seen goes to `Fleet` as an event, through `Hands`.
  */
 import { Effect, Queue } from "effect"
-import type { WorkerFacts } from "../src/domain/Worker.ts"
+import type { WorkerFacts, WorkerSpec } from "../src/domain/Worker.ts"
 import type { Engine } from "../src/ports/Engine.ts"
 import * as Breaker from "./FleetBreaker.ts"
 import type { Entry } from "./FleetEntry.ts"
@@ -26,8 +26,8 @@ export interface Knobs {
 
 /** What probing asks of the program around the fleet. */
 export interface Program {
-  /** The adapter for what answers at an address. Rejects when nothing does. */
-  readonly detect: (url: string, signal: AbortSignal) => Promise<Engine>
+  /** The adapter for what answers at a worker's address. Rejects when nothing does. */
+  readonly detect: (spec: WorkerSpec, signal: AbortSignal) => Promise<Engine>
   /** Requests on a slot now, streams included. */
   readonly inFlight: (slot: number) => number
   /** From 0 to 1, for jitter. */
@@ -60,7 +60,7 @@ const ask = <A>(ms: number, question: (signal: AbortSignal) => Promise<A>) =>
 export const make = (knobs: Knobs, program: Program, { endTrial, learn, now, step }: Hands) => {
   const discover = Effect.fnUntraced(function* (entry: Entry, known: Engine | null) {
     const found = yield* ask(knobs.discoverTimeoutMs, async (signal) => {
-      const engine = known ?? (await program.detect(entry.spec.url, signal))
+      const engine = known ?? (await program.detect(entry.spec, signal))
       return { engine, facts: await engine.discover(entry.spec.url, signal) }
     })
     if (entry.state !== "gone") learn(entry, found.engine, found.facts)

@@ -5,7 +5,7 @@
  * In the file a knob has the name it has here (`bodyBytesMax`), as a flag `--body-bytes-max`, in the environment, for
  * those that have one, `WARMPATH_PORT` and the like. `live` knobs follow the file while the router runs.
  */
-import { Result, Schema } from "effect"
+import { Equal, Result, Schema } from "effect"
 import { explain, nearest } from "./domain/Explain.ts"
 import type { WorkerSpec } from "./domain/Worker.ts"
 import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
@@ -103,7 +103,7 @@ export const knobs = {
   workers: knob<ReadonlyArray<WorkerInput>>(
     Schema.Array(WorkerInput),
     [],
-    "Engines to route to: addresses, or {url, id, events}; none, since they may come by the admin API.",
+    "Engines to route to: addresses, or {url, id, events, apiKey}; none, since they may come by the admin API.",
     { live: true, env: "WARMPATH_WORKERS", shape: workerList }
   ),
   modelAliases: knob<Readonly<Record<string, string>>>(
@@ -346,7 +346,7 @@ export const decode = (sources: Sources): Result.Result<Config, ConfigError> => 
 
 /** Knobs that differ, in the order they are listed. */
 export const changed = (before: Config, after: Config): ReadonlyArray<Name> =>
-  names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
+  names.filter((name) => !Equal.equals(before[name], after[name]))
 
 /** One line per knob, for `--help` and the documentation. */
 export const describe = (): ReadonlyArray<{

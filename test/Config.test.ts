@@ -39,6 +39,14 @@ describe("Config.decode", () => {
     ])
   })
 
+  it("keeps a worker's key out of what is printed, and still sees that it changed", () => {
+    const keyed = (apiKey: string) => ok({ file: { workers: [{ url: "http://a:8000", apiKey }] } })
+    expect(JSON.stringify(keyed("sk-1"))).not.toContain("sk-1")
+    expect(Config.changed(keyed("sk-1"), keyed("sk-2"))).toEqual(["workers"])
+    expect(Config.changed(keyed("sk-1"), keyed("sk-1"))).toEqual([])
+    expect(problems({ file: { workers: { url: "http://a", apiKey: "sk-1" } } }).join()).not.toContain("sk-1")
+  })
+
   it("says where a wrong value stands, what it is, and what is allowed, all at once", () => {
     expect(problems({ file: { port: 70_000, policy: "best", retriesMax: "2", breakerFailureShare: 3 } })).toEqual([
       "port is 70000: expected a value between 0 and 65535",

@@ -1,4 +1,5 @@
 /** Which engine answers at an address, asked of the worker itself. One entry per adapter folder. */
+import type { WorkerSpec } from "../domain/Worker.ts"
 import type { Engine } from "../ports/Engine.ts"
 import * as HttpJson from "./http/HttpJson.ts"
 import * as OpenAi from "./openai/Engine.ts"
@@ -6,10 +7,8 @@ import * as Models from "./openai/Models.ts"
 import * as Vllm from "./vllm/Engine.ts"
 
 export interface Engines {
-  /** The adapter for what answers at `url`. Rejects when nothing does. */
-  readonly detect: (url: string, signal: AbortSignal) => Promise<Engine>
-  /** By name, for a worker seen before. */
-  readonly named: (name: string) => Engine | undefined
+  /** The adapter for what answers at the worker's address; it brings the worker's key. Rejects when nothing answers. */
+  readonly detect: (worker: Pick<WorkerSpec, "url" | "apiKey">, signal: AbortSignal) => Promise<Engine>
   readonly close: () => Promise<void>
 }
 
@@ -18,9 +17,9 @@ export const make = (): Engines => {
   const http = HttpJson.make()
   const openai = OpenAi.make(http)
   const vllm = Vllm.make(http)
-  const all = [vllm, openai]
 
-  const detect = async (url: string, signal: AbortSignal): Promise<Engine> => {
+  const detect: Engines["detect"] = async ({ apiKey, url }, signal) => {
+    http.authorize(url, apiKey)
     const { ownedBy } = await Models.ask(http, url, signal)
     if (ownedBy === "vllm") return vllm
     if (ownedBy === "sglang") return openai
@@ -30,5 +29,5 @@ export const make = (): Engines => {
     return metrics?.status === 200 && /^vllm[:_]/m.test(metrics.text) ? vllm : openai
   }
 
-  return { detect, named: (name) => all.find((engine) => engine.name === name), close: http.close }
+  return { detect, close: http.close }
 }

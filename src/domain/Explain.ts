@@ -10,8 +10,12 @@ const at = (input: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
     input
   )
 
-const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? "nothing"
+/** A key is a secret even where it is wrong. */
+const secret = "apiKey"
+
+const show = (value: unknown, key: PropertyKey | undefined): string => {
+  const hide = (name: string, inner: unknown) => (name === secret ? "<redacted>" : inner)
+  const text = key === secret ? "<redacted>" : (JSON.stringify(value, hide) ?? "nothing")
   return text.length > 120 ? `${text.slice(0, 117)}…` : text
 }
 
@@ -33,7 +37,7 @@ export const explain = (
     const where = pathOf([...prefix, ...keys])
     if (message === "Missing key") return `${where} is missing`
     if (message === "Expected no excess property") return `${where} is not known`
-    return `${where === "" ? "it" : where} is ${show(at(input, keys))}: ${lower(message)}`
+    return `${where === "" ? "it" : where} is ${show(at(input, keys), keys.at(-1))}: ${lower(message)}`
   })
 
 /** The nearest of `names`, when one is close enough to be what was meant. */

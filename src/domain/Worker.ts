@@ -1,4 +1,5 @@
 /** Words about workers: one engine instance that requests can be sent to. */
+import type { Redacted } from "effect"
 
 /** What an operator says about a worker. Everything else is read from the engine. */
 export interface WorkerSpec {
@@ -8,6 +9,8 @@ export interface WorkerSpec {
   readonly url: string
   /** Where KV events are published, when the engine does not say so itself. */
   readonly events?: EventSource
+  /** What the engine was started with (`--api-key`), for the router's own questions; clients bring theirs. */
+  readonly apiKey?: Redacted.Redacted<string>
 }
 
 /** One publisher of KV events (one per data-parallel rank). */

@@ -18,23 +18,28 @@ const isZmqAddress = Schema.isPattern(/^(tcp:\/\/[^\s*]+:\d+|ipc:\/\/\S+)$/, {
   message: "must be an address a subscriber can connect to, for example tcp://10.0.0.4:5557"
 })
 
-export const Url = Schema.String.check(isUrl)
+const Url = Schema.String.check(isUrl)
 
-export const Id = Schema.String.check(
+const Id = Schema.String.check(
   Schema.isPattern(/^[A-Za-z0-9._:[\]-]{1,128}$/, { message: "must be 1 to 128 of A-Z a-z 0-9 . _ : - [ ]" })
 )
 
-export const Events = Schema.Struct({
+const Events = Schema.Struct({
   endpoint: Schema.String.check(isZmqAddress),
   replayEndpoint: Schema.optionalKey(Schema.NullOr(Schema.String.check(isZmqAddress))),
   topic: Schema.optionalKey(Schema.String),
   rank: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
 })
 
+const ApiKey = Schema.RedactedFromValue(
+  Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/, { message: "must be printable ASCII without spaces" }))
+)
+
 export const WorkerInput = Schema.Struct({
   id: Schema.optionalKey(Id),
   url: Url,
-  events: Schema.optionalKey(Events)
+  events: Schema.optionalKey(Events),
+  apiKey: Schema.optionalKey(ApiKey)
 })
 export type WorkerInput = typeof WorkerInput.Type
 
@@ -42,17 +47,11 @@ export type WorkerInput = typeof WorkerInput.Type
 export const toSpec = (input: WorkerInput): WorkerSpec => {
   const url = new URL(input.url)
   const port = url.port === "" ? (url.protocol === "https:" ? "443" : "80") : url.port
-  const base = { id: input.id ?? `${url.hostname}:${port}`, url: url.origin + url.pathname.replace(/\/+$/, "") }
-  const events = input.events
-  return events === undefined
-    ? base
-    : {
-        ...base,
-        events: {
-          endpoint: events.endpoint,
-          replayEndpoint: events.replayEndpoint ?? null,
-          topic: events.topic ?? "",
-          rank: events.rank ?? 0
-        }
-      }
+  const { apiKey, events } = input
+  return {
+    id: input.id ?? `${url.hostname}:${port}`,
+    url: url.origin + url.pathname.replace(/\/+$/, ""),
+    ...(events === undefined ? {} : { events: { replayEndpoint: null, topic: "", rank: 0, ...events } }),
+    ...(apiKey === undefined ? {} : { apiKey })
+  }
 }

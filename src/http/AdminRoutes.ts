@@ -2,7 +2,7 @@
  * What the admin API answers, path by path.
  *
  *   GET    /admin/workers              all workers
- *   POST   /admin/workers              {url, id?, events?} → 201; 409 when it is listed already
+ *   POST   /admin/workers              {url, id?, events?, apiKey?} → 201; 409 when it is listed already
  *   GET    /admin/workers/:id          one
  *   DELETE /admin/workers/:id?drain=   true: 202, gone when idle (default); false: 200, forgotten at once
  *   POST   /admin/workers/:id/drain    202
@@ -126,7 +126,7 @@ const count = (text: string | null, fallback: number): number | null =>
 
 type Add = (spec: WorkerSpec) => Promise<Result.Result<WorkerStatus, WorkerRefused>>
 
-const form = 'Send {"url":"http://10.0.0.4:8000"}, with "id" and "events" if you like.'
+const form = 'Send {"url":"http://10.0.0.4:8000"}, with "id", "events" and "apiKey" if you like.'
 
 /** Lists the worker in the body. */
 const post = async (request: IncomingMessage, add: Add, view: (worker: WorkerStatus) => unknown): Promise<Reply> => {

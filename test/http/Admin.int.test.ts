@@ -91,6 +91,17 @@ describe("Admin", () => {
     ])
   })
 
+  it("never shows a worker's key, nor in what it refuses", async () => {
+    await call("POST", "/admin/workers", '{"url":"http://a:8000","apiKey":"sk-1"}')
+    for (const path of ["/admin/workers", "/admin/workers/a:8000"]) {
+      expect((await call("GET", path)).text).not.toContain("sk-1")
+    }
+    const refused = await call("POST", "/admin/workers", '{"url":"http://b:8000","apiKey":"sk-1 "}')
+    expect(refused.status).toBe(400)
+    expect(refused.text).toContain("apiKey is <redacted>: must be printable ASCII")
+    expect(refused.text).not.toContain("sk-1")
+  })
+
   it("says where to find the worker it added", async () => {
     const answer = await call("POST", "/admin/workers", '{"url":"http://[::1]:8000","id":"[::1]:8000"}')
     expect(answer.headers["location"]).toBe("/admin/workers/%5B%3A%3A1%5D%3A8000")

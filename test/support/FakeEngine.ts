@@ -111,7 +111,7 @@ export const make = () => {
   const options: Options = {
     knobs,
     aliases: {},
-    detect: (url, signal) => answer(url, signal, () => engine),
+    detect: ({ url }, signal) => answer(url, signal, () => engine),
     inFlight: (slot) => slotOf.get(slot)?.inFlight ?? 0,
     reusable: (slot) => !held.has(slot),
     onJoin: (worker) => {

@@ -4,10 +4,11 @@
  * Not the request path: requests are forwarded elsewhere. Rejects with `WorkerUnreachable` when there is no answer, and
  * with `WorkerAnswer` when the answer is too large or is not what was asked for; an HTTP error status is an answer.
  */
+import { Redacted } from "effect"
 import { Agent } from "undici"
 
 /** The worker did not answer: refused, reset, timed out. */
-export class WorkerUnreachable extends Error {
+class WorkerUnreachable extends Error {
   override readonly name = "WorkerUnreachable"
 }
 
@@ -24,6 +25,8 @@ export interface Answer {
 export interface HttpJson {
   readonly get: (url: string, signal: AbortSignal) => Promise<Answer>
   readonly post: (url: string, body: unknown, signal: AbortSignal) => Promise<Answer>
+  /** From now on questions to the origin of `url` bring this key, or none. */
+  readonly authorize: (url: string, key: Redacted.Redacted<string> | undefined) => void
   readonly close: () => Promise<void>
 }
 
@@ -47,6 +50,7 @@ export const make = (): HttpJson => {
     headersTimeout: 30_000,
     bodyTimeout: 30_000
   })
+  const keys = new Map<string, Redacted.Redacted<string>>()
   const ask = async (
     method: "GET" | "POST",
     url: string,
@@ -54,6 +58,7 @@ export const make = (): HttpJson => {
     signal: AbortSignal
   ): Promise<Answer> => {
     const { origin, pathname, search } = new URL(url)
+    const key = keys.get(origin)
     try {
       const response = await agent.request({
         origin,
@@ -61,7 +66,10 @@ export const make = (): HttpJson => {
         method,
         signal,
         body,
-        headers: body === null ? {} : { "content-type": "application/json" }
+        headers: {
+          ...(body === null ? {} : { "content-type": "application/json" }),
+          ...(key === undefined ? {} : { authorization: `Bearer ${Redacted.value(key)}` })
+        }
       })
       const parts: Array<Buffer> = []
       let bytes = 0
@@ -84,6 +92,11 @@ export const make = (): HttpJson => {
   return {
     get: (url, signal) => ask("GET", url, null, signal),
     post: (url, body, signal) => ask("POST", url, JSON.stringify(body), signal),
+    authorize: (url, key) => {
+      const { origin } = new URL(url)
+      if (key === undefined) keys.delete(origin)
+      else keys.set(origin, key)
+    },
     close: () => agent.destroy()
   }
 }

@@ -47,9 +47,11 @@ export const ask = async (http: HttpJson, url: string, signal: AbortSignal): Pro
   const answer = await http.get(`${url}/v1/models`, signal)
   const models = read(json(answer))
   if (models === null || models.models.length === 0) {
-    throw new WorkerAnswer(
-      `GET ${url}/v1/models answered ${answer.status} without a list of models. Is it still loading, or not an OpenAI-like server?`
-    )
+    const fix =
+      answer.status === 401
+        ? "Give the worker the apiKey that its engine was started with."
+        : "Is it still loading, or not an OpenAI-like server?"
+    throw new WorkerAnswer(`GET ${url}/v1/models answered ${answer.status} without a list of models. ${fix}`)
   }
   return models
 }

@@ -1,3 +1,4 @@
+import { Redacted } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import * as Engines from "../../../src/adapters/Engines.ts"
 import * as HttpJson from "../../../src/adapters/http/HttpJson.ts"
@@ -157,11 +158,11 @@ describe("Engines.detect", () => {
   it("knows vLLM by its model list, by its metrics behind another owner, and anything else as plain OpenAI", async () => {
     const engines = Engines.make()
     try {
-      expect((await engines.detect(server.url, soon())).name).toBe("vllm")
+      expect((await engines.detect(server, soon())).name).toBe("vllm")
       server.scripts["GET /v1/models"] = () => VllmServer.models(VllmServer.card("m", { owned_by: "acme" }))
-      expect((await engines.detect(server.url, soon())).name).toBe("vllm")
+      expect((await engines.detect(server, soon())).name).toBe("vllm")
       server.scripts["GET /metrics"] = () => ({ body: "http_requests_total 1\n" })
-      const plain = await engines.detect(server.url, soon())
+      const plain = await engines.detect(server, soon())
       expect(plain.name).toBe("unknown")
       expect(await plain.discover(server.url, soon())).toMatchObject({
         engine: "unknown",
@@ -172,7 +173,23 @@ describe("Engines.detect", () => {
       expect(await plain.load(server.url, soon())).toEqual({ running: null, waiting: null, kvUsage: null })
       expect(() => plain.decode(new Uint8Array())).toThrow(/publishes no KV events/)
       await server.close()
-      await expect(engines.detect(server.url, soon())).rejects.toThrow(/Is the engine up/)
+      await expect(engines.detect(server, soon())).rejects.toThrow(/Is the engine up/)
+    } finally {
+      await engines.close()
+    }
+  })
+
+  it("brings a worker's key to every question, and says what is missing where it has none", async () => {
+    for (const [path, script] of Object.entries(server.scripts)) {
+      server.scripts[path] = (request, body) =>
+        request.headers.authorization === "Bearer sk-1" ? script(request, body) : { status: 401, body: "{}" }
+    }
+    const engines = Engines.make()
+    try {
+      await expect(engines.detect(server, soon())).rejects.toThrow(/answered 401.*apiKey/)
+      const engine = await engines.detect({ ...server, apiKey: Redacted.make("sk-1") }, soon())
+      expect(await engine.discover(server.url, soon())).toMatchObject({ blockSize: 16, tokenizes: true })
+      expect(await engine.healthy(server.url, soon())).toBe(true)
     } finally {
       await engines.close()
     }
