@@ -265,7 +265,7 @@ export const names = Object.keys(knobs) as ReadonlyArray<Name>
 
 const isName = (name: string): name is Name => Object.hasOwn(knobs, name)
 
-export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
+const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
 
 /** The workers listed, with ids. */
 export const workers = (config: Config): ReadonlyArray<WorkerSpec> => config.workers.map(toSpec)

@@ -117,7 +117,7 @@ const times = (value: number | null): string =>
 
 const over = (a: number | null, b: number | null): number | null => (a === null || b === null || b === 0 ? null : a / b)
 
-export const labelNames: Readonly<Record<Label, string>> = { agent: "coding agents", rag: "RAG", chat: "chat" }
+const labelNames: Readonly<Record<Label, string>> = { agent: "coding agents", rag: "RAG", chat: "chat" }
 
 /** No rules between rows. */
 export const compact = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" }

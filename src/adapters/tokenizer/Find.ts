@@ -8,7 +8,7 @@ import { isAbsolute, join } from "node:path"
 const files = ["tokenizer.json", "tokenizer.json.br"]
 
 /** True when the folder holds a tokenizer this router can read. */
-export const isTokenizerDir = (dir: string): boolean => files.some((file) => existsSync(join(dir, file)))
+const isTokenizerDir = (dir: string): boolean => files.some((file) => existsSync(join(dir, file)))
 
 /**
  * Folder with `tokenizer.json` for a model, or null.

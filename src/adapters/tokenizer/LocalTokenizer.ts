@@ -10,7 +10,6 @@ import type { ChatBody, Prompt } from "../../domain/Request.ts"
 import type { Tokenizer } from "../../ports/Tokenizer.ts"
 import * as AddedTokens from "./AddedTokens.ts"
 import * as Bpe from "./Bpe.ts"
-import type { BpeModel } from "./BpeModel.ts"
 import * as ChatTemplate from "./ChatTemplate.ts"
 import * as Helper from "./Helper.ts"
 import * as SegmentCache from "./SegmentCache.ts"
@@ -36,19 +35,13 @@ type Encoded = Uint32Array | null
 export interface Stats extends Helper.HelperStats {
   readonly cacheBytes: number
   readonly cacheEntries: number
-  readonly cachedChars: number
-  readonly newChars: number
 }
 
 export interface LocalTokenizer extends Tokenizer {
   /** Null when byte-level BPE is encoded here; else why the general library is used. */
   readonly libraryBecause: string | null
-  /** Whether chat bodies can be rendered at all. */
-  readonly hasTemplate: boolean
   readonly render: (body: ChatBody) => string | null
   readonly encodeText: (text: string, addSpecialTokens: boolean) => Encoded | Promise<Encoded>
-  /** Text of token ids, special ones spelled out; bytes that are no UTF-8 become U+FFFD. Null for the library's kinds. */
-  readonly decode: (ids: Uint32Array) => string | null
   readonly stats: () => Stats
 }
 
@@ -75,20 +68,6 @@ const join = (before: ReadonlyArray<number>, pieces: Pieces, after: ReadonlyArra
   return ids
 }
 
-const decoder = (model: BpeModel): ((ids: Uint32Array) => string) => {
-  const { bytes, starts } = model.tables
-  const added = new Map(model.added.map((token) => [token.id, Buffer.from(token.content)]))
-  return (ids) => {
-    const parts: Array<Uint8Array> = []
-    for (const id of ids) {
-      const special = added.get(id)
-      if (special !== undefined) parts.push(special)
-      else if (id + 1 < starts.length) parts.push(bytes.subarray(starts[id]!, starts[id + 1]!))
-    }
-    return Buffer.concat(parts).toString("utf8")
-  }
-}
-
 /** Loads the tokenizer of a folder. Rejects, saying what is wrong with the files. */
 export const load = async (dir: string, given: Partial<Options> = {}): Promise<LocalTokenizer> => {
   const options = { ...defaults, ...given }
@@ -101,8 +80,6 @@ export const load = async (dir: string, given: Partial<Options> = {}): Promise<L
   const bpe = model === null ? null : Bpe.make(model)
   const before = model?.before ?? []
   const after = model?.after ?? []
-  let cachedChars = 0
-  let newChars = 0
 
   /** Sends segments nobody is encoding yet to the thread, and has every one of `keys` on its way. */
   const sendMissing = (keys: ReadonlyArray<string>, texts: ReadonlyArray<string>, special: boolean): void => {
@@ -143,9 +120,8 @@ export const load = async (dir: string, given: Partial<Options> = {}): Promise<L
         keys.push(key)
         texts.push(part)
         missingChars += part.length
-      } else cachedChars += part.length
+      }
     }
-    newChars += missingChars
     const ends = addSpecialTokens ? { before, after } : { before: [], after: [] }
     if (missing.length === 0) return join(ends.before, pieces, ends.after)
     if (bpe !== null && missingChars <= options.inlineCharsMax) {
@@ -167,10 +143,8 @@ export const load = async (dir: string, given: Partial<Options> = {}): Promise<L
 
   return {
     libraryBecause: loaded.reason,
-    hasTemplate: template !== null,
     render,
     encodeText,
-    decode: model === null ? () => null : decoder(model),
     encode: (prompt: Prompt) => {
       if (prompt._tag === "Tokens") return prompt.ids
       if (prompt._tag === "Text") return encodeText(prompt.text, prompt.addSpecialTokens)
@@ -181,9 +155,7 @@ export const load = async (dir: string, given: Partial<Options> = {}): Promise<L
     stats: () => ({
       ...helper.stats(),
       cacheBytes: cache.bytes(),
-      cacheEntries: cache.entries(),
-      cachedChars,
-      newChars
+      cacheEntries: cache.entries()
     }),
     close: helper.close
   }

@@ -36,7 +36,7 @@ const rewrite = (pattern: string, at: number, inClass: boolean): readonly [strin
 }
 
 /** Oniguruma's pattern in JavaScript's words, for the flags `u` with modifiers; null when it has no equal. */
-export const translate = (pattern: string): string | null => {
+const translate = (pattern: string): string | null => {
   let out = ""
   let inClass = false
   let repeated = false

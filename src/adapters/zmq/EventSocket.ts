@@ -23,7 +23,7 @@ export interface Options {
   readonly heartbeatMs: number
 }
 
-export const defaults: Options = {
+const defaults: Options = {
   queueMessagesMax: 100_000,
   // A publisher answers between two of its own sends, which may be a long prefill step apart.
   replayTimeoutMs: 5_000,
