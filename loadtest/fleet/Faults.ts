@@ -3,7 +3,7 @@
  *
  * A `Chance` hits the next `next` occasions, then each with `probability`.
  */
-import * as Random from "./Random.ts"
+import * as Random from "../Random.ts"
 
 export interface Chance {
   readonly probability?: number

@@ -5,8 +5,9 @@
  * next turn has the ids it was generated with. A few units are not ASCII and some of those are several tokens, whose
  * text comes with the last one, as an engine holds back half a character. An answer cut inside such a unit lacks it.
  */
+
+import * as Random from "../Random.ts"
 import type { Model } from "./Model.ts"
-import * as Random from "./Random.ts"
 
 export interface Answer {
   readonly ids: ReadonlyArray<number>

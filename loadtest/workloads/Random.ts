@@ -1,4 +1,5 @@
-/** Random: a small seeded generator (mulberry32), so that the same seed gives the same traffic byte for byte. */
+/** Random: draws for traffic, seeded, so that the same seed gives the same traffic byte for byte. */
+import * as Seeded from "../Random.ts"
 
 export interface Random {
   /** Uniform in [0, 1). */
@@ -7,16 +8,9 @@ export interface Random {
 
 /** A stream of its own for each `name`, so that adding a workload does not change another's draws. */
 export const make = (seed: number, name = ""): Random => {
-  let state = seed >>> 0
-  for (let i = 0; i < name.length; i++) state = Math.imul(state ^ name.charCodeAt(i), 0x01000193) >>> 0
-  return {
-    next: () => {
-      state = (state + 0x6d2b79f5) >>> 0
-      let t = Math.imul(state ^ (state >>> 15), 1 | state)
-      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-      return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-    }
-  }
+  let start = seed >>> 0
+  for (let i = 0; i < name.length; i++) start = Math.imul(start ^ name.charCodeAt(i), 0x01000193) >>> 0
+  return { next: Seeded.make(start) }
 }
 
 /** A whole number from `low` to `high`, both included. */

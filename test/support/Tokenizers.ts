@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname } from "node:path"
 import { Tokenizer as Reference } from "tokenizers"
+import { make as random } from "../../loadtest/Random.ts"
+
+export { random }
 
 export type Name = "qwen3" | "llama3_1" | "deepseek_v3"
 export const names: ReadonlyArray<Name> = ["qwen3", "llama3_1", "deepseek_v3"]
@@ -23,17 +26,6 @@ export const oracleOf = (name: Name): Oracle => {
   const reference = Reference.fromFile(file(name, "tokenizer"))
   return async (texts, addSpecialTokens) =>
     (await reference.encodeBatch([...texts], { addSpecialTokens })).map((encoding) => encoding.getIds())
-}
-
-/** Seeded numbers in [0, 1) (mulberry32). */
-export const random = (seed: number): (() => number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 const specials = [

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { BlockCache } from "../../../loadtest/fleet/BlockCache.ts"
-import * as Random from "../../../loadtest/fleet/Random.ts"
+import * as Random from "../../../loadtest/Random.ts"
 import { NaiveBlockCache } from "../../support/NaiveBlockCache.ts"
 
 const take = (cache: BlockCache<string>, count: number) => Array.from({ length: count }, () => cache.allocate())

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest"
 import type { FaultSpec } from "../../../loadtest/fleet/Faults.ts"
-import * as Random from "../../../loadtest/fleet/Random.ts"
 import type { SimEngine } from "../../../loadtest/fleet/SimEngine.ts"
 import * as SimFleet from "../../../loadtest/fleet/SimFleet.ts"
 import type { SimOptions } from "../../../loadtest/fleet/SimOptions.ts"
+import * as Random from "../../../loadtest/Random.ts"
 import { apply, type Batch, EventFollower, replay } from "../../support/EventFollower.ts"
 import { qwen3 } from "../../support/SimModel.ts"
 

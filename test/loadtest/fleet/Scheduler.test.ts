@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest"
-import * as Random from "../../../loadtest/fleet/Random.ts"
 import { type Job, Scheduler, type SchedulerOptions, type Task } from "../../../loadtest/fleet/Scheduler.ts"
 import * as TimeModel from "../../../loadtest/fleet/TimeModel.ts"
+import * as Random from "../../../loadtest/Random.ts"
 
 interface NamedJob extends Job<string> {
   readonly name: string
