@@ -10,36 +10,17 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { Agent } from "undici"
 import * as Driver from "../client/Driver.ts"
-import * as SseClient from "../client/SseClient.ts"
 import * as Stats from "../client/Stats.ts"
 import * as Corpus from "../workloads/Corpus.ts"
 import * as Mix from "../workloads/Mix.ts"
-import { request } from "../workloads/Workload.ts"
 import * as Fleet from "./Fleet.ts"
 import type * as LiveTable from "./LiveTable.ts"
 import * as NextSteps from "./NextSteps.ts"
 import * as Report from "./Report.ts"
 import type { Screen } from "./Screen.ts"
+import * as Stage from "./Stage.ts"
 
-/** A running router. The caller of `run` supplies it: this room knows no router. */
-export interface RouterHandle {
-  /** Where clients send requests, for example `http://127.0.0.1:40123`. */
-  readonly url: string
-  /** Where operators ask, or null when there is no such listener. */
-  readonly adminUrl: string | null
-  readonly close: () => Promise<void>
-}
-
-export type Policy = "eta" | "round-robin"
-
-export interface RouterOptions {
-  /** Base URLs of the workers. */
-  readonly workers: ReadonlyArray<string>
-  readonly policy: Policy
-}
-
-/** Starts a router on free ports of the loopback and resolves once it accepts requests and knows its workers. */
-export type StartRouter = (options: RouterOptions) => Promise<RouterHandle>
+export type { StartRouter } from "./Stage.ts"
 
 export interface DemoOptions {
   readonly engines: number
@@ -53,7 +34,7 @@ export interface DemoOptions {
 }
 
 export interface Dependencies {
-  readonly startRouter: StartRouter
+  readonly startRouter: Stage.StartRouter
   readonly screen: Screen
   readonly signal: AbortSignal
   /** Called with the figures as soon as they are there, before `keep` begins. */
@@ -87,41 +68,16 @@ export const capacity = (options: Mix.MixOptions, engines: number): { blocks: nu
   return { blocks, share: blocks / workingSet }
 }
 
-const names: Readonly<Record<Policy, string>> = { eta: "Warmpath", "round-robin": "Round robin" }
+const names: Readonly<Record<Stage.Policy, string>> = { eta: "Warmpath", "round-robin": "Round robin" }
 
-const ways: Readonly<Record<Policy, string>> = {
+const ways: Readonly<Record<Stage.Policy, string>> = {
   eta: "each request goes where most of its prompt is already computed",
   "round-robin": "each request goes to the next worker"
 }
 
-/** Name of the model the engines serve. */
-const servedModel = async (url: string): Promise<string> => {
-  const answer = (await (await fetch(`${url}/v1/models`)).json()) as { data?: ReadonlyArray<{ id: string }> }
-  const model = answer.data?.[0]?.id
-  if (model === undefined) throw new Error(`The engine at ${url} lists no model on /v1/models.`)
-  return model
-}
-
-/** One short request through the router: compiles the code paths, and fails here if anything is wrong at all. */
-const warmUp = async (url: string, model: string, dispatcher: Agent, signal: AbortSignal): Promise<void> => {
-  const outcome = await SseClient.send(url, request(model, 1, [{ role: "user", content: "Are you there?" }]), {
-    dispatcher,
-    signal
-  })
-  if (!outcome.ok) throw new Error(`The router at ${url} did not answer a first request: ${outcome.error}.`)
-}
-
-interface Stage {
-  readonly fleet: Fleet.FleetHandle
-  readonly router: RouterHandle
-  readonly model: string
-  /** Blocks in each engine's cache. */
-  readonly blocks: number
-}
-
 interface RunOptions {
-  readonly stage: Stage
-  readonly policy: Policy
+  readonly stage: Stage.Stage
+  readonly policy: Stage.Policy
   readonly plans: ReadonlyArray<Mix.Plan>
   readonly seconds: number
   /** Seconds of the demo that follow this run; null when there is no end. */
@@ -210,52 +166,6 @@ const runPlan = async (options: RunOptions, deps: Dependencies): Promise<Report.
   }
 }
 
-/** What is being started, unless the signal comes first; then it is closed as soon as it is there, and not waited for. */
-const unlessAborted = async <A extends { readonly close: () => Promise<void> }>(
-  starting: Promise<A>,
-  signal: AbortSignal
-): Promise<A> => {
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => {
-    starting.then((late) => late.close()).catch(() => {})
-    aborted.reject(signal.reason)
-  }
-  signal.addEventListener("abort", onAbort, { once: true })
-  try {
-    return await Promise.race([starting, aborted.promise])
-  } finally {
-    signal.removeEventListener("abort", onAbort)
-  }
-}
-
-/** Starts fresh engines and a router over them, lends them to `use`, and stops both, whatever happens. */
-const onStage = async <A>(
-  fleetOptions: Fleet.FleetOptions,
-  policy: Policy,
-  deps: Dependencies,
-  use: (stage: Stage) => Promise<A>
-): Promise<A> => {
-  deps.signal.throwIfAborted()
-  const fleet = await unlessAborted((deps.startFleet ?? Fleet.start)(fleetOptions), deps.signal)
-  try {
-    const model = await servedModel(fleet.urls[0]!)
-    const router = await unlessAborted(deps.startRouter({ workers: fleet.urls, policy }), deps.signal)
-    try {
-      const dispatcher = new Agent()
-      try {
-        for (let i = 0; i < fleet.urls.length; i++) await warmUp(router.url, model, dispatcher, deps.signal)
-      } finally {
-        await dispatcher.destroy()
-      }
-      return await use({ fleet, router, model, blocks: fleetOptions.blocks })
-    } finally {
-      await router.close()
-    }
-  } finally {
-    await fleet.close()
-  }
-}
-
 /**
  * Rejects with the signal's reason when it fires. By then everything that ran has stopped; what was just starting stops as
  * soon as it has started.
@@ -274,8 +184,11 @@ export const run = async (options: DemoOptions, deps: Dependencies): Promise<Dem
       "then the same again, over fresh engines, under round robin.\n"
   )
 
-  const measure = (policy: Policy, afterSeconds: number) =>
-    onStage(fleetOptions, policy, deps, (stage) =>
+  const { signal, startFleet = Fleet.start, startRouter } = deps
+  const onStage = <A>(policy: Stage.Policy, work: (stage: Stage.Stage) => Promise<A>) =>
+    Stage.use({ fleet: fleetOptions, policy, startFleet, startRouter, signal }, work)
+  const measure = (policy: Stage.Policy, afterSeconds: number) =>
+    onStage(policy, (stage) =>
       runPlan({ stage, policy, plans: Mix.plan(mix(stage.model, seed)), seconds, afterSeconds }, deps)
     )
   const warmpath = await measure("eta", seconds + 2)
@@ -286,7 +199,7 @@ export const run = async (options: DemoOptions, deps: Dependencies): Promise<Dem
 
   if (options.keep) {
     // Never returns: it ends by the signal.
-    await onStage(fleetOptions, "eta", deps, async (stage) => {
+    await onStage("eta", async (stage) => {
       const { fleet, model, router } = stage
       const addresses = { router: router.url, admin: router.adminUrl, engines: fleet.urls, model }
       screen.print(NextSteps.addresses(addresses, screen.colors))
