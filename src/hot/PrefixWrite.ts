@@ -18,6 +18,7 @@ import {
   EPOCH_LEFT,
   FULL,
   KNOWN,
+  LAST_NEW,
   LEN_MASK,
   MEMBERSHIPS,
   ORPHANS,
@@ -65,9 +66,12 @@ export const store = (
   let added = 0
   const dropped = t.counters[DROPPED]!
   // New blocks after a known parent are the rule: have their cache misses overlap with the parent's.
-  if (parent !== null) KeySlots.warm(t, parent, 0, 1)
+  // New blocks come in rows, so all are staged before it is known whether these are new, if the last ones were.
+  const guess = head[LAST_NEW] !== 0
+  KeySlots.stage(t, keys, first, guess ? Math.min(count, RUN_MAX) : Math.min(count, 1), parent)
   let isNew = count > 0 && KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
-  if (isNew) KeySlots.warm(t, keys, first, count < RUN_MAX ? count : RUN_MAX)
+  head[LAST_NEW] = isNew ? 1 : 0
+  if (isNew && !guess) KeySlots.stage(t, keys, first, Math.min(count, RUN_MAX), null)
   if (parent !== null) {
     const ref = KeySlots.find(t, parent[0]!, parent[1]!)
     if (ref === 0) {
@@ -115,25 +119,33 @@ export const store = (
     // Unknown keys, up to the next known one: at the end of the worker's own run, or in a new run.
     let want = Math.min(stop - i, RUN_MAX)
     let room = 0
-    if (!isNew) KeySlots.warm(t, keys, i, want)
+    let isStaged = isNew
     isNew = false
-    while (head[BLOCKS]! + want > t.blocksMax && PrefixSweep.evict(t, run)) {}
-    want = Math.min(want, t.blocksMax - head[BLOCKS]!)
+    if (head[BLOCKS]! + want > t.blocksMax) {
+      while (head[BLOCKS]! + want > t.blocksMax && PrefixSweep.evict(t, run)) {}
+      want = Math.min(want, t.blocksMax - head[BLOCKS]!)
+      isStaged = false // What was evicted took its place.
+    }
     if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && runs[at + FULL] === 1 && run !== 0) {
       if ((runs[at + word]! & bit) !== 0) room = RunArena.widen(t, run, Math.min(RUN_MAX, end + want)) - end
     }
     let target = run
     if (room <= 0) {
       target = want > 0 ? RunArena.open(t, want) : 0
-      while (target === 0 && want > 0 && PrefixSweep.evict(t, run)) target = RunArena.open(t, want)
+      while (target === 0 && want > 0 && PrefixSweep.evict(t, run)) {
+        target = RunArena.open(t, want)
+        isStaged = false
+      }
       if (target === 0) {
         status = FULL_TABLE
         break
       }
       room = RunArena.roomOf(t, target)
     }
+    if (want > room) want = room
+    if (!isStaged) KeySlots.stage(t, keys, i, want, null)
     const offset = target === run ? end : 0
-    const size = KeySlots.insertAll(t, keys, i, want < room ? want : room, target, offset)
+    const size = KeySlots.insertStaged(t, keys, i, want, target, offset)
     at = target * stride
     runs[at + SHAPE]! += size
     head[BLOCKS]! += size

@@ -52,6 +52,7 @@ export const EPOCH_LEFT = 11 // new blocks until the next epoch
 export const HAND = 12 // eviction hand, a run id
 export const SWEEP_HAND = 13 // next run to strip; 0 = no pass under way
 export const DEAD = 14 // first run of the queue that clearing leaves behind
+export const LAST_NEW = 15 // 1 when the last store began with an unknown key
 export const CELL_FREE = 16 // first free cell per class
 export const HEAD_WORDS = 32
 
@@ -113,6 +114,8 @@ export interface TableMemory {
   readonly counters: Float64Array
   /** Private to the thread: not part of the buffer. */
   readonly refs: Int32Array
+  readonly tags: Int32Array
+  readonly homes: Int32Array
   readonly scratch: Int32Array
   readonly alive: Int32Array
   readonly rest: Int32Array
@@ -157,7 +160,7 @@ const sizesOf = (workersMax: number, blocksMax: number, blocksPerRun: number, bl
     (runsMax + 1) * stride,
     (spansMax + 1) * SPAN_WORDS,
     arenaMax * 2,
-    2 ** subBits * reach * 2
+    2 ** subBits * reach * 2 + 16
   ]
   let bytes = 0
   // Views begin on a cache line.
@@ -224,6 +227,8 @@ export const make = (options: Options): TableMemory => {
     slots: view(10),
     counters: new Float64Array(COUNTERS),
     refs: new Int32Array(1_024),
+    tags: new Int32Array(RUN_MAX),
+    homes: new Int32Array(RUN_MAX + 1),
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),
