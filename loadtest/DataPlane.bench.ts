@@ -1,23 +1,23 @@
 /**
  * DataPlane.bench: CPU that a proxy spends per request and per streamed chunk, ours beside `node:http` + `undici.stream`.
  *
- * Both do the same job: read the whole JSON body, parse it, forward it, stream the answer back. Proxy, worker and load are
- * separate processes. CPU is user + system time of the proxy process, by the kernel's accounting: it holds where wall times
- * on a shared machine do not. Runs are paired (ours, theirs, ours, theirs …) and the table shows medians.
+ * Both do the same job: read the whole JSON body, parse it, forward it, stream the answer back; ours is the data plane
+ * alone, without anything that makes it a router (for that, `Router.bench.ts`). Proxy, worker and load are separate
+ * processes. CPU is user + system time of the proxy process, by the kernel's accounting: it holds where wall times on a
+ * shared machine do not. Runs are paired (ours, theirs, ours, theirs …) and the table shows medians.
  */
-import { execFileSync, fork } from "node:child_process"
-import { once } from "node:events"
+import { execFileSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import { type AddressInfo, connect } from "node:net"
+import { connect } from "node:net"
 import { cpus } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import autocannon from "autocannon"
-import { Pool as UndiciPool } from "undici"
 import * as Front from "../src/http/Front.ts"
 import * as Pool from "../src/http/Pool.ts"
 import * as Upstream from "../src/http/Upstream.ts"
+import * as CannedWorker from "./proxies/CannedWorker.ts"
+import * as Measured from "./proxies/Measured.ts"
 
 const help = `Usage: node loadtest/DataPlane.bench.ts [options]
 
@@ -35,7 +35,6 @@ CPU per request (2 KB and 32 KB bodies) and per streamed chunk of our data plane
 
 const { values } = parseArgs({
   options: {
-    role: { type: "string" },
     worker: { type: "string" },
     rounds: { type: "string" },
     requests: { type: "string" },
@@ -48,50 +47,21 @@ const { values } = parseArgs({
   }
 })
 
-const chunkEveryMs = 50
-const event = `data: {"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":" token"}}]}\n\n`
-const reply = JSON.stringify({ id: "cmpl-1", choices: [{ index: 0, message: { role: "assistant", content: "ok" } }] })
 const bodyOf = (bytes: number, chunks: number): string => {
-  const body = { model: "m", stream: chunks > 0, n_chunks: chunks, messages: [{ role: "user", content: "" }] }
+  const body = {
+    model: CannedWorker.model,
+    stream: chunks > 0,
+    canned: { chunks },
+    messages: [{ role: "user", content: "" }]
+  }
   body.messages[0]!.content = "word "
     .repeat(Math.ceil(bytes / 5))
     .slice(0, Math.max(0, bytes - JSON.stringify(body).length))
   return JSON.stringify(body)
 }
 
-const readBody = (request: IncomingMessage, then: (body: Buffer) => void): void => {
-  const parts: Array<Buffer> = []
-  request.on("data", (part: Buffer) => parts.push(part))
-  request.on("end", () => then(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
-}
-
-/** An engine that answers at once, or streams a chunk every 50 ms. */
-const runWorker = (): Promise<number> => {
-  const open = new Map<ServerResponse, number>()
-  setInterval(() => {
-    for (const [response, left] of open) {
-      response.write(event)
-      if (left > 1) open.set(response, left - 1)
-      else {
-        open.delete(response)
-        response.end()
-      }
-    }
-  }, chunkEveryMs)
-  const server = createServer((request, response) => {
-    readBody(request, (body) => {
-      const chunks = Number(/"n_chunks":(\d+)/.exec(body.toString("latin1", 0, 200))?.[1] ?? 0)
-      if (chunks === 0) return void response.end(reply)
-      response.writeHead(200, { "content-type": "text/event-stream" })
-      open.set(response, chunks)
-    })
-  })
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
-  })
-}
-
-const runOurs = async (worker: string): Promise<number> => {
+/** Our data plane before one worker; prints its address. */
+const serve = async (worker: string): Promise<void> => {
   const pool = Pool.make()
   const origin = pool.origin(worker)
   const front = await Front.listen(
@@ -113,56 +83,24 @@ const runOurs = async (worker: string): Promise<number> => {
       }
     }
   )
-  return front.port
+  console.log(`listens at http://127.0.0.1:${front.port}`)
 }
 
-const runTheirs = (worker: string): Promise<number> => {
-  const pool = new UndiciPool(worker, { connections: null })
-  const server = createServer((request, response) => {
-    readBody(request, (body) => {
-      JSON.parse(body.toString())
-      const { connection, host, "transfer-encoding": coding, ...headers } = request.headers
-      const options = { path: request.url!, method: "POST" as const, headers, body }
-      pool
-        .stream(options, ({ headers, statusCode }) => {
-          const { connection, "keep-alive": keepAlive, "transfer-encoding": coding, ...passed } = headers
-          response.writeHead(statusCode, passed)
-          return response
-        })
-        .catch(() => response.destroy())
-    })
-  })
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
-  })
-}
-
-interface Child {
+interface Target {
   readonly port: number
-  /** User + system time so far, microseconds. */
-  readonly cpuUs: () => Promise<number>
-  readonly stop: () => void
+  readonly measured: Measured.Measured
 }
 
-const start = async (role: string, worker = ""): Promise<Child> => {
-  const child = fork(fileURLToPath(import.meta.url), ["--role", role, "--worker", worker])
-  const [port] = (await once(child, "message")) as [number]
-  return {
-    port,
-    cpuUs: async () => {
-      child.send("cpu")
-      const [used] = (await once(child, "message")) as [number]
-      return used
-    },
-    stop: () => void child.kill()
-  }
+const start = async (program: string, ...args: ReadonlyArray<string>): Promise<Target> => {
+  const measured = Measured.start(program, args)
+  return { measured, port: Number((await measured.says(/listens at http:\/\/127\.0\.0\.1:(\d+)\n/))[1]) }
 }
 
 /** Opens `streams` streams and resolves when all have ended. */
 const stream = async (port: number, streams: number, chunks: number): Promise<void> => {
   const body = bodyOf(2_000, chunks)
   const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
-  const wanted = Buffer.byteLength(event) * chunks
+  const wanted = Buffer.byteLength(CannedWorker.chunk) * chunks
   await Promise.all(
     Array.from({ length: streams }, async () => {
       const socket = connect({ host: "127.0.0.1", port })
@@ -190,9 +128,12 @@ const measure = async (): Promise<void> => {
   const streams = number(values.streams, 200, 10)
   const chunks = number(values.chunks, 80, 5)
 
-  const worker = await start("worker")
+  const worker = await start(Measured.path("CannedWorker.ts"))
   const url = `http://127.0.0.1:${worker.port}`
-  const proxies = [await start("ours", url), await start("theirs", url)] as const
+  const proxies = [
+    await start(fileURLToPath(import.meta.url), "--worker", url),
+    await start(Measured.path("PlainProxy.ts"), "--worker", url)
+  ] as const
 
   const requestRun =
     (bytes: number) =>
@@ -236,9 +177,9 @@ const measure = async (): Promise<void> => {
     // The first round warms up both and is not counted.
     for (let round = 0; round <= rounds; round++) {
       for (const [which, proxy] of proxies.entries()) {
-        const before = await proxy.cpuUs()
+        const before = await proxy.measured.cpuUs()
         const units = await run(proxy.port)
-        if (round > 0) us[which]!.push(((await proxy.cpuUs()) - before) / units)
+        if (round > 0) us[which]!.push(((await proxy.measured.cpuUs()) - before) / units)
       }
     }
     const cell = (numbers: ReadonlyArray<number>): string =>
@@ -246,7 +187,7 @@ const measure = async (): Promise<void> => {
     const ratios = us[1].map((their, round) => their / us[0][round]!)
     line(name, cell(us[0]), cell(us[1]), median(ratios).toFixed(2))
   }
-  for (const proxy of [...proxies, worker]) proxy.stop()
+  await Promise.all([...proxies, worker].map(({ measured }) => measured.stop()))
 
   if (values.out === undefined) return
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
@@ -269,16 +210,5 @@ Command: \`node loadtest/DataPlane.bench.ts ${rest}\`
 }
 
 if (values.help) console.log(help)
-else if (values.role === undefined) await measure()
-else {
-  const worker = values.worker ?? ""
-  const run = { worker: runWorker, ours: () => runOurs(worker), theirs: () => runTheirs(worker) }[values.role]
-  if (run === undefined) throw new Error(`No role "${values.role}": the bench gives roles to its own processes only.`)
-  const port = await run()
-  process.on("message", () => {
-    const { system, user } = process.cpuUsage()
-    process.send?.(user + system)
-  })
-  process.on("disconnect", () => process.exit(0))
-  process.send?.(port)
-}
+else if (values.worker === undefined) await measure()
+else await serve(values.worker)
