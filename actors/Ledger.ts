@@ -115,6 +115,8 @@ export class Ledger extends Context.Service<
     /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
     readonly snapshot: (nowMs: number) => Snapshot
+    /** One worker of the snapshot; null when it is not present. */
+    readonly worker: (slot: number, nowMs: number) => WorkerLoad | null
   }
 >()("warmpath/actors/Ledger") {
   static readonly layer = (options: Options): Layer.Layer<Ledger> => Layer.sync(this, () => make(options))
@@ -208,6 +210,11 @@ export const make = (options: Options): Ledger["Service"] => {
         dropped: load.dropped,
         workers
       }
+    },
+    worker: (slot, nowMs) => {
+      LoadTable.advance(load, nowMs)
+      Bookings.releaseDue(load, nowMs)
+      return load.present[slot] === 1 ? workerLoad(load, slot, nowMs) : null
     }
   })
 }

@@ -31,6 +31,12 @@ export interface Stats extends ReturnType<typeof PrefixTable.stats> {
   /** Changes applied, and changes refused because the mailbox was full. */
   readonly applied: number
   readonly overflowed: number
+  /** Stores that were cut short: nothing could be evicted for them. The view holds less than the worker does. */
+  readonly storesFull: number
+  /** Stores whose parent the table did not hold: exact, but credited to nobody until the blocks before come back. */
+  readonly storesOrphaned: number
+  /** Stores to a slot that takes none; the mailbox waits for a slot to open, so this stays 0. */
+  readonly storesClosed: number
   /** Times the table was lost to a defect. */
   readonly resets: number
 }
@@ -77,6 +83,7 @@ export const make = (
   let applied = 0
   let overflowed = 0
   let resets = 0
+  const statuses = new Float64Array(PrefixTable.CLOSED_SLOT + 1)
   let scheduled = false
   let waiting: Array<() => void> = []
   const listeners: Array<() => void> = []
@@ -86,7 +93,7 @@ export const make = (
   const apply = (delta: KvDelta): number => {
     switch (delta._tag) {
       case "Stored":
-        PrefixTable.store(table, delta.worker, delta.parent, delta.keys)
+        statuses[PrefixTable.store(table, delta.worker, delta.parent, delta.keys)]!++
         return delta.keys.length >> 1
       case "Removed":
         PrefixTable.remove(table, delta.worker, delta.keys)
@@ -195,6 +202,9 @@ export const make = (
       queuedKeys,
       applied,
       overflowed,
+      storesFull: statuses[PrefixTable.FULL_TABLE]!,
+      storesOrphaned: statuses[PrefixTable.ORPHANED]!,
+      storesClosed: statuses[PrefixTable.CLOSED_SLOT]!,
       resets
     }),
     onReset: (listener) => void listeners.push(listener),

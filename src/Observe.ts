@@ -42,15 +42,30 @@ export const make = (deps: Deps): Observe => {
     string,
     { batches: number; gaps: number; replays: number; purges: number; decodeErrors: number }
   >()
+  const indexTold = new Map<string, number>()
   registry.onScrape(() => {
     metrics.inFlight.set(deps.inFlight())
-    const { blocks, bytes } = index.stats()
-    metrics.indexBlocks.set(blocks)
-    metrics.indexBytes.set(bytes)
-    for (const { spec } of fleet.list()) {
-      const state = collector.state(spec.id)
+    const stats = index.stats()
+    metrics.indexBlocks.set(stats.blocks)
+    metrics.indexBytes.set(stats.bytes)
+    for (const [counter, count] of [
+      ["indexEvictedBlocks", stats.evictedBlocks],
+      ["indexStoresFull", stats.storesFull],
+      ["indexStoresOrphaned", stats.storesOrphaned],
+      ["indexOverflows", stats.overflowed],
+      ["indexResets", stats.resets]
+    ] as const) {
+      // A table that was lost counts from 0 again.
+      const before = indexTold.get(counter) ?? 0
+      metrics[counter].add(count >= before ? count - before : count)
+      indexTold.set(counter, count)
+    }
+    const known = new Set(fleet.list().map(({ spec }) => spec.id))
+    for (const id of told.keys()) if (!known.has(id)) told.delete(id)
+    for (const id of known) {
+      const state = collector.state(id)
       if (state === null) continue
-      const before = told.get(spec.id)
+      const before = told.get(id)
       // A collector that was started anew counts from 0 again.
       const grown = (name: "batches" | "gaps" | "replays" | "purges" | "decodeErrors") =>
         state[name] - (before !== undefined && before[name] <= state[name] ? before[name] : 0)
@@ -60,14 +75,15 @@ export const make = (deps: Deps): Observe => {
       metrics.eventPurges.add(grown("purges"))
       metrics.eventDecodeErrors.add(grown("decodeErrors"))
       const { batches, decodeErrors, gaps, purges, replays } = state
-      told.set(spec.id, { batches, gaps, replays, purges, decodeErrors })
+      told.set(id, { batches, gaps, replays, purges, decodeErrors })
     }
   })
   return {
     settled: (record) => {
-      const { deliveredTokens, predictedTokens, promptTokens, totalMs, tries, ttftMs } = record
+      const { decisionMs, deliveredTokens, predictedTokens, promptTokens, totalMs, tries, ttftMs } = record
       metrics.requests[outcomeOf(record)].add(1)
       metrics.duration.record(totalMs)
+      if (decisionMs !== null) metrics.decision.record(decisionMs)
       if (ttftMs !== null) metrics.ttft.record(ttftMs)
       if (tries === 0) return
       metrics.retries.add(tries - 1)
@@ -83,7 +99,7 @@ export const make = (deps: Deps): Observe => {
       return {
         blocks: index.heldBy(slot),
         events: id === undefined ? null : collector.state(id),
-        ledger: ledger.snapshot(deps.now()).workers.find((worker) => worker.slot === slot) ?? null
+        ledger: ledger.worker(slot, deps.now())
       }
     },
     metrics: registry.render

@@ -79,6 +79,8 @@ const knobsOf = (config: Config.Config): Fleet.Knobs => ({
 const eventsOf = ({ facts, model }: Fleet.Worker): string =>
   JSON.stringify([model, facts.eventSources, facts.blockSize])
 
+const originOf = ({ url }: { readonly url: string }): string => new URL(url).origin
+
 const localUrl = (host: string, port: number): string => {
   const shown = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
   return `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`
@@ -109,6 +111,8 @@ export const start = Effect.fnUntraced(function* (
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
   const trusts: Array<Trust> = new Array(workersMax).fill("none")
   const slots = new Map<string, number>()
+  /** Slots the index holds guesses for, from our own placements. */
+  const learned = new Set<number>()
   /** Slots whose collector is still taking leave. */
   const leaving = new Set<number>()
 
@@ -131,16 +135,19 @@ export const start = Effect.fnUntraced(function* (
   const unfollow = (slot: number, id: string): Effect.Effect<void> => {
     leaving.add(slot)
     trusts[slot] = "none"
+    ledger.setCredit(slot, credit.none)
     return Effect.andThen(
       collector.stop(id),
       Effect.sync(() => leaving.delete(slot))
     )
   }
 
-  const learnFacts = ({ facts, slot }: Fleet.Worker): void => {
-    if (facts.blockSize !== null) blockSizes[slot] = facts.blockSize
-    if (facts.blockCount !== null) ledger.setCapacity(slot, facts.blockCount * blockSizes[slot]!)
+  /** A worker's block size, told or learned; what cannot be hashed with is not believed. */
+  const setBlockSize = (slot: number, blockSize: number | null, blockCount: number | null): void => {
+    if (blockSize !== null && blockSize >= 1 && blockSize <= BlockHash.blockSizeMax) blockSizes[slot] = blockSize
+    if (blockCount !== null) ledger.setCapacity(slot, blockCount * blockSizes[slot]!)
   }
+  const learnFacts = ({ facts, slot }: Fleet.Worker): void => setBlockSize(slot, facts.blockSize, facts.blockCount)
 
   const fleet = Context.get(
     yield* Layer.build(
@@ -152,6 +159,7 @@ export const start = Effect.fnUntraced(function* (
         reusable: (slot) => !leaving.has(slot) && index.reusable(slot),
         onJoin: (worker) => {
           blockSizes[worker.slot] = blockSizeDefault
+          learned.delete(worker.slot)
           ledger.join(worker.slot, null)
           ledger.setEligible(worker.slot, true)
           learnFacts(worker)
@@ -161,13 +169,16 @@ export const start = Effect.fnUntraced(function* (
         onChange: (worker, before, restarted) => {
           learnFacts(worker)
           tokenizers.learn(worker)
-          // Where there are events they tell of a restart themselves; elsewhere what was learned is void.
-          if (restarted && worker.facts.eventSources.length === 0) index.drop(worker.slot)
+          // Where events are heard they tell of a restart themselves; elsewhere what was learned is void.
+          if (restarted && trusts[worker.slot] === "none") index.drop(worker.slot)
           if (eventsOf(worker) === eventsOf(before)) return
           fork(
             Effect.andThen(
               unfollow(worker.slot, before.spec.id),
-              Effect.sync(() => follow(worker))
+              Effect.sync(() => {
+                // It may have left, or changed again, while its collector took leave.
+                if (fleet.worker(worker.slot) === worker) follow(worker)
+              })
             )
           )
         },
@@ -177,6 +188,13 @@ export const start = Effect.fnUntraced(function* (
           if (worker === null) return
           slots.delete(worker.spec.id)
           fork(unfollow(slot, worker.spec.id))
+          const others = fleet.list().filter((other) => other.spec.id !== worker.spec.id)
+          if (!others.some(({ spec }) => originOf(spec) === originOf(worker.spec))) {
+            pool.forget(pool.origin(worker.spec.url))
+          }
+          if (!others.some(({ slot: other }) => fleet.worker(other)?.model === worker.model)) {
+            tokenizers.forget(worker.model)
+          }
         },
         random: Math.random
       })
@@ -184,24 +202,38 @@ export const start = Effect.fnUntraced(function* (
     Fleet.Fleet
   )
 
+  /** Questions go round, as requests do. */
+  let asked = 0
   const tokenizers: Tokenizers.Tokenizers = yield* Tokenizers.make({
     dirs: config.tokenizers,
     hubCache,
     cacheBytesMax: config.segmentCacheBytes,
-    urlOf: (model) => {
-      const slot = fleet.resolve(model)?.eligible.indexOf(1) ?? -1
-      return fleet.worker(slot)?.spec.url ?? null
+    urlOf: (model, engine) => {
+      const eligible = fleet.resolve(model)?.eligible ?? new Uint8Array(0)
+      for (let i = 0; i < eligible.length; i++) {
+        const slot = (asked + i) % eligible.length
+        const worker = eligible[slot] === 1 ? fleet.worker(slot) : undefined
+        if (worker === undefined || !worker.facts.tokenizes || worker.engine.name !== engine) continue
+        asked = slot + 1
+        return worker.spec.url
+      }
+      return null
     }
   })
 
   collector.onTrust((id, trust, state) => {
     const slot = slots.get(id)
     if (slot === undefined) return
-    if (state.blockSize !== null) blockSizes[slot] = state.blockSize
-    if (trusts[slot] === trust) return
+    setBlockSize(slot, state.blockSize, fleet.worker(slot)?.facts.blockCount ?? null)
+    const before = trusts[slot]
+    if (before === trust) return
     fork(Effect.logInfo(`The cache of worker "${id}" is known ${trust === "none" ? "no more" : `(${trust})`}`))
     trusts[slot] = trust
     ledger.setCredit(slot, credit[trust])
+    if (before !== "none" || !learned.delete(slot)) return
+    // What was guessed before events were heard would outlive them: nobody tells that a guess was wrong.
+    index.drop(slot)
+    collector.resync(id)
   })
   index.onReset(() => collector.resync())
 
@@ -226,7 +258,9 @@ export const start = Effect.fnUntraced(function* (
     blockSizeOf: (slot) => blockSizes[slot]!,
     tokenizerOf: ({ model }) => tokenizers.of(model),
     learn: (slot, keys, exact) => {
-      if (exact && trusts[slot] !== "none") return
+      // The worker may have left since: whatever is stored for it would keep its slot for ever.
+      if ((exact && trusts[slot] !== "none") || fleet.worker(slot) === undefined) return
+      learned.add(slot)
       index.tell({ _tag: "Stored", worker: slot, parent: null, keys })
     },
     pool,

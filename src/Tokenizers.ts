@@ -21,13 +21,15 @@ export interface Options {
   readonly hubCache: string
   /** Bytes of token ids kept for each model. */
   readonly cacheBytesMax: number
-  /** A worker of this model that may be asked now, or null. */
-  readonly urlOf: (model: string) => string | null
+  /** A worker of this model and engine that may be asked to tokenise now, or null. */
+  readonly urlOf: (model: string, engine: string) => string | null
 }
 
 export interface Tokenizers {
-  /** A worker joined: finds its model's tokenizer, the first time. */
+  /** A worker joined or changed: finds its model's tokenizer, where none was found so far. */
   readonly learn: (worker: Worker) => void
+  /** No worker has this model any more: its tokenizer is let go. */
+  readonly forget: (model: string) => void
   /** Null when this model's prompts cannot be tokenised. Until it is loaded, prompts wait for it. */
   readonly of: (model: string) => Tokenizer | null
   /** How each model is tokenised, for people. */
@@ -39,9 +41,15 @@ const engineDeadlineMs = 1_000
 const engineConcurrencyMax = 64
 const verifyMs = 5_000
 
+interface Found {
+  readonly tokenizer: Tokenizer | null
+  readonly how: string
+}
+
 interface Entry {
   tokenizer: Tokenizer | null
   how: string
+  looking: boolean
 }
 
 /** Answers once `ready` does. */
@@ -51,28 +59,29 @@ const pending = (ready: Promise<Tokenizer | null>): Tokenizer => ({
 })
 
 export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Tokenizers, never, Scope.Scope> {
+  const dirs = new Map(Object.entries(options.dirs))
   const entries = new Map<string, Entry>()
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   yield* Effect.addFinalizer(() =>
     Effect.promise(() => Promise.all([...entries.values()].map((entry) => entry.tokenizer?.close())))
   )
 
-  const find = async (worker: Worker): Promise<Entry> => {
+  const find = async (worker: Worker): Promise<Found> => {
     const { engine, facts, model, spec } = worker
     const served = facts.models.find((each) => each.id === model)
-    const configured = options.dirs[model] ?? (served?.root == null ? undefined : options.dirs[served.root])
+    const configured = dirs.get(model) ?? dirs.get(served?.root ?? "")
     const dir = configured ?? findTokenizer(served?.root ?? null, options.hubCache)
     const remote = facts.tokenizes
       ? EngineTokenizer.make({
           engine,
           model,
-          url: () => options.urlOf(model),
+          url: () => options.urlOf(model, engine.name),
           deadlineMs: engineDeadlineMs,
           concurrencyMax: engineConcurrencyMax,
           cacheBytesMax: options.cacheBytesMax
         })
       : null
-    const otherwise = (why: string): Entry =>
+    const otherwise = (why: string): Found =>
       remote === null
         ? { tokenizer: null, how: `as text: ${why}, and its engine has no /tokenize` }
         : { tokenizer: remote, how: `by the engine's /tokenize: ${why}` }
@@ -99,18 +108,41 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     }
   }
 
+  const look = (worker: Worker): Promise<Found> =>
+    find(worker).catch((cause: unknown) => ({
+      tokenizer: null,
+      how: `as text: looking for its tokenizer failed (${cause instanceof Error ? cause.message : String(cause)})`
+    }))
+
   return {
     learn: (worker) => {
       const { model } = worker
-      if (entries.has(model)) return
-      const found = find(worker)
-      const entry: Entry = { tokenizer: pending(found.then(({ tokenizer }) => tokenizer)), how: "being looked for" }
+      const known = entries.get(model)
+      if (known !== undefined && (known.looking || known.tokenizer !== null)) return
+      const found = look(worker)
+      // Prompts wait for the first look only; a later worker may know what the first did not.
+      const entry: Entry = known ?? { tokenizer: null, how: "being looked for", looking: true }
+      entry.looking = true
+      if (known === undefined) entry.tokenizer = pending(found.then(({ tokenizer }) => tokenizer))
       entries.set(model, entry)
       void found.then(({ how, tokenizer }) => {
-        entry.tokenizer = tokenizer
-        entry.how = how
-        fork(Effect.logInfo(`Prompts of "${model}" are tokenised ${how}`))
+        entry.looking = false
+        if (entries.get(model) !== entry) {
+          void tokenizer?.close()
+          return
+        }
+        if (known === undefined || tokenizer !== null) {
+          entry.tokenizer = tokenizer
+          entry.how = how
+          fork(Effect.logInfo(`Prompts of "${model}" are tokenised ${how}`))
+        }
       })
+    },
+    forget: (model) => {
+      const entry = entries.get(model)
+      entries.delete(model)
+      // One still being looked for is closed when it is found.
+      if (entry !== undefined && !entry.looking) void entry.tokenizer?.close()
     },
     of: (model) => entries.get(model)?.tokenizer ?? null,
     list: () => Object.fromEntries([...entries].map(([model, { how }]) => [model, how]))

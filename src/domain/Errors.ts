@@ -13,3 +13,4 @@ export type RouteError =
   | { readonly _tag: "NoEligibleWorker"; readonly model: string; readonly workers: number; readonly states: string }
   | { readonly _tag: "WorkerFailed"; readonly worker: string; readonly reason: string; readonly tries: number }
   | { readonly _tag: "Draining" }
+  | { readonly _tag: "Defect" }

@@ -29,6 +29,8 @@ export interface RouteRequest {
   /** As the client named it; may be an alias or an adapter. */
   readonly model: string
   readonly prompts: ReadonlyArray<Prompt>
+  /** Answers asked for: `n` for each prompt. */
+  readonly choices: number
   readonly stream: boolean
   readonly salt: string | null
   /** Most tokens the client will take, or null when it did not say. */

@@ -19,6 +19,7 @@ const tailBytesMax = 16 << 10
 
 const empty = Buffer.alloc(0)
 const newline = 0x0a
+const carriageReturn = 0x0d
 const usageKey = Buffer.from('"usage"')
 
 export class SseScan {
@@ -28,6 +29,8 @@ export class SseScan {
   usage: Usage | null = null
   private carry = empty
   private skipping = false
+  /** The last whole line was not the blank one that ends a record. */
+  private open = false
   readonly stream: boolean
 
   constructor(stream: boolean) {
@@ -36,7 +39,7 @@ export class SseScan {
 
   /** The bytes so far end inside a record. */
   get midRecord(): boolean {
-    return this.stream && (this.carry.length > 0 || this.skipping)
+    return this.stream && (this.open || this.carry.length > 0 || this.skipping)
   }
 
   /** Payload bytes as they pass, in order, cut anywhere. True when this call saw the first token. */
@@ -54,6 +57,8 @@ export class SseScan {
     }
     let start = 0
     for (let end = bytes.indexOf(newline, start); end !== -1; end = bytes.indexOf(newline, start)) {
+      const blank = end === start || (end === start + 1 && bytes[start] === carriageReturn)
+      this.open = this.skipping || !blank
       if (this.skipping) this.skipping = false
       else this.line(bytes, start, end)
       start = end + 1
@@ -122,7 +127,8 @@ const filled = (value: unknown): boolean =>
 const carriesToken = (record: Record<string, unknown>): boolean => {
   const choices = record["choices"]
   if (!Array.isArray(choices)) return false
-  for (const choice of choices as ReadonlyArray<Record<string, unknown>>) {
+  for (const choice of choices as ReadonlyArray<Record<string, unknown> | null | undefined>) {
+    if (choice === null || choice === undefined) continue
     if (filled(choice["text"])) return true
     const delta = choice["delta"] as Record<string, unknown> | null | undefined
     if (!delta) continue
@@ -132,7 +138,10 @@ const carriesToken = (record: Record<string, unknown>): boolean => {
   return false
 }
 
-const count = (value: unknown): number => (typeof value === "number" && value >= 0 ? value : 0)
+/** A number too large for JSON parses as infinite, and one such would spoil every average for good. */
+const isCount = (value: unknown): value is number => typeof value === "number" && value >= 0 && Number.isFinite(value)
+
+const count = (value: unknown): number => (isCount(value) ? value : 0)
 
 const readUsage = (value: unknown): Usage | null => {
   if (typeof value !== "object" || value === null) return null
@@ -142,6 +151,6 @@ const readUsage = (value: unknown): Usage | null => {
   return {
     promptTokens: count(usage["prompt_tokens"]),
     completionTokens: count(usage["completion_tokens"]),
-    cachedTokens: typeof cached === "number" ? cached : null
+    cachedTokens: isCount(cached) ? cached : null
   }
 }

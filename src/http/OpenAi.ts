@@ -25,8 +25,13 @@ const bad = (param: string, value: unknown, fix: string): Parsed => ({
 })
 
 const show = (value: unknown): string => {
-  const text = value === undefined ? "missing" : JSON.stringify(value)
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text
+  if (value === undefined) return "missing"
+  try {
+    const text = JSON.stringify(value)
+    return text.length > 80 ? `${text.slice(0, 77)}…` : text
+  } catch {
+    return "nested too deep to show"
+  }
 }
 
 const isTokenIds = (value: unknown): value is Array<number> =>
@@ -57,6 +62,7 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
   const prompts = endpoint === "chat" ? chatPrompts(fields, text) : completionPrompts(fields)
   if (!Array.isArray(prompts)) return prompts as Parsed
   const maxTokens = fields["max_completion_tokens"] ?? fields["max_tokens"]
+  const n = fields["n"]
   return {
     ok: true,
     request: {
@@ -64,6 +70,7 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
       endpoint,
       model,
       prompts,
+      choices: prompts.length * (typeof n === "number" && n > 1 ? n : 1),
       stream: stream === true,
       salt: salt === undefined || salt === null || salt === "" ? null : salt,
       maxTokens: typeof maxTokens === "number" && maxTokens > 0 ? maxTokens : endpoint === "completions" ? 16 : null

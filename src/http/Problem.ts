@@ -24,6 +24,9 @@ const problem = (
 
 const invalid = "invalid_request_error"
 
+/** A client's own word in a message, not longer than anyone reads. */
+const short = (text: string): string => (text.length > 200 ? `${text.slice(0, 197)}…` : text)
+
 export const fromError = (error: RouteError): Problem => {
   switch (error._tag) {
     case "BadJson":
@@ -44,7 +47,7 @@ export const fromError = (error: RouteError): Problem => {
         404,
         invalid,
         "unknown_path",
-        `There is no ${error.method} ${error.path} here. Try POST /v1/chat/completions, POST /v1/completions or GET /v1/models.`
+        `There is no ${error.method} ${short(error.path)} here. Try POST /v1/chat/completions, POST /v1/completions or GET /v1/models.`
       )
     case "WrongMethod":
       return problem(
@@ -60,7 +63,7 @@ export const fromError = (error: RouteError): Problem => {
         404,
         invalid,
         "model_not_found",
-        `The model "${error.model}" does not exist here. ${error.known.length === 0 ? "No worker has told its models yet." : `Known: ${error.known.slice(0, 20).join(", ")}.`}`,
+        `The model "${short(error.model)}" does not exist here. ${error.known.length === 0 ? "No worker has told its models yet." : `Known: ${error.known.slice(0, 20).join(", ")}.`}`,
         "model"
       )
     case "NoEligibleWorker":
@@ -68,7 +71,7 @@ export const fromError = (error: RouteError): Problem => {
         503,
         "service_unavailable",
         "no_worker",
-        `No worker can take a request for "${error.model}" now: of ${error.workers} known, ${error.states}. Add workers, or see GET /admin/workers.`,
+        `No worker can take a request for "${short(error.model)}" now: of ${error.workers} known, ${error.states}. Add workers, or see GET /admin/workers.`,
         null,
         { "retry-after": "1" }
       )
@@ -79,6 +82,8 @@ export const fromError = (error: RouteError): Problem => {
         "worker_failed",
         `Worker "${error.worker}" failed before it answered (${error.reason}); tried ${error.tries} ${error.tries === 1 ? "worker" : "workers"}. Nothing was generated: it is safe to try again.`
       )
+    case "Defect":
+      return problem(500, "internal_error", "defect", "The router failed on this request; its log says why. Try again.")
     case "Draining":
       return problem(
         503,

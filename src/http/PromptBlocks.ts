@@ -5,15 +5,17 @@
  * blocks, which only the router's own placements are compared with.
  */
 import type { KeyLanes } from "../domain/Block.ts"
-import type { Prompt, RouteRequest } from "../domain/Request.ts"
+import type { Prompt } from "../domain/Request.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 
-/** What the fleet knows of the model a request is for. */
-export interface ModelKey {
+/** What keeps equal prompts apart, whatever the block size. */
+export interface Space {
   /** Canonical name of the base model. */
   readonly model: string
   readonly lora: string | null
+  /** The request's `cache_salt`, or null. */
+  readonly salt: string | null
 }
 
 /** One prompt in tokens, or in UTF-8 bytes where it could not be tokenised. */
@@ -48,7 +50,12 @@ const utf8 = new TextEncoder()
 const textOf = (prompt: Prompt): Uint8Array => {
   switch (prompt._tag) {
     case "Messages":
-      return utf8.encode(JSON.stringify(prompt.body.tools ?? null) + JSON.stringify(prompt.body.messages))
+      try {
+        return utf8.encode(JSON.stringify(prompt.body.tools ?? null) + JSON.stringify(prompt.body.messages))
+      } catch {
+        // Nested too deep to print: no engine takes it either, and what refuses it is theirs to say.
+        return new Uint8Array(0)
+      }
     case "Text":
       return utf8.encode(prompt.text)
     case "Tokens":
@@ -58,33 +65,48 @@ const textOf = (prompt: Prompt): Uint8Array => {
 
 const tokensOf = (content: Content): number => content.tokens?.length ?? Math.ceil(content.text!.length / bytesPerToken)
 
+/** The port promises neither to throw nor to reject; one that does must not cost the request, let alone the process. */
+const encode = (tokenizer: Tokenizer, prompt: Prompt): ReturnType<Tokenizer["encode"]> => {
+  try {
+    const ids = tokenizer.encode(prompt)
+    return ids instanceof Promise ? ids.catch(() => null) : ids
+  } catch {
+    return null
+  }
+}
+
 /** Tokenises what it can. A promise only when a tokenizer left the event loop. */
 export const hash = (
   hasher: Hasher,
   tokenizer: Tokenizer | null,
-  request: RouteRequest,
-  model: ModelKey
+  prompts: ReadonlyArray<Prompt>,
+  space: Space
 ): Hashed | Promise<Hashed> => {
-  const ids = request.prompts.map((prompt) =>
-    prompt._tag === "Tokens" ? prompt.ids : tokenizer === null ? null : tokenizer.encode(prompt)
+  const ids = prompts.map((prompt) =>
+    prompt._tag === "Tokens" ? prompt.ids : tokenizer === null ? null : encode(tokenizer, prompt)
   )
   return ids.some((each) => each instanceof Promise)
-    ? Promise.all(ids).then((done) => hashed(hasher, request, model, done))
-    : hashed(hasher, request, model, ids as ReadonlyArray<Uint32Array | null>)
+    ? Promise.all(ids).then((done) => hashed(hasher, prompts, space, done))
+    : hashed(hasher, prompts, space, ids as ReadonlyArray<Uint32Array | null>)
 }
 
 const hashed = (
   hasher: Hasher,
-  request: RouteRequest,
-  { lora, model }: ModelKey,
+  prompts: ReadonlyArray<Prompt>,
+  space: Space,
   ids: ReadonlyArray<Uint32Array | null>
-): Hashed => {
-  const contents = ids.map(
-    (tokens, i): Content => (tokens === null ? { tokens, text: textOf(request.prompts[i]!) } : { tokens, text: null })
+): Hashed =>
+  keyed(
+    hasher,
+    space,
+    ids.map((tokens, i) => (tokens === null ? { tokens, text: textOf(prompts[i]!) } : { tokens, text: null }))
   )
+
+/** Apart from where the prompts are at hand, so that the answer does not keep them. */
+const keyed = (hasher: Hasher, { lora, model, salt }: Space, contents: ReadonlyArray<Content>): Hashed => {
   const sizes = new Map<number, ReadonlyArray<PromptKeys>>()
   const root = (blockSize: number, text: boolean): KeyLanes =>
-    hasher.root({ model: text ? `text:${model}` : model, lora, salt: request.salt, blockSize })
+    hasher.root({ model: text ? `text:${model}` : model, lora, salt, blockSize })
   const keysOf = (content: Content, blockSize: number): PromptKeys => {
     const keys =
       content.tokens === null

@@ -12,7 +12,7 @@ import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
 import type { RouteError } from "../domain/Errors.ts"
 import type { RouteRequest } from "../domain/Request.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
-import { SseScan } from "../hot/SseScan.ts"
+import { SseScan, type Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
@@ -38,6 +38,8 @@ export interface Settled {
   readonly deliveredTokens: number | null
   /** Null for an answer that was not streamed or never began. */
   readonly ttftMs: number | null
+  /** The router's own share: from the request read to its first worker chosen; null when none was. */
+  readonly decisionMs: number | null
   readonly totalMs: number
 }
 
@@ -75,6 +77,9 @@ const sendError = (exchange: Exchange, id: string, error: RouteError): number =>
   exchange.reply(problem.status, { ...problem.headers, "x-request-id": id }, problem.body)
   return problem.status
 }
+
+/** What of a request is needed after its prompts were hashed: they are large, and answers stream for long. */
+type Routed = Omit<RouteRequest, "prompts">
 
 /** Why a worker's breaker should know; a failure that came from our own side says nothing about it. */
 const blame = (outcome: Extract<Outcome, { kind: "failed" }>): WorkerOutcome => {
@@ -128,14 +133,19 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   const route = (
     exchange: Exchange,
-    request: RouteRequest,
-    route: Route,
-    hashed: PromptBlocks.Hashed,
+    request: Routed,
+    found: Route,
+    prompts: PromptBlocks.Hashed,
     startedMs: number
   ): void => {
-    const body = route.served === request.model ? exchange.body : replaceString(exchange.body, "model", route.served)
+    const { promptTokens } = prompts
+    /** Let go once the answer has begun: a stream may last for minutes, and tokens of long prompts are many. */
+    let hashed: PromptBlocks.Hashed | null = prompts
     const tried = new Uint8Array(workersMax)
     let tries = 0
+    let decisionMs: number | null = null
+    let served = request.model
+    let body = exchange.body
 
     const record = (
       worker: string | null,
@@ -147,15 +157,16 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     ): void =>
       deps.settled({
         endpoint: request.endpoint,
-        model: route.model,
+        model: found.model,
         worker,
         outcome,
         status,
         tries,
-        promptTokens: hashed.promptTokens,
+        promptTokens,
         predictedTokens,
         deliveredTokens,
         ttftMs,
+        decisionMs,
         totalMs: now() - startedMs
       })
 
@@ -164,24 +175,31 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         record(null, "clientGone", 0)
         return
       }
-      // The fleet may have changed since the last try.
-      const current = fleet.resolve(request.model) ?? route
-      const eligible = current.eligible.slice()
+      // The fleet may have changed since the last try. Slots of the route found first may be others' by now.
+      const current = fleet.resolve(request.model)
+      const eligible = current?.eligible.slice() ?? new Uint8Array(0)
       for (let slot = 0; slot < eligible.length; slot++) if (tried[slot] === 1) eligible[slot] = 0
-      const ask = match(hashed, eligible)
+      const ask = match(hashed!, eligible)
       const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
       const worker = slot < 0 ? undefined : fleet.worker(slot)
-      if (worker === undefined) {
+      if (current === undefined || worker === undefined) {
+        const { states, workers } = current ?? { states: "all have left", workers: 0 }
         const error: RouteError =
           last === null
-            ? { _tag: "NoEligibleWorker", model: request.model, workers: current.workers, states: current.states }
+            ? { _tag: "NoEligibleWorker", model: request.model, workers, states }
             : { _tag: "WorkerFailed", ...last, tries }
         record(last?.worker ?? null, "failed", sendError(exchange, request.id, error))
         return
       }
+      // An alias may be turned to another model at any time.
+      if (served !== current.served) {
+        served = current.served
+        body = served === request.model ? exchange.body : replaceString(exchange.body, "model", served)
+      }
       tried[slot] = 1
       tries++
       const booking = ledger.book(slot, ask, request.stream, now())
+      decisionMs ??= now() - startedMs
       deps.inFlight[slot]!++
       fleet.sent(slot)
       const others = eligible.reduce((sum, each) => sum + each, 0) > 1 && tries <= deps.retriesMax
@@ -203,9 +221,25 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         if (ok) return
         ok = true
         fleet.outcome(slot, "ok")
+        if (hashed === null) return
         for (const { keys } of hashed.keysFor(deps.blockSizeOf(slot))) deps.learn(slot, keys, hashed.exact)
+        hashed = null
       }
-      deps.forward(deps.pool, {
+      let charged = true
+      /** What was charged is given back, exactly once. */
+      const settle = (usage: Usage | null, outcome: "complete" | "aborted" | "failed"): void => {
+        if (!charged) return
+        charged = false
+        deps.inFlight[slot]!--
+        // Tokens of several answers at once say nothing about the pace or the length of one.
+        const single = request.choices === 1
+        booking.settle(now(), {
+          outputTokens: single ? (usage?.completionTokens ?? (scan?.stream === true ? scan.records : null)) : null,
+          cachedTokens: usage?.cachedTokens ?? null,
+          outcome
+        })
+      }
+      const job: Forward = {
         exchange,
         origin,
         path: spec.url.slice(originText(spec.url).length) + exchange.target,
@@ -228,21 +262,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           // A record cut in the middle is ended first: it cannot be taken back.
           `${scan?.midRecord === true ? "\n\n" : ""}data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
         onEnd: (outcome) => {
-          deps.inFlight[slot]!--
           scan?.end()
           const usage = scan?.usage ?? null
-          booking.settle(now(), {
-            outputTokens: usage?.completionTokens ?? (scan?.stream === true ? scan.records : null),
-            cachedTokens: usage?.cachedTokens ?? null,
-            outcome:
-              outcome.kind === "complete"
-                ? scan === null
-                  ? "failed"
-                  : "complete"
-                : outcome.kind === "clientGone"
-                  ? "aborted"
-                  : "failed"
-          })
+          const answered = outcome.kind === "complete" && scan !== null
+          settle(usage, answered ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
           switch (outcome.kind) {
             case "complete":
               if (outcome.status >= 500) fleet.outcome(slot, "serverError")
@@ -268,10 +291,25 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
               return record(spec.id, "failed", 0, booking.cachedTokens)
           }
         }
-      })
+      }
+      try {
+        deps.forward(deps.pool, job)
+      } catch (defect) {
+        // It never began, so nobody else will settle it.
+        settle(null, "failed")
+        fleet.outcome(slot, "cancelled")
+        throw defect
+      }
     }
 
     attempt(null)
+  }
+
+  /** Our own fault, off the front's turn: it must cost this request, never the process. */
+  const broke = (exchange: Exchange, id: string, defect: unknown): void => {
+    process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
+    if (exchange.started) exchange.destroy()
+    else refuse(exchange, id, { _tag: "Defect" })
   }
 
   const refuse = (exchange: Exchange, id: string, error: RouteError): void =>
@@ -282,15 +320,18 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     if (deps.draining()) return refuse(exchange, id, { _tag: "Draining" })
     const parsed = OpenAi.parse(endpoint, id, exchange.body)
     if (!parsed.ok) return refuse(exchange, id, parsed.error)
-    const { request } = parsed
+    const { prompts, ...request } = parsed.request
     const found = fleet.resolve(request.model)
     if (found === undefined) {
       const known = fleet.models().map((model) => model.id)
       return refuse(exchange, id, { _tag: "UnknownModel", model: request.model, known })
     }
-    const hashed = PromptBlocks.hash(deps.hasher, deps.tokenizerOf(found), request, found)
-    if (hashed instanceof Promise) void hashed.then((done) => route(exchange, request, found, done, startedMs))
-    else route(exchange, request, found, hashed, startedMs)
+    const hashed = PromptBlocks.hash(deps.hasher, deps.tokenizerOf(found), prompts, { ...found, salt: request.salt })
+    if (hashed instanceof Promise) {
+      hashed
+        .then((done) => route(exchange, request, found, done, startedMs))
+        .catch((defect: unknown) => broke(exchange, id, defect))
+    } else route(exchange, request, found, hashed, startedMs)
   }
 
   const models = (exchange: Exchange, id: string, name: string | null): void => {

@@ -25,6 +25,11 @@ export interface RouterMetrics {
   readonly inFlight: Gauge
   readonly indexBlocks: Gauge
   readonly indexBytes: Gauge
+  readonly indexEvictedBlocks: Counter
+  readonly indexStoresFull: Counter
+  readonly indexStoresOrphaned: Counter
+  readonly indexOverflows: Counter
+  readonly indexResets: Counter
 }
 
 /** OpenTelemetry's buckets for `gen_ai.server.time_to_first_token`, extended upwards for long prefills. */
@@ -70,6 +75,11 @@ export const make = (registry: Registry): RouterMetrics => {
     eventDecodeErrors: counter("warmpath_kv_event_decode_errors_total", "KV event payloads that could not be read"),
     inFlight: gauge("warmpath_requests_in_flight", "Requests being answered now"),
     indexBlocks: gauge("warmpath_index_blocks", "Distinct blocks in the prefix index"),
-    indexBytes: gauge("warmpath_index_bytes", "Memory of the prefix index")
+    indexBytes: gauge("warmpath_index_bytes", "Memory of the prefix index"),
+    indexEvictedBlocks: counter("warmpath_index_evicted_blocks_total", "Blocks the index let go to stay in its memory"),
+    indexStoresFull: counter("warmpath_index_stores_full_total", "Stores the index had no room for, in whole or part"),
+    indexStoresOrphaned: counter("warmpath_index_stores_orphaned_total", "Stores whose parent the index did not hold"),
+    indexOverflows: counter("warmpath_index_overflows_total", "Changes the index refused because it was behind"),
+    indexResets: counter("warmpath_index_resets_total", "Times the index was lost to a defect")
   }
 }

@@ -143,6 +143,17 @@ describe("PrefixIndex", () => {
     assert.strictEqual(overlap(1, 5)[0], 5)
   })
 
+  it("counts the stores that came without their parent, and has none refused while a slot is swept", () => {
+    const { index, overlap, runAll } = byHand()
+    index.tell({ ...stored(1, 1, 4), parent: Int32Array.of(9, 9) })
+    runAll()
+    index.drop(1)
+    index.tell(stored(1, 3, 4))
+    runAll()
+    assert.deepInclude(index.stats(), { storesOrphaned: 1, storesFull: 0, storesClosed: 0, queuedChanges: 0 })
+    assert.strictEqual(overlap(3, 4)[1], 4)
+  })
+
   it.effect("follows the bus while its scope is open, and settles", () =>
     Effect.gen(function* () {
       const bus = yield* EventBus

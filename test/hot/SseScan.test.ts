@@ -70,4 +70,36 @@ describe("SseScan", () => {
     s.feed(Buffer.from(`\n${answer}`))
     expect(s.usage?.cachedTokens).toBe(32)
   })
+  it("knows that a record is open until its blank line, so that what is appended is a record of its own", () => {
+    for (const [text, open] of [
+      ["data: {}\n\n", false],
+      ["data: {}\n", true],
+      ["data: {}", true],
+      ["data: {}\r\n", true],
+      ["data: {}\r\n\r\n", false],
+      [": note\n", true],
+      ["", false]
+    ] as const) {
+      const s = new SseScan(true)
+      for (const byte of Buffer.from(text)) s.feed(Buffer.of(byte))
+      expect([text, s.midRecord]).toEqual([text, open])
+    }
+    const long = new SseScan(true)
+    for (let i = 0; i < 40; i++) long.feed(Buffer.alloc(64 << 10, 0x61))
+    long.feed(Buffer.from("\n"))
+    expect(long.midRecord).toBe(true)
+    long.feed(Buffer.from("\n"))
+    expect(long.midRecord).toBe(false)
+  })
+  it("takes no harm from choices that are none and counts that are no numbers", () => {
+    const s = scan([
+      Buffer.from(record({ choices: [null, 7, "x", { delta: 5 }] })),
+      Buffer.from(delta({ content: "a" })),
+      Buffer.from(
+        'data: {"choices":[],"usage":{"prompt_tokens":1e999,"completion_tokens":1e999,"prompt_tokens_details":{"cached_tokens":-4}}}\n\n'
+      )
+    ])
+    expect(s.firstToken).toBe(true)
+    expect(s.usage).toEqual({ promptTokens: 0, completionTokens: 0, cachedTokens: null })
+  })
 })
