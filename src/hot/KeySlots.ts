@@ -173,11 +173,6 @@ export const stage = (
   t.sink[0] = sum
 }
 
-/** Reads a key's home slot, for a search that is likely to come soon. `key` is its index in the arena. */
-export const touch = (t: TableMemory, key: number): void => {
-  t.sink[0] = t.slots[homeOf(t, tagOf(t.keys[key << 1]!, t.keys[(key << 1) + 1]!))]!
-}
-
 /** Doubles one sub-table in place, up to its reach. False when it has that size already. */
 const grow = (t: TableMemory, sub: number): boolean => {
   const { slots, subs, scratch, subBits, reach } = t

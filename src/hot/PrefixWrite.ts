@@ -65,13 +65,14 @@ export const store = (
   let end = 0 // offset after the last key stored or found
   let added = 0
   const dropped = t.counters[DROPPED]!
-  // New blocks after a known parent are the rule: have their cache misses overlap with the parent's.
-  // New blocks come in rows, so all are staged before it is known whether these are new, if the last ones were.
-  const guess = head[LAST_NEW] !== 0
-  KeySlots.stage(t, keys, first, guess ? Math.min(count, RUN_MAX) : Math.min(count, 1), parent)
-  let isNew = count > 0 && KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
-  head[LAST_NEW] = isNew ? 1 : 0
-  if (isNew && !guess) KeySlots.stage(t, keys, first, Math.min(count, RUN_MAX), null)
+  // New blocks come in rows. If the last store had some, those of this one are staged, with the parent, before anything
+  // is decided, so that all their cache misses overlap; if not, a known stretch needs no slot but its parent's.
+  let isNew = false
+  if (head[LAST_NEW] !== 0 && count > 0) {
+    KeySlots.stage(t, keys, first, Math.min(count, RUN_MAX), parent)
+    isNew = KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
+    head[LAST_NEW] = 0
+  }
   if (parent !== null) {
     const ref = KeySlots.find(t, parent[0]!, parent[1]!)
     if (ref === 0) {
@@ -121,6 +122,7 @@ export const store = (
     let room = 0
     let isStaged = isNew
     isNew = false
+    head[LAST_NEW] = 1
     if (head[BLOCKS]! + want > t.blocksMax) {
       while (head[BLOCKS]! + want > t.blocksMax && PrefixSweep.evict(t, run)) {}
       want = Math.min(want, t.blocksMax - head[BLOCKS]!)

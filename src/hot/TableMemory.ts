@@ -52,7 +52,7 @@ export const EPOCH_LEFT = 11 // new blocks until the next epoch
 export const HAND = 12 // eviction hand, a run id
 export const SWEEP_HAND = 13 // next run to strip; 0 = no pass under way
 export const DEAD = 14 // first run of the queue that clearing leaves behind
-export const LAST_NEW = 15 // 1 when the last store began with an unknown key
+export const LAST_NEW = 15 // 1 when the last store had unknown keys
 export const CELL_FREE = 16 // first free cell per class
 export const HEAD_WORDS = 32
 
