@@ -10,10 +10,6 @@ export const percentile = (values: ReadonlyArray<number>, fraction: number): num
 
 export const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)
 
-/** Null when there is none. */
-export const mean = (values: ReadonlyArray<number>): number | null =>
-  values.length === 0 ? null : sum(values) / values.length
-
 /** Largest over mean: 1 is perfectly even, the number of values is all in one place. Null when the sum is 0. */
 export const spread = (values: ReadonlyArray<number>): number | null => {
   const total = sum(values)

@@ -9,7 +9,8 @@ import type { Answer, Speech } from "./Speech.ts"
 
 interface Saying {
   readonly answer: Answer
-  readonly task: EngineTask
+  /** Null while it is being submitted. */
+  task: EngineTask | null
   generated: number
   cachedTokens: number
 }
@@ -19,9 +20,8 @@ export class Generating {
   readonly #plan: Plan
   readonly #id: string
   readonly #reply: Reply
-  readonly #details: boolean
   readonly #created = Math.floor(Date.now() / 1000)
-  readonly #sayings: ReadonlyArray<Saying>
+  readonly #sayings: Array<Saying> = []
   #open: number
 
   constructor(
@@ -35,10 +35,9 @@ export class Generating {
     this.#plan = plan
     this.#id = id
     this.#reply = reply
-    this.#details = engine.options.usageDetails
     this.#open = plan.prompts.length
     if (plan.stream) reply.stream()
-    this.#sayings = plan.prompts.map((prompt, index) => {
+    for (const [index, prompt] of plan.prompts.entries()) {
       const answer = engine.speech.answer(prompt, {
         seed: engine.options.seed + plan.seed,
         min: plan.minTokens,
@@ -46,20 +45,22 @@ export class Generating {
         max: plan.maxTokens[index]!,
         ignoreEos: plan.ignoreEos
       })
-      const task = core.submit({
+      const saying: Saying = { answer, task: null, generated: 0, cachedTokens: 0 }
+      this.#sayings.push(saying)
+      // Steps that are due come first, so tokens of an earlier prompt may arrive during this call.
+      saying.task = core.submit({
         prompt,
         output: answer.ids,
         lora: plan.lora,
         salt: plan.salt,
         onToken: (generated, cachedTokens) => this.#token(index, generated, cachedTokens)
       })
-      return { answer, task, generated: 0, cachedTokens: 0 }
-    })
+    }
   }
 
   /** Takes what is left of it out of the engine. */
   abort(): void {
-    for (const { task } of this.#sayings) this.#core.abort(task)
+    for (const { task } of this.#sayings) if (task !== null) this.#core.abort(task)
   }
 
   #token(index: number, generated: number, cachedTokens: number): void {
@@ -91,7 +92,7 @@ export class Generating {
     )
     if (this.#open > 0) return
     if (this.#plan.includeUsage) {
-      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), this.#details) })
+      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), true) })
     }
     this.#reply.done()
   }
@@ -120,7 +121,7 @@ export class Generating {
       ids: answer.ids,
       finish: this.#finish(answer)
     }))
-    const sum = Replies.usage(this.#sum(), this.#details)
+    const sum = Replies.usage(this.#sum(), true)
     this.#reply.json(200, Replies.whole(this.#plan, this.#id, this.#created, choices, sum))
   }
 }

@@ -44,8 +44,6 @@ export interface SimOptions {
   readonly replayLayout: "topic" | "plain" | null
   /** Batches kept for replay. */
   readonly bufferSteps: number
-  /** Report `cached_tokens` in `usage` (vLLM: `--enable-prompt-tokens-details`). */
-  readonly usageDetails: boolean
   readonly faults: FaultSpec
   /** Makes texts, lengths and faults repeatable. */
   readonly seed: number
@@ -91,7 +89,6 @@ export const defaults: SimOptions = {
   replay: true,
   replayLayout: null,
   bufferSteps: 10_000,
-  usageDetails: true,
   faults: {},
   seed: 1
 }
