@@ -59,8 +59,18 @@ export const cpuNsPerCall = (cellMs: number, batch: number, work: () => void): n
   }
 }
 
-/** Collects garbage when node was started with --expose-gc. */
-export const collect = (): void => globalThis.gc?.()
+/**
+ * Collects garbage when node was started with --expose-gc. Twice: buffers are freed beside the first collection, and for
+ * certain before the second, so that what is built next finds their memory.
+ */
+export const collect = (): void => {
+  globalThis.gc?.()
+  globalThis.gc?.()
+}
+
+/** The value below which this share of the values lies. */
+export const quantile = (values: Float64Array, share: number): number =>
+  values.toSorted()[Math.min(values.length - 1, Math.floor(values.length * share))]!
 
 export const verdict = ({ gate, value }: Case): "pass" | "FAIL" | "" => {
   if (gate === undefined) return ""

@@ -7,11 +7,12 @@
  */
 import * as PrefixTable from "../../src/hot/PrefixTable.ts"
 import { MapSetIndex } from "./MapSetIndex.ts"
-import { type Case, collect, cpuMs, cpuNsPerCall, median, type Options } from "./Measure.ts"
+import { type Case, collect, cpuMs, cpuNsPerCall, median, type Options, quantile } from "./Measure.ts"
 import { generate, type Workload } from "./PrefixWorkload.ts"
 
 const EVENT = 4
 const SWEEP_BLOCKS = 2_048
+const FLEET = 1_000
 
 export interface Result {
   readonly cases: ReadonlyArray<Case>
@@ -84,21 +85,14 @@ const order = (count: number, length: number): Int32Array => {
 const wrongDepth = (depth: number, sum: number, expected: number): Error =>
   new Error(`Lookups of ${depth} blocks found ${sum} blocks where ${expected} are held`)
 
-const measureTable = (workload: Workload, options: Options): { figures: Figures; table: PrefixTable.PrefixTable } => {
-  const { workers, repeats, cellMs } = options
-  const fresh: Array<number> = []
-  const known: Array<number> = []
-  let table = build(workload, workers)
-  const stored = blocksIn(workload.events)
-  for (let i = 0; i < repeats; i++) {
-    if (i > 0) table = build(workload, workers)
-    collect()
-    fresh.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
-    known.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
-  }
-  const stats = PrefixTable.stats(table)
+/** Microseconds per lookup of the query chains, by depth and repeat. */
+const measureLookups = (
+  table: PrefixTable.PrefixTable,
+  { queries }: Workload,
+  { cellMs, repeats }: Options
+): Array<Array<number>> => {
   const levels = PrefixTable.makeLevels(table)
-  const lookups = workload.queries.map(({ count, depth, keys }) => {
+  return queries.map(({ count, depth, keys }) => {
     const picks = order(count, Math.max(64, Math.ceil(200_000 / depth)))
     const chains = Array.from({ length: count }, (_, i) => keys.subarray(i * depth * 2, (i + 1) * depth * 2))
     const ask = () => {
@@ -108,6 +102,80 @@ const measureTable = (workload: Workload, options: Options): { figures: Figures;
     }
     return Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, picks.length, ask) / 1_000)
   })
+}
+
+/** The same lookups in a fleet of 1 000: levels, not a depth for each worker, are what is read. */
+const measureLargeFleet = (options: Options): ReadonlyArray<Case> => {
+  const workload = generate(options.blocks, FLEET)
+  const table = build(workload, FLEET)
+  storeAll(table, workload)
+  const lookups = measureLookups(table, workload, options)
+  return workload.queries.map(({ depth }, i) => ({
+    name: `lookup ${depth} of ${FLEET} workers`,
+    unit: "us",
+    value: median(lookups[i]!),
+    best: Math.min(...lookups[i]!)
+  }))
+}
+
+/**
+ * Lookups where caches are full of holes: chains of 512 blocks that 64 workers hold, each with ten blocks missing
+ * somewhere. The slowest of a hundred is wall time, clock included.
+ */
+const measureFragmented = ({ blocks, cellMs, repeats }: Options): ReadonlyArray<Case> => {
+  const depth = 512
+  const workers = 64
+  const count = Math.min(2_000, Math.ceil(blocks / depth / 5))
+  const table = PrefixTable.make({ workersMax: workers, blocksMax: count * depth + 1_024, blocksPerSpan: 0.5 })
+  const words = order(0x7fffffff, count * depth * 2)
+  const chains = Array.from({ length: count }, (_, i) => words.subarray(i * depth * 2, (i + 1) * depth * 2))
+  const holes = order(depth, count * workers * 10)
+  chains.forEach((keys, i) => {
+    for (let worker = 0; worker < workers; worker++) {
+      PrefixTable.store(table, worker, null, keys, depth)
+      const first = (i * workers + worker) * 10
+      for (let hole = first; hole < first + 10; hole++) PrefixTable.remove(table, worker, keys, 1, holes[hole]!)
+    }
+  })
+  const levels = PrefixTable.makeLevels(table)
+  const picks = order(count, 20_000)
+  const ask = () => {
+    for (let i = 0; i < picks.length; i++) PrefixTable.levels(table, chains[picks[i]!]!, depth, levels)
+  }
+  const means = Array.from({ length: repeats }, () => cpuNsPerCall(cellMs, picks.length, ask) / 1_000)
+  const took = new Float64Array(picks.length)
+  const slowest = Array.from({ length: repeats }, () => {
+    for (let i = 0; i < picks.length; i++) {
+      const before = performance.now()
+      PrefixTable.levels(table, chains[picks[i]!]!, depth, levels)
+      took[i] = (performance.now() - before) * 1_000
+    }
+    return quantile(took, 0.99)
+  })
+  return [
+    { name: "lookup 512, 64 x 10 holes", value: median(means), best: Math.min(...means), unit: "us" },
+    { name: "lookup 512, 64 x 10 holes, p99", value: median(slowest), best: Math.min(...slowest), unit: "us wall" }
+  ]
+}
+
+const measureTable = (workload: Workload, options: Options): { figures: Figures; table: PrefixTable.PrefixTable } => {
+  const { workers, repeats, cellMs } = options
+  const fresh: Array<number> = []
+  const known: Array<number> = []
+  const none = PrefixTable.make({ workersMax: 1, blocksMax: 1_024 })
+  let table = none
+  const stored = blocksIn(workload.events)
+  for (let i = 0; i < repeats; i++) {
+    // The one before is freed first: else what the machine takes to find new memory is part of the figure.
+    table = none
+    collect()
+    table = build(workload, workers)
+    fresh.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
+    known.push(stored / cpuMs(() => storeAll(table, workload)) / 1_000)
+  }
+  const stats = PrefixTable.stats(table)
+  const levels = PrefixTable.makeLevels(table)
+  const lookups = measureLookups(table, workload, options)
   const unknown = order(1 << 30, 20_000)
   const strangers = Array.from({ length: 10_000 }, (_, i) => unknown.subarray(i * 2, i * 2 + 2))
   const missAll = () => {
@@ -261,6 +329,7 @@ export const run = (options: Options): Result => {
   const { figures, table } = measureTable(workload, options)
   const single = measureSingle(table, workload, options.repeats)
   const slices = measureSlices(workload, options)
+  const alsoShown = [...measureLargeFleet(options), ...measureFragmented(options)]
 
   let compared = { agree: true, compared: 0 }
   let beside: { ours: Figures; theirs: Figures } | undefined
@@ -305,7 +374,8 @@ export const run = (options: Options): Result => {
       row("lookup, first block unknown", "ns", (of) => of.miss),
       row("memory", "B/block", (of) => of.bytes, { atMost: 34 }),
       { name: "longest store event", value: slices.store, unit: "ms wall", gate: { atMost: 1 } },
-      { name: `longest sweep(${SWEEP_BLOCKS}) slice`, value: slices.sweep, unit: "ms wall", gate: { atMost: 1 } }
+      { name: `longest sweep(${SWEEP_BLOCKS}) slice`, value: slices.sweep, unit: "ms wall", gate: { atMost: 1 } },
+      ...alsoShown
     ]
   }
 }
