@@ -165,6 +165,114 @@ describe("a request on its way", () => {
   })
 })
 
+describe("a worker that goes while it answers", () => {
+  it("leaves neither its slot nor its sockets behind", async () => {
+    let proceed = () => {}
+    const sockets = new Set<unknown>()
+    const server = createServer((request, response) => {
+      request.resume()
+      request.on("end", () => {
+        if (request.url === "/v1/models") {
+          response.setHeader("content-type", "application/json")
+          response.end('{"object":"list","data":[{"id":"m","root":"m","parent":null}]}')
+        } else if (request.method !== "POST" || request.url === "/tokenize") response.writeHead(404).end()
+        else {
+          response.writeHead(200, { "content-type": "text/event-stream" })
+          response.write(": begun\n\n")
+          proceed = () => response.end('data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n')
+          sockets.add(request.socket)
+          request.socket.once("close", () => sockets.delete(request.socket))
+        }
+      })
+    })
+    server.listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const router = await TestRouter.start({ workers: "" })
+    const admin = async (method: string, path: string, body?: unknown) => {
+      const response = await fetch(`${router.adminUrl}/admin/workers${path}`, {
+        method,
+        headers: { "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) })
+      })
+      return (await response.json()) as { readonly slot: number; readonly state: string }
+    }
+    const ready = async () => expect.poll(async () => (await admin("GET", "/w")).state).toBe("ready")
+    const ask = () =>
+      fetch(`${router.url}/v1/chat/completions`, {
+        method: "POST",
+        body: JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "x".repeat(900) }] })
+      })
+    try {
+      expect((await admin("POST", "", { id: "w", url })).slot).toBe(0)
+      await ready()
+      const response = await ask()
+      await admin("DELETE", "/w?drain=false")
+      proceed()
+      expect(await response.text()).toContain("[DONE]")
+      // Its slot is given to the next once nothing refers to it.
+      const again = async () => {
+        const { slot } = await admin("POST", "", { id: "w", url })
+        if (slot !== 0) await admin("DELETE", "/w?drain=false")
+        return slot
+      }
+      await expect.poll(again, { timeout: 3_000 }).toBe(0)
+      await ready()
+      const whole = await ask()
+      proceed()
+      await whole.text()
+      expect(sockets.size).toBe(1)
+      await admin("DELETE", "/w?drain=false")
+      // Long before idle sockets are closed for their age.
+      await expect.poll(() => sockets.size, { timeout: 1_000 }).toBe(0)
+    } finally {
+      await router.close()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    }
+  })
+})
+
+describe("the tokenizer of a model", () => {
+  it("is found with a later worker when the first could not tell", async () => {
+    const fleet = await SimFleet.start({ engines: 1, speed: 10 })
+    const other = createServer((request, response) => {
+      response.setHeader("content-type", "application/json")
+      if (request.url === "/v1/models") {
+        response.end('{"object":"list","data":[{"id":"sim/qwen3","root":"somewhere","parent":null}]}')
+      } else response.writeHead(404).end()
+    })
+    other.listen(0, "127.0.0.1")
+    await once(other, "listening")
+    const router = await TestRouter.start({ workers: `http://127.0.0.1:${(other.address() as AddressInfo).port}` })
+    const how = async () => {
+      const config = (await (await fetch(`${router.adminUrl}/admin/config`)).json()) as {
+        readonly tokenizing: Readonly<Record<string, string>>
+      }
+      return config.tokenizing["sim/qwen3"]
+    }
+    try {
+      await expect.poll(how).toContain("as text")
+      await fetch(`${router.adminUrl}/admin/workers`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ url: fleet.urls[0] })
+      })
+      await expect.poll(how, { timeout: 5_000 }).toContain("verified with the engine")
+      // With the last of its workers the tokenizer goes, too.
+      for (const { id } of await router.workers()) {
+        await fetch(`${router.adminUrl}/admin/workers/${id}?drain=false`, { method: "DELETE" })
+      }
+      expect(await how()).toBe(undefined)
+    } finally {
+      await router.close()
+      await fleet.close()
+      other.closeAllConnections()
+      await new Promise((resolve) => other.close(resolve))
+    }
+  })
+})
+
 describe("placement", () => {
   it("keeps each conversation where its prefix is, keeps tenants and adapters apart, and uses every worker", async () => {
     const fleet = await SimFleet.start({ engines: 3, speed: 10, loras: ["poet"] })
