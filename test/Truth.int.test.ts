@@ -1,3 +1,5 @@
+import { once } from "node:events"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { afterEach, describe, expect, it } from "vitest"
 import type { CachedBlock } from "../loadtest/fleet/EngineCore.ts"
 import type { SimEngine } from "../loadtest/fleet/SimEngine.ts"
@@ -181,6 +183,64 @@ describe("the router's picture of each worker's cache", () => {
       expect((await fetch(`${url}/reset_prefix_cache`, { method: "POST" })).status).toBe(200)
     await send(10)
     await expect.poll(equal, soon).toBe(true)
+  })
+
+  it("keeps nothing of what was guessed before events were heard", async () => {
+    const fleet = await SimFleet.start({ engines: 1, speed: 20, blocks: 100, maxModelLen: 1_500, bufferSteps: 2 })
+    stop.push(fleet.close)
+    const engine = fleet.engines[0]!
+    // The way to the engine's events, closed for now.
+    let open = false
+    const sockets = new Set<Socket>()
+    const gate = async (target: string) => {
+      const server = createServer((inner) => {
+        sockets.add(inner)
+        inner.on("error", () => inner.destroy())
+        if (!open) return void inner.destroy()
+        const outer = connect(Number(new URL(target).port), "127.0.0.1")
+        sockets.add(outer)
+        outer.on("error", () => inner.destroy())
+        inner.on("close", () => outer.destroy())
+        inner.pipe(outer).pipe(inner)
+      })
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      stop.push(async () => {
+        for (const socket of sockets) socket.destroy()
+        await new Promise((resolve) => server.close(resolve))
+      })
+      return `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`
+    }
+    const events = {
+      endpoint: await gate(engine.eventEndpoint),
+      replayEndpoint: await gate(engine.replayEndpoint!),
+      topic: engine.options.topic
+    }
+    const router = await TestRouter.start({ workers: [{ url: engine.url, events }], hashSeed: 0, replayCheckMs: 200 })
+    stop.push(router.close)
+    const id = TestRouter.idOf(engine.url)
+    const next = conversation(3)
+    const send = async () => {
+      const { answered, body } = next()
+      const response = await fetch(`${router.url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) })
+      answered(
+        ((await response.json()) as { choices: Array<{ message: { content: string } }> }).choices[0]!.message.content
+      )
+    }
+    for (let i = 0; i < 20; i++) await send()
+    // More was guessed than the engine has room for.
+    await expect.poll(async () => (await router.blocks(id)).length, soon).toBeGreaterThan(100)
+    open = true
+    await expect.poll(async () => (await router.worker(id)).cache.events?.["trust"], soon).toBe("exact")
+    for (let i = 0; i < 4; i++) await send()
+    const truth = () => new Set(new Oracle().keysOf(engine, engine.cache()))
+    await expect
+      .poll(async () => {
+        const view = await router.blocks(id)
+        const cached = truth()
+        return view.length > 0 && view.every((key) => cached.has(key))
+      }, soon)
+      .toBe(true)
   })
 
   it("is found by a router that came late", async () => {
