@@ -10,7 +10,7 @@
  * Trust is `degraded` while a hole is open, a reconnect is unverified, or events cannot be read; `none` before
  * anything is known. After a purge the picture is right but may be short: `complete` says which.
  */
-import { Context, Effect, FiberMap, Layer, Queue, type Scope } from "effect"
+import { Cause, Context, Effect, FiberMap, Layer, Queue, Schedule, type Scope } from "effect"
 import type { EngineBatch, KvDelta } from "../src/domain/KvEvent.ts"
 import type { EventSource, Trust } from "../src/domain/Worker.ts"
 import type { Hasher } from "../src/hot/BlockHash.ts"
@@ -102,6 +102,8 @@ export interface State extends KeyTranslate.Counters {
 
 /** Batches between two fresh starts that a store without its parent may cause; what a replay does not cure, it never will. */
 const orphanResyncEvery = 10_000
+
+const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 
 type Replay = Extract<EventSequence.Output, { readonly _tag: "Replay" }>
 
@@ -327,8 +329,13 @@ export class Collector extends Context.Service<
 
         const supervised = (worker: Followed): Effect.Effect<void> =>
           Effect.scoped(follow(worker)).pipe(
-            Effect.tapCause((cause) => Effect.logError(`Collector of ${worker.id} stopped`, cause)),
+            Effect.tapCause((cause) =>
+              Cause.hasInterruptsOnly(cause)
+                ? Effect.void
+                : Effect.logError(`Collector of ${worker.id} died; it reads its events anew`, cause)
+            ),
             Effect.sandbox,
+            Effect.retry(restart),
             Effect.ignore
           )
 

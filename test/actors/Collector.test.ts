@@ -22,7 +22,12 @@ const source = (rank = 0, replay = true): EventSource => ({
 
 /** An engine, its wire, and the whole way into the index; the body drives them. */
 const rig = <A, E>(
-  given: { readonly bufferMax?: number; readonly options?: Partial<Options>; readonly bus?: Layer.Layer<EventBus> },
+  given: {
+    readonly bufferMax?: number
+    readonly options?: Partial<Options>
+    readonly bus?: Layer.Layer<EventBus>
+    readonly stream?: (real: Layer.Layer<EventStream>) => Layer.Layer<EventStream>
+  },
   body: (parts: {
     readonly hub: ReturnType<typeof memory>
     readonly engine: Vllm.VllmPublisher
@@ -38,7 +43,11 @@ const rig = <A, E>(
     const layers = Layer.mergeAll(
       PrefixIndex.layer({ workersMax: 8, blocksMax: 10_000 }),
       Collector.layer({ hasher, ...given.options })
-    ).pipe(Layer.provideMerge(Layer.mergeAll(given.bus ?? EventBus.layerMemory, hub.layer)))
+    ).pipe(
+      Layer.provideMerge(
+        Layer.mergeAll(given.bus ?? EventBus.layerMemory, (given.stream ?? ((real) => real))(hub.layer))
+      )
+    )
     return yield* Effect.gen(function* () {
       const collector = yield* Collector
       const index = yield* PrefixIndex
@@ -77,6 +86,29 @@ describe("Collector", () => {
       })
     )
   )
+
+  it.effect("reads a worker anew when its subscription dies", () => {
+    let opened = 0
+    const dying = (real: Layer.Layer<EventStream>) =>
+      Layer.effect(
+        EventStream,
+        Effect.gen(function* () {
+          const stream = yield* EventStream
+          return EventStream.of({
+            open: (at, listener) => (++opened === 1 ? Effect.die("a defect") : stream.open(at, listener))
+          })
+        })
+      ).pipe(Layer.provide(real))
+    return rig({ stream: dying }, ({ engine, follow, hub, indexed, state }) =>
+      Effect.gen(function* () {
+        hub.publisher("mem://0").publish(engine.store([1, 2, 3]))
+        yield* follow()
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* indexed, engine.keys())
+        assert.strictEqual(state().trust, "exact")
+      })
+    )
+  })
 
   it.effect("heals a gap by replay, degraded meanwhile", () =>
     rig({}, ({ collector, engine, follow, hub, indexed, state }) =>
