@@ -6,7 +6,7 @@
  * straight through. Linear probing, at most 70 % full (90 % at the reserved size), no tombstones.
  * A tag can repeat (0.2 % of 10 M keys), so a find compares the key itself, in the arena.
  */
-import { BASE, limitOf, SLOT_COUNT, SUB_WORDS, type TableMemory } from "./TableMemory.ts"
+import { BASE, LEN_MASK, limitOf, SHAPE, SLOT_COUNT, SUB_WORDS, TAIL_SHIFT, type TableMemory } from "./TableMemory.ts"
 
 /** Words from a home to where the search for a new key ends on average, at 60 to 70 % full. */
 const REACHED = 8
@@ -38,6 +38,22 @@ export const find = (t: TableMemory, lo: number, hi: number): number => {
     }
     if (++at === size) at = 0
   }
+}
+
+/**
+ * As `find`, for a key that a store ended with lately: the next event of its chain names it as parent. Answers 0 more often,
+ * but spares the miss of a slot. What is remembered may be long gone, so the key itself is compared, within its run.
+ */
+export const recall = (t: TableMemory, lo: number, hi: number): number => {
+  const ref = t.tails[tagOf(lo, hi) >>> TAIL_SHIFT]!
+  const at = (ref >>> 8) * t.stride
+  const key = (t.runs[at + BASE]! + (ref & 255)) << 1
+  if ((ref & 255) >= (t.runs[at + SHAPE]! & LEN_MASK)) return 0
+  return t.keys[key] === lo && t.keys[key + 1] === hi ? ref : 0
+}
+
+export const remember = (t: TableMemory, lo: number, hi: number, ref: number): void => {
+  t.tails[tagOf(lo, hi) >>> TAIL_SHIFT] = ref
 }
 
 /** True when no key with this tag is in the table: a find would answer 0. Reads one or two cache lines of slots only. */
@@ -80,7 +96,7 @@ export const insertStaged = (
     if (subs[entry + 1]! >= subs[entry + 2]!) {
       if (!grow(t, sub)) return i
       // The homes in this sub-table have moved.
-      stage(t, source, from, count, null)
+      stage(t, source, from, count)
     }
     const end = (Math.imul(sub, reach) + subs[entry]!) << 1
     const lo = source[(from + i) << 1]!
@@ -111,7 +127,7 @@ export const eraseAll = (t: TableMemory, run: number, from: number, to: number):
   const { slots, subs, keys, subBits, reach } = t
   const shift = 32 - subBits
   const base = t.runs[run * t.stride + BASE]!
-  if (to - from > 1) stage(t, keys, base + from, to - from, null)
+  if (to - from > 1) stage(t, keys, base + from, to - from)
   for (let offset = from; offset < to; offset++) {
     const key = (base + offset) << 1
     const tag = Math.imul(keys[key + 1]! ^ Math.imul(keys[key]!, 0x85ebca6b), 0x9e3779b1)
@@ -146,26 +162,18 @@ export const eraseAll = (t: TableMemory, run: number, from: number, to: number):
 
 /**
  * Works out the tags and home slots of up to 256 keys, and reads the slots, so that their cache misses overlap: twice as
- * fast as taking them one by one. The key `before` them, if there is one, is read with them. The second loop is short,
- * so that many misses are under way at a time; it also reads where a search is likely to end, often one line on.
+ * fast as taking them one by one. The second loop is short, so that many misses are under way at a time; it also reads
+ * where a search is likely to end, often one line on.
  */
-export const stage = (
-  t: TableMemory,
-  source: Int32Array,
-  from: number,
-  count: number,
-  before: Int32Array | null
-): void => {
+export const stage = (t: TableMemory, source: Int32Array, from: number, count: number): void => {
   const { homes, slots, tags } = t
   for (let i = 0; i < count; i++) {
     const tag = tagOf(source[(from + i) << 1]!, source[((from + i) << 1) + 1]!)
     tags[i] = tag
     homes[i] = homeOf(t, tag)
   }
-  let reads = count
-  if (before !== null) homes[reads++] = homeOf(t, tagOf(before[0]!, before[1]!))
   let sum = 0
-  for (let i = 0; i < reads; i++) {
+  for (let i = 0; i < count; i++) {
     const home = homes[i]!
     sum ^= slots[home]! ^ slots[home + REACHED]!
   }

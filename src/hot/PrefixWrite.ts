@@ -65,16 +65,17 @@ export const store = (
   let end = 0 // offset after the last key stored or found
   let added = 0
   const dropped = t.counters[DROPPED]!
-  // New blocks come in rows. If the last store had some, those of this one are staged, with the parent, before anything
-  // is decided, so that all their cache misses overlap; if not, a known stretch needs no slot but its parent's.
+  // New blocks come in rows: if the last store had some, the slots of these are read ahead before anything is decided. A
+  // known stretch after a parent that was stored lately needs no slot at all.
   let isNew = false
   if (head[LAST_NEW] !== 0 && count > 0) {
-    KeySlots.stage(t, keys, first, Math.min(count, RUN_MAX), parent)
+    KeySlots.stage(t, keys, first, Math.min(count, RUN_MAX))
     isNew = KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
     head[LAST_NEW] = 0
   }
   if (parent !== null) {
-    const ref = KeySlots.find(t, parent[0]!, parent[1]!)
+    let ref = KeySlots.recall(t, parent[0]!, parent[1]!)
+    if (ref === 0) ref = KeySlots.find(t, parent[0]!, parent[1]!)
     if (ref === 0) {
       status = ORPHANED
       t.counters[ORPHANS]!++
@@ -145,7 +146,7 @@ export const store = (
       room = RunArena.roomOf(t, target)
     }
     if (want > room) want = room
-    if (!isStaged) KeySlots.stage(t, keys, i, want, null)
+    if (!isStaged) KeySlots.stage(t, keys, i, want)
     const offset = target === run ? end : 0
     const size = KeySlots.insertStaged(t, keys, i, want, target, offset)
     at = target * stride
@@ -174,6 +175,7 @@ export const store = (
     end = offset + size
     i += size
   }
+  if (i > first) KeySlots.remember(t, keys[(i - 1) << 1]!, keys[((i - 1) << 1) + 1]!, (run << 8) | (end - 1))
   held[worker]! += added
   head[MEMBERSHIPS]! += added
   t.counters[KNOWN]! += i - first - added

@@ -93,7 +93,7 @@ export const shrink = (t: TableMemory, run: number, length: number): void => {
   head[BLOCKS]! -= before - length
   runs[at + SHAPE] = (shape & ~LEN_MASK) | length
   // Engines free chains from the tail, often block by block: have the misses of the next eight overlap.
-  if ((length & 7) === 0) KeySlots.stage(t, t.keys, runs[at + BASE]! + length - 8, 8, null)
+  if ((length & 7) === 0) KeySlots.stage(t, t.keys, runs[at + BASE]! + length - 8, 8)
   if (length << 2 <= CELL_KEYS[(shape >>> CLASS_SHIFT) & 15]!) move(t, at, length, length)
 }
 

@@ -29,6 +29,9 @@ export const SPAN_WORDS = 3
 /** Words of one sub-table's entry in `subs`: slots in use of the reach, keys, keys at which it grows. */
 export const SUB_WORDS = 4
 
+/** Tags above this shift pick among 16 384 remembered tails: 64 KiB, which stays in a core's own cache. */
+export const TAIL_SHIFT = 18
+
 /** Longest run, in keys: offsets have 8 bits. */
 export const RUN_MAX = 256
 /** Most runs: ids have 24 bits, and 0 means none. */
@@ -114,6 +117,8 @@ export interface TableMemory {
   readonly counters: Float64Array
   /** Private to the thread: not part of the buffer. */
   readonly refs: Int32Array
+  /** Where lately stored chains ended, by the top bits of the last key's tag. */
+  readonly tails: Int32Array
   readonly tags: Int32Array
   readonly homes: Int32Array
   readonly scratch: Int32Array
@@ -227,8 +232,9 @@ export const make = (options: Options): TableMemory => {
     slots: view(10),
     counters: new Float64Array(COUNTERS),
     refs: new Int32Array(1_024),
+    tails: new Int32Array(1 << (32 - TAIL_SHIFT)),
     tags: new Int32Array(RUN_MAX),
-    homes: new Int32Array(RUN_MAX + 1),
+    homes: new Int32Array(RUN_MAX),
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),

@@ -90,6 +90,22 @@ describe("PrefixTable", () => {
     checkInvariants(table)
   })
 
+  it("does not take a parent that was there lately for one that is there", () => {
+    const table = small()
+    const keys = chain(60)
+    PrefixTable.store(table, 0, null, part(keys, 0, 20))
+    PrefixTable.remove(table, 0, part(keys, 10, 20))
+    assert.strictEqual(PrefixTable.store(table, 0, part(keys, 19, 20), part(keys, 20, 30)), PrefixTable.ORPHANED)
+    PrefixTable.remove(table, 0, keys)
+    // Another chain now lies where the first one lay, in runs and cells.
+    const other = chain(60, 2)
+    PrefixTable.store(table, 0, null, part(other, 0, 30))
+    assert.strictEqual(PrefixTable.store(table, 0, part(keys, 29, 30), part(keys, 30, 40)), PrefixTable.ORPHANED)
+    assert.strictEqual(PrefixTable.store(table, 0, part(other, 29, 30), part(other, 30, 40)), PrefixTable.STORED)
+    assert.deepEqual([depths(table, keys)[0], depths(table, other)[0]], [0, 40])
+    checkInvariants(table)
+  })
+
   it("does nothing when a known block is stored or an unknown one removed, but counts it", () => {
     const table = small()
     const keys = chain(40)
