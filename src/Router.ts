@@ -17,6 +17,7 @@ import * as EventSocket from "./adapters/zmq/EventSocket.ts"
 import * as Config from "./Config.ts"
 import type { Trust } from "./domain/Worker.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
+import { GuessedCache } from "./hot/GuessedCache.ts"
 import * as Admin from "./http/Admin.ts"
 import * as Front from "./http/Front.ts"
 import * as Pool from "./http/Pool.ts"
@@ -50,6 +51,9 @@ export interface Router {
 
 /** Tokens per block of a worker that has not told: vLLM's default. Used until its first event. */
 const blockSizeDefault = 16
+
+/** Blocks a worker's cache has room for when it does not tell: half a million tokens, a 70B model on a node of H100s. */
+const blockCountDefault = 32_768
 
 /** Share of a worker's overlap that is believed. */
 const credit: Record<Trust, number> = { exact: 1, degraded: 0.75, none: 1 }
@@ -111,8 +115,8 @@ export const start = Effect.fnUntraced(function* (
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
   const trusts: Array<Trust> = new Array(workersMax).fill("none")
   const slots = new Map<string, number>()
-  /** Slots the index holds guesses for, from our own placements. */
-  const learned = new Set<number>()
+  /** What the index holds of workers by guess, from our own placements. */
+  const guessed = new Map<number, GuessedCache>()
   /** Slots whose collector is still taking leave. */
   const leaving = new Set<number>()
 
@@ -159,7 +163,7 @@ export const start = Effect.fnUntraced(function* (
         reusable: (slot) => !leaving.has(slot) && index.reusable(slot),
         onJoin: (worker) => {
           blockSizes[worker.slot] = blockSizeDefault
-          learned.delete(worker.slot)
+          guessed.delete(worker.slot)
           ledger.join(worker.slot, null)
           ledger.setEligible(worker.slot, true)
           learnFacts(worker)
@@ -170,7 +174,10 @@ export const start = Effect.fnUntraced(function* (
           learnFacts(worker)
           tokenizers.learn(worker)
           // Where events are heard they tell of a restart themselves; elsewhere what was learned is void.
-          if (restarted && trusts[worker.slot] === "none") index.drop(worker.slot)
+          if (restarted && trusts[worker.slot] === "none") {
+            guessed.delete(worker.slot)
+            index.drop(worker.slot)
+          }
           if (eventsOf(worker) === eventsOf(before)) return
           fork(
             Effect.andThen(
@@ -184,6 +191,7 @@ export const start = Effect.fnUntraced(function* (
         },
         onLeave: (slot, worker) => {
           ledger.leave(slot)
+          guessed.delete(slot)
           index.drop(slot)
           if (worker === null) return
           slots.delete(worker.spec.id)
@@ -230,12 +238,15 @@ export const start = Effect.fnUntraced(function* (
     fork(Effect.logInfo(`The cache of worker "${id}" is known ${trust === "none" ? "no more" : `(${trust})`}`))
     trusts[slot] = trust
     ledger.setCredit(slot, credit[trust])
-    if (before !== "none" || !learned.delete(slot)) return
+    if (before !== "none" || !guessed.delete(slot)) return
     // What was guessed before events were heard would outlive them: nobody tells that a guess was wrong.
     index.drop(slot)
     collector.resync(id)
   })
-  index.onReset(() => collector.resync())
+  index.onReset(() => {
+    guessed.clear()
+    collector.resync()
+  })
 
   let draining = false
   let front: Front.FrontServer | null = null
@@ -260,8 +271,14 @@ export const start = Effect.fnUntraced(function* (
     learn: (slot, keys, exact) => {
       // The worker may have left since: whatever is stored for it would keep its slot for ever.
       if ((exact && trusts[slot] !== "none") || fleet.worker(slot) === undefined) return
-      learned.add(slot)
+      let guesses = guessed.get(slot)
+      if (guesses === undefined) {
+        guesses = new GuessedCache(fleet.worker(slot)?.facts.blockCount ?? blockCountDefault)
+        guessed.set(slot, guesses)
+      }
+      const gone = guesses.add(keys)
       index.tell({ _tag: "Stored", worker: slot, parent: null, keys })
+      if (gone.length > 0) index.tell({ _tag: "Removed", worker: slot, keys: gone })
     },
     pool,
     forward,
