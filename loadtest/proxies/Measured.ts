@@ -43,7 +43,7 @@ export const start = (program: string, args: ReadonlyArray<string>, flags: Reado
       look()
     })
   }
-  const ended = once(child, "close")
+  const ended = once(child, "exit")
   const ask = async (what: "cpu" | "memory"): Promise<Usage> => {
     const answer = once(child, "message") as Promise<[Usage]>
     child.send(what)
