@@ -268,7 +268,7 @@ const measure = async (): Promise<void> => {
   const lines: Array<string> = []
   const line = (...cells: ReadonlyArray<string>): void => {
     const text =
-      cells[0]!.padEnd(36) +
+      cells[0]!.padEnd(40) +
       cells
         .slice(1)
         .map((cell) => cell.padStart(24))
@@ -276,19 +276,19 @@ const measure = async (): Promise<void> => {
     lines.push(text)
     console.log(text)
   }
-  /** A row: `run` gives each target's figures of one round; the first round warms up and is not counted. */
+  /** A row: `run` gives each target's figures of one round; rounds that warm up are not counted. */
   const row = async (
     names: ReadonlyArray<string>,
     run: (target: Target) => Promise<ReadonlyArray<number>>,
     counted: ReadonlyArray<Target>,
-    times = rounds
+    times = { rounds, warmUps: 1 }
   ): Promise<void> => {
     if (values.only !== undefined && !names.some((name) => name.includes(values.only!))) return
     const figures = counted.map(() => names.map((): Array<number> => []))
-    for (let round = 0; round <= times; round++) {
+    for (let round = -times.warmUps; round < times.rounds; round++) {
       for (const [which, target] of counted.entries()) {
         const got = await run(target)
-        if (round > 0) for (const [i, figure] of got.entries()) figures[which]![i]!.push(figure)
+        if (round >= 0) for (const [i, figure] of got.entries()) figures[which]![i]!.push(figure)
       }
     }
     for (const [i, name] of names.entries()) {
@@ -310,6 +310,14 @@ const measure = async (): Promise<void> => {
     }
 
   line("", ...targets.map(({ name }) => name), "plain / router")
+  const short = conversation(2_000)
+  // First, and once: later a process has room left over from what it did before.
+  await row(
+    ["memory, KB/idle stream"],
+    async (target) => [(await idleBytes(target, short, idle)) / 1_000],
+    targets.slice(0, 2),
+    { rounds: 1, warmUps: 0 }
+  )
   for (const [kilobytes, share] of [
     [2, 1],
     [32, 0.75],
@@ -325,7 +333,6 @@ const measure = async (): Promise<void> => {
       )
     }
   }
-  const short = conversation(2_000)
   await row(
     ["CPU, SSE, us/chunk"],
     cpu((port) => streams(port, short, streamCount, chunks)),
@@ -339,16 +346,14 @@ const measure = async (): Promise<void> => {
     },
     targets
   )
-  await row(
-    ["memory, KB/idle stream"],
-    async (target) => [(await idleBytes(target, short, idle)) / 1_000],
-    targets.slice(0, 2),
-    Math.min(rounds, 2)
-  )
   await Promise.all(targets.map(({ measured }) => measured.stop()))
 
-  if (values.out === undefined) return
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
+  const where =
+    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.\n` +
+    `Command: \`${["node loadtest/Router.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  console.log(`\n${where}`)
+  if (values.out === undefined) return
   writeFileSync(
     values.out,
     `# The whole router on its data path
@@ -366,8 +371,7 @@ settles. Its workers publish no KV events, so it also stores each prompt's block
 ${lines.join("\n")}
 \`\`\`
 
-Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.
-Command: \`node loadtest/Router.bench.ts ${process.argv.slice(2).join(" ")}\`
+${where}
 `
   )
 }
