@@ -6,7 +6,7 @@
  * The plain proxy parses the body and takes workers in turn. CPU is user + system time of the proxy process by the
  * kernel's accounting, which holds where wall times on a shared machine do not. Runs are paired; the table shows medians.
  */
-import { execFileSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { Agent, request } from "node:http"
 import { connect, type Socket } from "node:net"
@@ -348,7 +348,8 @@ const measure = async (): Promise<void> => {
   )
   await Promise.all(targets.map(({ measured }) => measured.stop()))
 
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
+  const git = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" })
+  const commit = git.status === 0 ? git.stdout.trim() : "unknown"
   const where =
     `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.\n` +
     `Command: \`${["node loadtest/Router.bench.ts", ...process.argv.slice(2)].join(" ")}\``
