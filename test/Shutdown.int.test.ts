@@ -54,7 +54,7 @@ describe("ending under load", () => {
     return { router, url }
   }
 
-  const ask = async (url: string, i: number): Promise<Seen> => {
+  const ask = async (url: string, i: number, maxTokens = 60): Promise<Seen> => {
     try {
       const response = await fetch(`${url}/v1/chat/completions`, {
         method: "POST",
@@ -62,7 +62,7 @@ describe("ending under load", () => {
         body: JSON.stringify({
           model,
           messages: [{ role: "user", content: `Request ${i}: ${"tell me more, please. ".repeat(20)}` }],
-          max_tokens: 60,
+          max_tokens: maxTokens,
           stream: true
         })
       })
@@ -94,6 +94,26 @@ describe("ending under load", () => {
     expect(await router.ended).toBe(0)
     // A request that comes after is not taken and then lost: there is nobody to take it.
     expect((await ask(url, 99)).trouble).toMatch(/ECONNREFUSED/)
+  })
+
+  it("loses no request of clients that keep their connections and go on asking", async () => {
+    const [one, two] = await engines(2)
+    const { router, url } = await route([one!.url, two!.url])
+    const seen: Array<Seen> = []
+    /** Asks again and again over kept-alive connections, until nobody listens any more. */
+    const client = async (i: number): Promise<string> => {
+      for (let turn = 0; ; turn++) {
+        const answer = await ask(url, i * 1000 + turn, 10)
+        if (answer.trouble?.includes("ECONNREFUSED")) return answer.trouble
+        seen.push(answer)
+      }
+    }
+    const clients = Array.from({ length: 12 }, (_, i) => client(i))
+    await expect.poll(() => seen.length).toBeGreaterThan(60)
+    router.process.kill("SIGTERM")
+    await Promise.all(clients)
+    expect(seen.filter(({ whole }) => !whole)).toEqual([])
+    expect(await router.ended).toBe(0)
   })
 
   it("fails only what a killed worker was streaming; everything else is answered by the others", async () => {

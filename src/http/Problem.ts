@@ -33,15 +33,6 @@ export const fromError = (error: RouteError): Problem => {
       return problem(400, invalid, "bad_json", `The request body is not valid JSON: ${error.detail}`)
     case "BadField":
       return problem(400, invalid, "bad_field", `"${error.param}" is ${error.value}: ${error.fix}`, error.param)
-    case "BadRequest":
-      return problem(error.status, invalid, "bad_request", error.detail)
-    case "BodyTooLarge":
-      return problem(
-        413,
-        invalid,
-        "body_too_large",
-        `The request body is larger than ${error.bytesMax} bytes. Send less, or raise bodyBytesMax (--body-bytes-max).`
-      )
     case "UnknownPath":
       return problem(
         404,
@@ -84,16 +75,5 @@ export const fromError = (error: RouteError): Problem => {
       )
     case "Defect":
       return problem(500, "internal_error", "defect", "The router failed on this request; its log says why. Try again.")
-    case "Draining":
-      return problem(
-        503,
-        "service_unavailable",
-        "draining",
-        "This router is shutting down. Try again elsewhere.",
-        null,
-        {
-          "retry-after": "1"
-        }
-      )
   }
 }

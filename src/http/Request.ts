@@ -61,6 +61,7 @@ export interface Deps {
   readonly workersMax: number
   /** Other workers tried after the first, before the first byte. */
   readonly retriesMax: number
+  /** Shutting down: what still arrives on open connections is served, `/ready` tells balancers to look elsewhere. */
   readonly draining: () => boolean
   /** Monotonic, ms. */
   readonly now: () => number
@@ -317,7 +318,6 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   const generate = (exchange: Exchange, endpoint: "chat" | "completions", id: string): void => {
     const startedMs = now()
-    if (deps.draining()) return refuse(exchange, id, { _tag: "Draining" })
     const parsed = OpenAi.parse(endpoint, id, exchange.body)
     if (!parsed.ok) return refuse(exchange, id, parsed.error)
     const { prompts, ...request } = parsed.request
