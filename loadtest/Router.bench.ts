@@ -28,7 +28,7 @@ alone and a plain node:http + undici proxy.
   --connections N   client connections, not streaming (default 16)
   --streams N       open streams (default 200)
   --chunks N        chunks per stream, 20 per second (default 80)
-  --idle N          idle streams for the memory row (default 1000)
+  --idle N          idle streams for the memory row (default 2000)
   --rate N          requests per second of the latency rows (default 100)
   --delay MS        time the workers take to answer (default 0)
   --only WORD       rows whose name contains it
@@ -208,7 +208,10 @@ const latencies = async (
   return times
 }
 
-/** Resident bytes that each of `count` further silent streams costs. */
+/** A table that doubles falls into one step, and so not into their median. */
+const idleSteps = 5
+
+/** Resident bytes that each of `count` silent streams costs. */
 const idleBytes = async ({ measured, port }: Target, history: string, count: number): Promise<number> => {
   const sockets: Array<Socket> = []
   const open = async (more: number): Promise<void> => {
@@ -219,14 +222,17 @@ const idleBytes = async ({ measured, port }: Target, history: string, count: num
       sockets.push(...(await Promise.all(batch)))
     }
   }
-  // What the first streams make the process grow by is its own; what each costs shows after them.
-  await open(Math.ceil(count / 2))
-  const before = await measured.residentBytes()
-  await open(count)
-  const after = await measured.residentBytes()
+  const steps: Array<number> = []
+  for (let before = await measured.residentBytes(), step = 0; step <= idleSteps; step++) {
+    await open(Math.ceil(count / idleSteps))
+    const after = await measured.residentBytes()
+    // What the first streams make the process grow by is its own.
+    if (step > 0) steps.push((after - before) / Math.ceil(count / idleSteps))
+    before = after
+  }
   for (const socket of sockets) socket.removeAllListeners("close").destroy()
   await sleep(300)
-  return (after - before) / count
+  return median(steps)
 }
 
 const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
@@ -261,7 +267,7 @@ const measure = async (): Promise<void> => {
   const connections = number(values.connections, 16, 4)
   const streamCount = number(values.streams, 200, 5)
   const chunks = number(values.chunks, 80, 5)
-  const idle = number(values.idle, 1_000, 20)
+  const idle = number(values.idle, 2_000, 20)
   const rate = number(values.rate, 100, 50)
   const targets = await start()
 
@@ -362,7 +368,7 @@ const measure = async (): Promise<void> => {
 Median (least-most) of ${rounds} paired runs. 2 KB rows: ${requests} requests over ${connections} connections, each prompt a known conversation
 with a new question (32 KB: 3/4, 256 KB: 3/20 as many); "streamed" answers come at once as ${chunksText}. SSE row: ${streamCount} streams of
 ${chunks} chunks, 20 per second each. Latency: ${rate} requests per second, open loop, workers answer after ${values.delay ?? 0} ms. Memory: resident, after a
-garbage collection, per further idle stream. CPU is that of the process named in the column, with all its threads.
+garbage collection, per idle stream, the median of ${idleSteps} steps. CPU is that of the process named in the column, with all its threads.
 
 The router discovers, tokenises (the tokenizer's files are here), hashes, matches, places, books, forwards, reads usage and
 settles. Its workers publish no KV events, so it also stores each prompt's blocks itself. The plain proxy is \`node:http\` +
