@@ -30,6 +30,8 @@ const messagesMax = 4096
 interface Compiled {
   readonly program: ReturnType<typeof parse>
   readonly format: Messages.ContentFormat
+  /** Names it may look up in vain. */
+  readonly names: ReadonlyArray<string>
 }
 
 const months = "January February March April May June July August September October November December".split(" ")
@@ -65,7 +67,11 @@ const strftime = (date: Date, format: string): string =>
 const compile = (template: string): Compiled | null => {
   try {
     const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }))
-    return { program, format: ContentFormat.detect(program) }
+    const builtIn = new Environment()
+    const names = [...ContentFormat.namesIn(program)].filter(
+      (name) => builtIn.lookupVariable(name).type === "UndefinedValue"
+    )
+    return { program, format: ContentFormat.detect(program), names }
   } catch {
     return null
   }
@@ -146,18 +152,23 @@ export const make = (config: Json, file: string | null, options: Options): ChatT
 
   const run = (compiled: Compiled, variables: Json): string => {
     const environment = new Environment()
-    for (const [name, value] of Object.entries(variables)) environment.set(name, value)
-    const constants = { true: true, false: false, none: null, True: true, False: false, None: null }
-    for (const [name, value] of Object.entries(constants)) environment.set(name, value)
-    environment.set("raise_exception", (message: string) => {
-      throw new Error(message)
-    })
-    environment.set("strftime_now", (format: string) => strftime(options.now(), format))
-    environment.set("range", (first: number, second?: number, step = 1) => {
-      const from = second === undefined ? 0 : first
-      const to = second ?? first
-      return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step)
-    })
+    const known: Json = {
+      raise_exception: (message: string) => {
+        throw new Error(message)
+      },
+      strftime_now: (format: string) => strftime(options.now(), format),
+      range: (first: number, second?: number, step = 1) => {
+        const from = second === undefined ? 0 : first
+        const to = second ?? first
+        return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step)
+      },
+      // As in Python, a request's names hide functions, but not constants.
+      ...variables,
+      ...{ true: true, false: false, none: null, True: true, False: false, None: null }
+    }
+    for (const [name, value] of Object.entries(known)) environment.set(name, value)
+    // For a name nobody set the library throws and catches an error, stack and all: a third of a short prompt's rendering.
+    for (const name of compiled.names) if (!(name in known)) environment.set(name, undefined)
     return (new Interpreter(environment).run(compiled.program) as unknown as { readonly value: string }).value
   }
 

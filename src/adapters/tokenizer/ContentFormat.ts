@@ -49,6 +49,10 @@ const loopNames = (loops: ReadonlyArray<Node>, isSource: (node: unknown) => bool
   return names
 }
 
+/** Every name a template mentions: its variables, and words that merely look like one. */
+export const namesIn = (program: ReturnType<typeof parse>): ReadonlySet<string> =>
+  new Set(collect(program.body, "Identifier", []).map((node) => node["value"] as string))
+
 export const detect = (program: ReturnType<typeof parse>): ContentFormat => {
   const assignments = collect(program.body, "Set", [])
   const lists = ["messages"]
