@@ -317,7 +317,7 @@ describe("An answer of a worker", () => {
     client.socket.destroy()
   })
 
-  it("that the integrator holds never reaches the client, and the exchange can be answered otherwise", async () => {
+  it("that is held back never reaches the client, and the exchange can be answered otherwise", async () => {
     const upstream = await worker((socket) =>
       socket.write("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno")
     )
