@@ -124,9 +124,16 @@ export const listen = (options: FrontOptions, handlers: FrontHandlers): Promise<
     const done = stopListening()
     const startMs = performance.now()
     const step = setInterval(() => {
-      state.nowMs = performance.now()
-      if (state.nowMs - startMs > timeoutMs) for (const connection of connections) connection.destroy()
-      else for (const connection of connections) connection.endIfQuiet(state.nowMs, drainQuietMs)
+      const nowMs = performance.now()
+      state.nowMs = nowMs
+      if (nowMs - startMs > timeoutMs) for (const connection of connections) connection.destroy()
+      // Connections know when they fell silent to a sweep: before the drain that was coarse, so nobody is judged by it.
+      else if (nowMs - startMs >= drainQuietMs) {
+        // Only after what has arrived meanwhile was read: in a turn of the event loop timers come first.
+        setImmediate(() => {
+          for (const connection of connections) connection.endIfQuiet(nowMs, drainQuietMs)
+        })
+      }
     }, drainStepMs)
     await done
     clearInterval(step)
