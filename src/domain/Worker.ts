@@ -41,9 +41,13 @@ export interface WorkerFacts {
   readonly models: ReadonlyArray<ServedModel>
   /** Tokens per block, or null when the engine does not tell (then learned from its first event). */
   readonly blockSize: number | null
-  /** Device blocks in the cache, or null when unknown. */
+  /** Device blocks in the cache of one rank, or null when unknown. */
   readonly blockCount: number | null
   readonly eventSources: ReadonlyArray<EventSource>
+  /** Data-parallel ranks a request can be sent to by number, in order; empty where there is one, or none is told. */
+  readonly ranks: ReadonlyArray<number>
+  /** Which `priority` goes first; null when the engine does not tell or has none. */
+  readonly priorityOrder: "lowFirst" | "highFirst" | null
   /** Answers `POST /tokenize`. */
   readonly tokenizes: boolean
   /** When the engine's process started, ms since the epoch, or null when not told. A change means it restarted. */
@@ -51,12 +55,20 @@ export interface WorkerFacts {
 }
 
 /** Load as the engine reports it on `/metrics`. Null where a series is missing: zero never means unknown. */
-export interface EngineLoad {
+export interface EngineLoad extends RankLoad {
+  /** The same by data-parallel rank, where the engine tells them apart. */
+  readonly ranks: ReadonlyMap<number, RankLoad>
+}
+
+export interface RankLoad {
   readonly running: number | null
   readonly waiting: number | null
   /** Fraction of device blocks in use, 0 to 1. */
   readonly kvUsage: number | null
 }
 
-/** How far the router's picture of a worker's cache may be believed. */
-export type Trust = "exact" | "degraded" | "none"
+/**
+ * How far the router's picture of a cache may be believed. `exact`: every event applied. `degraded`: something is
+ * missing or contradicted, and being healed. `approximate`: no events; a model of the cache stands in.
+ */
+export type Trust = "exact" | "degraded" | "approximate"

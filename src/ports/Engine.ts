@@ -8,8 +8,11 @@ export interface Engine {
   readonly name: string
   /** Everything the router wants to know of a worker, in one visit. Rejects when the worker does not answer. */
   readonly discover: (url: string, signal: AbortSignal) => Promise<WorkerFacts>
-  /** True when the worker says it can serve. Rejects when it does not answer. */
-  readonly healthy: (url: string, signal: AbortSignal) => Promise<boolean>
+  /**
+   * True when the worker says it can serve. `deep`: where the engine can, by generating a token; asked before a worker
+   * that failed is believed again. Rejects when it does not answer.
+   */
+  readonly healthy: (url: string, signal: AbortSignal, deep: boolean) => Promise<boolean>
   readonly load: (url: string, signal: AbortSignal) => Promise<EngineLoad>
   /** The engine's own tokenisation, or null when it declines. Rejects when the worker does not answer. */
   readonly tokenize: (url: string, model: string, prompt: Prompt, signal: AbortSignal) => Promise<Uint32Array | null>
