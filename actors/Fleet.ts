@@ -1,13 +1,14 @@
 /**
  * Fleet: which workers there are, what they serve, and which of them may take a request now.
  *
- * Owns     every worker's slot, spec, facts, life (`FleetLifecycle`), breaker and last load. One fiber per worker probes it.
+ * Owns     every worker's slots, spec, facts, life (`FleetLifecycle`), breaker and last load. One fiber per worker probes it.
  * Hears    the operator (`add`, `remove`, `drain`, `set`, `alias`) and the request path (`sent`, `outcome`).
  * Answers  `resolve`, `worker`, `models`, `list`: synchronous, from what is known; routes are cached until a change.
  * Loses    nothing that a probe does not bring back; a restart of the router joins every worker anew.
  *
  * All changes happen on the one JS thread, synchronously, so that the request path needs no mailbox: a failed request
- * has taken its worker out before the next is placed. Slots are dense, and used again once nothing refers to them.
+ * has taken its worker out before the next is placed. Slots are dense, one for each data-parallel rank of a worker, and
+ * used again once nothing refers to them.
  */
 import { Cause, Clock, Context, Effect, Equal, FiberSet, Layer, Queue, Schedule, Schema } from "effect"
 import type { ServedModel, WorkerFacts, WorkerSpec } from "../src/domain/Worker.ts"
@@ -38,12 +39,14 @@ export interface Options extends Probe.Program {
   readonly aliases: Readonly<Record<string, string>>
   /** True when no table refers to a former worker's slot any more. */
   readonly reusable: (slot: number) => boolean
-  /** It answered for the first time: its facts are known, and it is about to take work. */
+  /** It answered for the first time, or came back with other ranks, on new slots: it is about to take work. */
   readonly onJoin: (worker: Worker) => void
-  /** Its facts changed. `restarted`: it is a new process, with an empty cache. */
+  /** Its facts changed; its slots did not. `restarted`: it is a new process, with an empty cache. */
   readonly onChange: (worker: Worker, before: Worker, restarted: boolean) => void
-  /** It is gone; also called for one that never answered, with its slot only. */
-  readonly onLeave: (slot: number, worker: Worker | null) => void
+  /** A slot stands for nobody any more. */
+  readonly onVacate: (slot: number) => void
+  /** It is gone, after its slots were vacated; not called for one that never answered. */
+  readonly onLeave: (worker: Worker) => void
 }
 
 /** A worker that cannot be listed. */
@@ -102,11 +105,23 @@ const make = Effect.fnUntraced(function* (options: Options) {
     Queue.offerUnsafe(entry.wake, true)
   }
 
+  const release = (slots: ReadonlyArray<number>): void => {
+    for (const slot of slots) {
+      bySlot[slot] = undefined
+      resting.add(slot)
+    }
+  }
+
+  const vacate = (slots: ReadonlyArray<number>): void => {
+    release(slots)
+    for (const slot of slots) tell("onVacate", () => options.onVacate(slot))
+  }
+
   const leave = (entry: Entry): void => {
     entries.delete(entry.spec.id)
-    bySlot[entry.slot] = undefined
-    resting.add(entry.slot)
-    tell("onLeave", () => options.onLeave(entry.slot, entry.worker))
+    vacate(entry.slots)
+    const { worker } = entry
+    if (worker !== null) tell("onLeave", () => options.onLeave(worker))
     Queue.offerUnsafe(entry.wake, true)
   }
 
@@ -133,17 +148,63 @@ const make = Effect.fnUntraced(function* (options: Options) {
     if (state === "gone") leave(entry)
   }
 
+  /** A free slot, taken by the entry; null when there is none. */
+  const take = (entry: Entry): number | null => {
+    let slot = bySlot.length < knobs.workersMax ? bySlot.length : null
+    for (const rested of resting) {
+      if (options.inFlight(rested) > 0 || !options.reusable(rested)) continue
+      resting.delete(rested)
+      slot = rested
+      break
+    }
+    if (slot !== null) bySlot[slot] = entry
+    return slot
+  }
+
+  /**
+   * As many slots as the worker has ranks. True when those it had are others' from now on: ranks that come or go are
+   * other caches. Without room for all of them the engine chooses the rank, and the worker counts as one cache.
+   */
+  const seat = (entry: Entry, ranks: number): boolean => {
+    const wanted = Math.max(1, ranks)
+    if (entry.slots.length === wanted) return false
+    const kept = entry.worker === null ? entry.slots : []
+    const taken: Array<number> = []
+    while (kept.length + taken.length < wanted) {
+      const slot = take(entry)
+      if (slot === null) {
+        release(taken)
+        const text = `Worker "${entry.spec.id}" has ${wanted} ranks, and too few of ${knobs.workersMax} slots are free: it chooses the rank itself. Raise workersMax.`
+        log(Effect.logWarning(text))
+        return false
+      }
+      taken.push(slot)
+    }
+    if (kept.length === 0) vacate(entry.slots)
+    entry.slots = [...kept, ...taken]
+    return kept.length === 0
+  }
+
   /** Notes what a worker said of itself, and tells the program when that is new. */
   const learn = (entry: Entry, engine: Engine, told: WorkerFacts): void => {
     // The operator knows better than the engine how its events are reached from here.
     const facts = entry.spec.events === undefined ? told : { ...told, eventSources: [entry.spec.events] }
     const before = entry.worker
     entry.discoveredAtMs = now()
-    if (before !== null && before.engine === engine && JSON.stringify(before.facts) === JSON.stringify(facts)) return
-    const worker = { slot: entry.slot, spec: entry.spec, engine, facts, model: Routes.canonical(facts) ?? "" }
+    if (before !== null && before.engine === engine && JSON.stringify(before.told) === JSON.stringify(told)) return
+    const reseated = seat(entry, facts.ranks.length)
+    const ranks = entry.slots.length > 1 ? facts.ranks : []
+    const worker: Worker = {
+      slots: entry.slots,
+      spec: entry.spec,
+      engine,
+      told,
+      facts: { ...facts, ranks },
+      model: Routes.canonical(facts) ?? ""
+    }
     entry.worker = worker
     changed()
-    if (before === null) {
+    if (before === null || reseated) {
       tell("onJoin", () => options.onJoin(worker))
       return
     }
@@ -160,15 +221,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   const live = Probe.make(knobs, options, { endTrial, learn, now, step })
 
-  const slotFor = (): number | null => {
-    for (const slot of resting) {
-      if (options.inFlight(slot) === 0 && options.reusable(slot)) {
-        resting.delete(slot)
-        return slot
-      }
-    }
-    return bySlot.length < knobs.workersMax ? bySlot.length : null
-  }
 
   const add = Effect.fnUntraced(function* (spec: WorkerSpec, origin: Origin) {
     const same = entries.get(spec.id)
@@ -194,15 +246,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
         return yield* refuse("duplicate", `worker "${other.spec.id}" has that address already and is ${other.state}.`)
       }
     }
-    const slot = slotFor()
-    if (slot === null) {
-      return yield* refuse(
-        "full",
-        `all ${knobs.workersMax} slots are taken or still settling. Raise workersMax, or remove a worker.`
-      )
-    }
     const entry: Entry = {
-      slot,
+      slots: [],
       spec,
       origin,
       state: "joining",
@@ -221,8 +266,15 @@ const make = Effect.fnUntraced(function* (options: Options) {
       drainByMs: 0,
       wake: yield* Queue.sliding<true>(1)
     }
+    const slot = take(entry)
+    if (slot === null) {
+      return yield* refuse(
+        "full",
+        `all ${knobs.workersMax} slots are taken or still settling. Raise workersMax, or remove a worker.`
+      )
+    }
+    entry.slots = [slot]
     entries.set(spec.id, entry)
-    bySlot[slot] = entry
     changed()
     yield* FiberSet.run(
       fibers,
@@ -302,12 +354,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
     }
   }
 
+  const bySeat = (a: Entry, b: Entry) => a.slots[0]! - b.slots[0]!
   const isLastResort = (entry: Entry) => entry.answers && (entry.state === "open" || entry.state === "halfOpen")
   const view = (): ReadonlyArray<Routes.Served> => {
     served ??= [...entries.values()]
-      .sort((a, b) => a.slot - b.slot)
+      .sort(bySeat)
       .map((entry) => ({
-        slot: entry.slot,
+        slots: entry.slots,
         state: entry.state,
         facts: entry.worker?.facts ?? null,
         takes: Lifecycle.takesWork(entry.state) && !entry.trial,
@@ -325,7 +378,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   const status = (entry: Entry): WorkerStatus => ({
-    slot: entry.slot,
+    slots: entry.slots,
     spec: entry.spec,
     origin: entry.origin,
     state: entry.state,
@@ -334,7 +387,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     facts: entry.worker?.facts ?? null,
     load: entry.load,
     loadAtMs: entry.loadAtMs,
-    inFlight: options.inFlight(entry.slot),
+    inFlight: entry.slots.reduce((sum, slot) => sum + options.inFlight(slot), 0),
     breaker: { ...entry.breaker }
   })
 
@@ -350,12 +403,16 @@ const make = Effect.fnUntraced(function* (options: Options) {
     outcome,
     resolve,
     worker: (slot) => bySlot[slot]?.worker ?? undefined,
+    rank: (slot) => {
+      const worker = bySlot[slot]?.worker ?? null
+      return worker?.facts.ranks[worker.slots.indexOf(slot)] ?? null
+    },
     models: () => Routes.models(view(), aliases),
     find: (id) => {
       const entry = entries.get(id)
       return entry === undefined ? undefined : status(entry)
     },
-    list: () => [...entries.values()].sort((a, b) => a.slot - b.slot).map(status)
+    list: () => [...entries.values()].sort(bySeat).map(status)
   })
 })
 
@@ -380,6 +437,8 @@ export class Fleet extends Context.Service<
     readonly resolve: (model: string) => Routes.Route | undefined
     /** Undefined until it has answered once, and when it is gone. */
     readonly worker: (slot: number) => Worker | undefined
+    /** The data-parallel rank a slot stands for; null where the worker needs none to be told. */
+    readonly rank: (slot: number) => number | null
     readonly models: () => ReadonlyArray<ServedModel>
     readonly find: (id: string) => WorkerStatus | undefined
     readonly list: () => ReadonlyArray<WorkerStatus>

@@ -10,9 +10,12 @@ export type Origin = "config" | "admin"
 
 /** A worker as others see it. A snapshot: a change of facts makes a new one. */
 export interface Worker {
-  readonly slot: number
+  /** One for each data-parallel rank in `facts.ranks`, in that order; one where a request needs no rank. */
+  readonly slots: ReadonlyArray<number>
   readonly spec: WorkerSpec
   readonly engine: Engine
+  /** What it last said of itself, and what the router goes by: the operator may know better, and room may be short. */
+  readonly told: WorkerFacts
   readonly facts: WorkerFacts
   /** Canonical name of its base model, the namespace of its KV events. */
   readonly model: string
@@ -20,7 +23,7 @@ export interface Worker {
 
 /** Everything known of a worker, for people. */
 export interface WorkerStatus {
-  readonly slot: number
+  readonly slots: ReadonlyArray<number>
   readonly spec: WorkerSpec
   readonly origin: Origin
   readonly state: Lifecycle.State
@@ -36,7 +39,8 @@ export interface WorkerStatus {
 
 /** The fleet's own record. Only `Fleet` and `FleetProbe` write to it. */
 export interface Entry {
-  readonly slot: number
+  /** At least one, from the day it is listed. */
+  slots: ReadonlyArray<number>
   readonly spec: WorkerSpec
   origin: Origin
   state: Lifecycle.State

@@ -79,7 +79,10 @@ export const make = (knobs: Knobs, program: Program, { endTrial, learn, now, ste
       // Without a load the bookings of this router still count; the age of the last one is shown.
       Effect.ignore
     )
-    const healthy = ask(knobs.probeTimeoutMs, (signal) => engine.healthy(url, signal))
+    // Some engines answer that they are alive while no token comes out of them: one that failed must show a token. Where
+    // that takes longer than a probe may, the worker was silent, and is asked again.
+    const deep = entry.state === "open"
+    const healthy = ask(knobs.probeTimeoutMs, (signal) => engine.healthy(url, signal, deep))
     const [well] = yield* Effect.all([healthy, load], { concurrency: 2 })
     if (!well) return yield* Effect.fail("it says it is not healthy")
     const away = entry.state === "open" || entry.state === "suspect"
@@ -88,6 +91,8 @@ export const make = (knobs: Knobs, program: Program, { endTrial, learn, now, ste
       yield* discover(entry, away ? null : engine)
     }
   })
+
+  const inFlight = (entry: Entry): number => entry.slots.reduce((sum, slot) => sum + program.inFlight(slot), 0)
 
   const jittered = (ms: number) => ms * (0.9 + program.random() * 0.2)
 
@@ -112,7 +117,7 @@ export const make = (knobs: Knobs, program: Program, { endTrial, learn, now, ste
   const visit = Effect.fnUntraced(function* (entry: Entry) {
     if (entry.state === "joining" || entry.worker === null) return yield* visitJoining(entry)
     if (entry.state === "draining") {
-      const left = program.inFlight(entry.slot)
+      const left = inFlight(entry)
       if (left === 0) return step(entry, "Emptied", "nothing in flight any more")
       if (now() >= entry.drainByMs) return step(entry, "Emptied", `${left} requests still in flight at the deadline`)
       entry.dueAtMs = Math.min(now() + drainLookMs, entry.drainByMs)
@@ -131,7 +136,7 @@ export const make = (knobs: Knobs, program: Program, { endTrial, learn, now, ste
     step(entry, "Answered", "it answers")
     if (entry.state !== "halfOpen") return
     // A trial whose request ended without a word must not keep the worker out.
-    if (entry.trial && program.inFlight(entry.slot) === 0) endTrial(entry)
+    if (entry.trial && inFlight(entry) === 0) endTrial(entry)
     if (!entry.trial && entry.quiet++ >= quietProbes) step(entry, "Succeeded", "it answered several probes")
   })
 

@@ -9,7 +9,7 @@ import type { State } from "./FleetLifecycle.ts"
 
 /** What routing needs to know of one worker. */
 export interface Served {
-  readonly slot: number
+  readonly slots: ReadonlyArray<number>
   readonly state: State
   readonly facts: WorkerFacts | null
   /** May take a request now. */
@@ -27,7 +27,7 @@ export interface Route {
   readonly lora: string | null
   /** Smallest context among those serving it, tokens; null when none tells. */
   readonly maxModelLen: number | null
-  /** 1 for each slot that may take a request now. Never changed: a new fleet state makes a new route. */
+  /** 1 for each slot that may take a request now, of every rank of a worker. Never changed: a new fleet state makes a new route. */
   readonly eligible: Uint8Array
   readonly eligibleCount: number
   /** Workers known to serve it, in any state. */
@@ -78,8 +78,8 @@ export const route = (
   const eligible = new Uint8Array(slots)
   let eligibleCount = 0
   const mark = (worker: Served) => {
-    eligible[worker.slot] = 1
-    eligibleCount++
+    for (const slot of worker.slots) eligible[slot] = 1
+    eligibleCount += worker.slots.length
   }
   for (const worker of serving) if (worker.takes) mark(worker)
   if (eligibleCount === 0) for (const worker of serving) if (worker.lastResort) mark(worker)

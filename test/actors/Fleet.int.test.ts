@@ -26,7 +26,7 @@ beforeEach(async () => {
     detect: engines.detect,
     onJoin: (worker) => void heard.push(`join ${worker.spec.id}`),
     onChange: (worker, _before, restarted) => void heard.push(`${restarted ? "restart" : "change"} ${worker.spec.id}`),
-    onLeave: (_slot, worker) => void heard.push(`leave ${worker?.spec.id}`),
+    onLeave: (worker) => void heard.push(`leave ${worker.spec.id}`),
     knobs: {
       ...FakeEngine.knobs,
       probeIntervalMs: 30,

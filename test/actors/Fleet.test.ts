@@ -225,9 +225,9 @@ describe("Fleet", () => {
         assert.isUndefined(fleet.find("a"))
         assert.isUndefined(fleet.worker(0))
         assert.deepStrictEqual(fake.heard, ["join a", "join b", "leave a 0"])
-        assert.strictEqual((yield* fleet.add(c)).slot, 2)
+        assert.strictEqual((yield* fleet.add(c)).slots[0], 2)
         fake.held.delete(0)
-        assert.strictEqual((yield* fleet.add(a)).slot, 0)
+        assert.strictEqual((yield* fleet.add(a)).slots[0], 0)
       })
   )
 
@@ -249,10 +249,45 @@ describe("Fleet", () => {
       fake.at(a.url).inFlight = 1
       assert.isTrue(fleet.remove("a", { drain: false }))
       assert.isUndefined(fleet.find("a"))
-      assert.strictEqual((yield* fleet.add(b)).slot, 1)
+      assert.strictEqual((yield* fleet.add(b)).slots[0], 1)
       fleet.outcome(0, "ok")
       assert.isFalse(fleet.remove("a", { drain: false }))
     })
+  )
+
+  it.effect("gives every data-parallel rank a slot of its own, and new slots when the ranks change", () =>
+    within(
+      function* (fleet, fake) {
+        fake.at(a.url).facts = FakeEngine.facts({ ranks: [0, 1, 2] })
+        yield* joined(fleet, a, b)
+        assert.deepStrictEqual(fleet.find("a")?.slots, [0, 2, 3])
+        assert.deepStrictEqual([0, 1, 2, 3].map(fleet.rank), [0, null, 1, 2])
+        assert.deepStrictEqual([...(fleet.resolve("qwen")?.eligible ?? [])], [1, 1, 1, 1])
+        assert.strictEqual(fleet.worker(3), fleet.worker(0))
+        fake.at(a.url).facts = FakeEngine.facts({ ranks: [0, 1] })
+        yield* TestClock.adjust("40 seconds")
+        assert.deepStrictEqual(fleet.find("a")?.slots, [4, 5])
+        assert.deepStrictEqual([0, 4, 5].map(fleet.rank), [null, 0, 1])
+        assert.deepStrictEqual(fake.heard, ["join a", "join b", "join a"])
+        assert.isTrue(fleet.remove("a", { drain: false }))
+        assert.deepStrictEqual(fake.heard.at(-1), "leave a 4 5")
+        assert.deepStrictEqual([...(fleet.resolve("qwen")?.eligible ?? [])], [0, 1, 0, 0, 0, 0])
+      },
+      (options) => ({ ...options, knobs: { ...options.knobs, workersMax: 6 } })
+    )
+  )
+
+  it.effect("counts a worker with more ranks than there is room for as one cache, and lets it choose the rank", () =>
+    within(
+      function* (fleet, fake) {
+        fake.at(a.url).facts = FakeEngine.facts({ ranks: [0, 1, 2, 3] })
+        yield* joined(fleet, a, b)
+        assert.deepStrictEqual(fleet.find("a")?.slots, [0])
+        assert.isNull(fleet.rank(0))
+        assert.deepStrictEqual(states(fleet), { a: "ready", b: "ready" })
+      },
+      (options) => ({ ...options, knobs: { ...options.knobs, workersMax: 3 } })
+    )
   )
 
   it.effect("refuses an id or an address that is listed, and a worker too many", () =>
@@ -301,7 +336,7 @@ describe("Fleet", () => {
       yield* settle
       assert.deepStrictEqual(states(fleet), { renamed: "ready" })
       assert.deepStrictEqual(fake.heard, ["join a", "leave a 0", "join renamed"])
-      assert.strictEqual(fleet.find("renamed")?.slot, 1)
+      assert.strictEqual(fleet.find("renamed")?.slots[0], 1)
     })
   )
 

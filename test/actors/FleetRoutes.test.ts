@@ -4,7 +4,7 @@ import type { ServedModel } from "../../src/domain/Worker.ts"
 import { facts, model } from "../support/FakeEngine.ts"
 
 const served = (slot: number, list: ReadonlyArray<ServedModel>, more: Partial<Served> = {}): Served => ({
-  slot,
+  slots: [slot],
   state: "ready",
   facts: facts({ models: list }),
   takes: true,
