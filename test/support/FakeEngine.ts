@@ -13,6 +13,8 @@ export interface FakeWorker {
   facts: WorkerFacts
   running: number
   probes: number
+  /** Of those probes, the ones that asked for a generated token. */
+  deepProbes: number
   discoveries: number
   inFlight: number
 }
@@ -31,6 +33,8 @@ export const facts = (more: Partial<WorkerFacts> = {}): WorkerFacts => ({
   blockSize: 16,
   blockCount: 1_000,
   eventSources: [],
+  ranks: [],
+  priorityOrder: "lowFirst",
   tokenizes: true,
   startedAtMs: 1,
   ...more
@@ -73,6 +77,7 @@ export const make = () => {
         facts: facts(),
         running: 0,
         probes: 0,
+        deepProbes: 0,
         discoveries: 0,
         inFlight: 0
       }
@@ -98,14 +103,16 @@ export const make = () => {
         worker.discoveries++
         return worker.facts
       }),
-    healthy: (url, signal) =>
+    healthy: (url, signal, deep) =>
       answer(url, signal, (worker) => {
         worker.probes++
+        if (deep) worker.deepProbes++
         return worker.healthy
       }),
-    load: (url, signal) => answer(url, signal, (worker) => ({ running: worker.running, waiting: 0, kvUsage: 0.5 })),
+    load: (url, signal) =>
+      answer(url, signal, (worker) => ({ running: worker.running, waiting: 0, kvUsage: 0.5, ranks: new Map() })),
     tokenize: async () => null,
-    decode: () => ({ ts: 0, events: [], rank: null })
+    decode: () => ({ ts: 0, events: [], rank: null, unknown: [] })
   }
 
   const options: Options = {
@@ -115,11 +122,12 @@ export const make = () => {
     inFlight: (slot) => slotOf.get(slot)?.inFlight ?? 0,
     reusable: (slot) => !held.has(slot),
     onJoin: (worker) => {
-      slotOf.set(worker.slot, at(worker.spec.url))
+      for (const slot of worker.slots) slotOf.set(slot, at(worker.spec.url))
       heard.push(`join ${worker.spec.id}`)
     },
     onChange: (worker, _before, restarted) => void heard.push(`${restarted ? "restart" : "change"} ${worker.spec.id}`),
-    onLeave: (slot, worker) => void heard.push(`leave ${worker?.spec.id ?? "?"} ${slot}`),
+    onVacate: () => {},
+    onLeave: (worker) => void heard.push(`leave ${worker.spec.id} ${worker.slots.join(" ")}`),
     // The middle: no jitter.
     random: () => 0.5
   }

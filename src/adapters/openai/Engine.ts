@@ -11,11 +11,13 @@ export const make = (http: HttpJson): Engine => ({
     blockSize: null,
     blockCount: null,
     eventSources: [],
+    ranks: [],
+    priorityOrder: null,
     tokenizes: false,
     startedAtMs: null
   }),
   healthy: async (url, signal) => (await http.get(`${url}/v1/models`, signal)).status === 200,
-  load: async () => ({ running: null, waiting: null, kvUsage: null }),
+  load: async () => ({ running: null, waiting: null, kvUsage: null, ranks: new Map() }),
   tokenize: async (_url, _model, prompt) => (prompt._tag === "Tokens" ? prompt.ids : null),
   decode: () => {
     throw new Error("This engine publishes no KV events. Remove `events` from the worker, or use an engine that does.")

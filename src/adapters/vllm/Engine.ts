@@ -8,9 +8,9 @@ import type { Prompt } from "../../domain/Request.ts"
 import type { WorkerFacts } from "../../domain/Worker.ts"
 import type { Engine } from "../../ports/Engine.ts"
 import { type Answer, type HttpJson, json, WorkerAnswer } from "../http/HttpJson.ts"
+import { decode } from "../kvevents/KvEvents.ts"
 import * as Models from "../openai/Models.ts"
 import * as EventSources from "./EventSources.ts"
-import { decode } from "./KvEvents.ts"
 import * as Metrics from "./Metrics.ts"
 
 const none: Answer = { status: 0, text: "" }
@@ -61,12 +61,18 @@ export const make = (http: HttpJson): Engine => {
       optional(http.post(`${url}/tokenize`, { model: base.id, prompt: "a" }, signal))
     ])
     const scrape = Metrics.read(metrics)
+    const eventSources = EventSources.read(json(sources), url)
+    const ranks = [...new Set([...eventSources.map(({ rank }) => rank), ...Metrics.ranks(scrape)])]
     return {
       engine: "vllm",
       models,
       blockSize: Metrics.blockSize(scrape),
       blockCount: Metrics.blockCount(scrape),
-      eventSources: EventSources.read(json(sources), url),
+      eventSources,
+      // One rank alone needs no number: behind an external balancer each has an address of its own.
+      ranks: ranks.length > 1 ? ranks.sort((a, b) => a - b) : [],
+      // Heeded only under `--scheduling-policy priority`, which vLLM does not tell; ignored otherwise.
+      priorityOrder: "lowFirst",
       tokenizes: tokens(probe) !== null,
       startedAtMs: Metrics.startedAtMs(scrape)
     }

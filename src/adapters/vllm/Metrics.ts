@@ -4,7 +4,7 @@
  *
  * A missing series is null, never zero: `--disable-log-stats` answers 200 with nothing in it.
  */
-import type { EngineLoad } from "../../domain/Worker.ts"
+import type { EngineLoad, RankLoad } from "../../domain/Worker.ts"
 import type { Answer } from "../http/HttpJson.ts"
 import * as PrometheusText from "../prometheus/PrometheusText.ts"
 
@@ -36,27 +36,46 @@ const sum = (samples: ReadonlyArray<PrometheusText.Sample>): number | null =>
 const positiveInt = (text: string | undefined): number | null =>
   text !== undefined && /^[1-9]\d{0,9}$/.test(text) ? Number(text) : null
 
+const rankOf = (sample: PrometheusText.Sample): number | null => {
+  const label = sample.labels["engine"]
+  return label !== undefined && /^\d{1,5}$/.test(label) ? Number(label) : null
+}
+
+/** Data-parallel ranks that report here, in no order. */
+export const ranks = (scrape: Scrape): ReadonlyArray<number> => [
+  ...new Set(scrape.samples.map(rankOf).filter((rank) => rank !== null))
+]
+
 /** Counts are summed over ranks; usage is their mean, since ranks have caches of one size. */
 export const load = (scrape: Scrape): EngineLoad => {
+  const running = named(scrape, "num_requests_running")
+  const waiting = named(scrape, "num_requests_waiting")
   const usage = named(scrape, "kv_cache_usage_perc", "gpu_cache_usage_perc")
+  const of = (keep: (sample: PrometheusText.Sample) => boolean): RankLoad => {
+    const used = usage.filter(keep)
+    return {
+      running: sum(running.filter(keep)),
+      waiting: sum(waiting.filter(keep)),
+      kvUsage: used.length === 0 ? null : sum(used)! / used.length
+    }
+  }
   return {
-    running: sum(named(scrape, "num_requests_running")),
-    waiting: sum(named(scrape, "num_requests_waiting")),
-    kvUsage: usage.length === 0 ? null : sum(usage)! / usage.length
+    ...of(() => true),
+    ranks: new Map(ranks(scrape).map((rank) => [rank, of((sample) => rankOf(sample) === rank)]))
   }
 }
 
 export const blockSize = (scrape: Scrape): number | null =>
   positiveInt(named(scrape, "cache_config_info")[0]?.labels["block_size"])
 
-/** Device blocks of all ranks together. */
+/** Device blocks of one rank: the smallest, where they differ by what else is on the device. */
 export const blockCount = (scrape: Scrape): number | null => {
-  let total: number | null = null
+  let least: number | null = null
   for (const { labels } of named(scrape, "cache_config_info")) {
     const blocks = positiveInt(labels["num_gpu_blocks"])
-    if (blocks !== null) total = (total ?? 0) + blocks
+    if (blocks !== null && (least === null || blocks < least)) least = blocks
   }
-  return total
+  return least
 }
 
 /** Start of the engine's process, or null in the multi-process mode, where the client library omits it. */

@@ -30,11 +30,13 @@ describe("vLLM over HTTP", () => {
       engine: "vllm",
       models: [{ id: "Qwen/Qwen3-8B", parent: null, root: "Qwen/Qwen3-8B", maxModelLen: 40_960 }],
       blockSize: 16,
-      blockCount: 8_001,
+      blockCount: 4_000,
       eventSources: [
         { endpoint: "tcp://10.0.0.9:5557", replayEndpoint: "tcp://127.0.0.1:5657", topic: "kv", rank: 0 },
         { endpoint: "tcp://127.0.0.1:5558", replayEndpoint: null, topic: "", rank: 1 }
       ],
+      ranks: [0, 1],
+      priorityOrder: "lowFirst",
       tokenizes: true,
       startedAtMs: 1.79e12
     })
@@ -47,9 +49,21 @@ describe("vLLM over HTTP", () => {
       blockSize: null,
       blockCount: null,
       eventSources: [],
+      ranks: [],
       tokenizes: false,
       startedAtMs: null
     })
+  })
+
+  it("knows its ranks by its metrics where its events are off, and counts one alone as none", async () => {
+    expect((await Vllm.make(http).discover(server.url, soon())).ranks).toEqual([0, 1])
+    // Behind an external balancer each rank has an address of its own.
+    server.scripts["GET /metrics"] = () => ({ body: 'vllm:num_requests_running{engine="3"} 1\n' })
+    server.scripts["GET /kv_event_sources"] = () => ({
+      body: '{"3":{"publisher":"zmq","endpoint":"tcp://*:5560","topic":""}}'
+    })
+    const facts = await Vllm.make(http).discover(server.url, soon())
+    expect([facts.ranks, facts.eventSources.map(({ rank }) => rank)]).toEqual([[], [3]])
   })
 
   it("gives an adapter the context length of its base", async () => {
@@ -73,7 +87,7 @@ describe("vLLM over HTTP", () => {
   it("ends a question that hangs when its signal says so", async () => {
     server.scripts["GET /health"] = () => "hang"
     const controller = new AbortController()
-    const asked = Vllm.make(http).healthy(server.url, controller.signal)
+    const asked = Vllm.make(http).healthy(server.url, controller.signal, false)
     await expect.poll(() => server.asked.length).toBe(1)
     controller.abort()
     await expect(asked).rejects.toThrow(/no answer before the deadline/)
@@ -86,31 +100,44 @@ describe("vLLM over HTTP", () => {
 
   it("is healthy on 200 and not on 503", async () => {
     const engine = Vllm.make(http)
-    expect(await engine.healthy(server.url, soon())).toBe(true)
+    expect(await engine.healthy(server.url, soon(), false)).toBe(true)
     server.scripts["GET /health"] = () => ({ status: 503, body: "" })
-    expect(await engine.healthy(server.url, soon())).toBe(false)
+    expect(await engine.healthy(server.url, soon(), false)).toBe(false)
   })
 
   it("names the address when nothing listens there", async () => {
     await server.close()
-    await expect(Vllm.make(http).healthy(server.url, soon())).rejects.toThrow(
+    await expect(Vllm.make(http).healthy(server.url, soon(), false)).rejects.toThrow(
       /127\.0\.0\.1:\d+\/health failed: .*ECONNREFUSED/
     )
   })
 
-  it("sums load over ranks and averages usage, new names before old", async () => {
-    expect(await Vllm.make(http).load(server.url, soon())).toEqual({ running: 7, waiting: 1, kvUsage: 0.5 })
+  it("sums load over ranks and averages usage, new names before old, and tells each rank's own", async () => {
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual({
+      running: 7,
+      waiting: 1,
+      kvUsage: 0.5,
+      ranks: new Map([
+        [0, { running: 3, waiting: 1, kvUsage: 0.25 }],
+        [1, { running: 4, waiting: 0, kvUsage: 0.75 }]
+      ])
+    })
   })
 
   it("reads the names used under Ray and those of old versions", async () => {
     server.scripts["GET /metrics"] = () => ({
       body: 'vllm_num_requests_running{engine="0"} 2\nvllm:gpu_cache_usage_perc 0.5\n'
     })
-    expect(await Vllm.make(http).load(server.url, soon())).toEqual({ running: 2, waiting: null, kvUsage: 0.5 })
+    expect(await Vllm.make(http).load(server.url, soon())).toEqual({
+      running: 2,
+      waiting: null,
+      kvUsage: 0.5,
+      ranks: new Map([[0, { running: 2, waiting: null, kvUsage: null }]])
+    })
   })
 
   it("does not call a worker idle whose statistics are off", async () => {
-    const unknown = { running: null, waiting: null, kvUsage: null }
+    const unknown = { running: null, waiting: null, kvUsage: null, ranks: new Map() }
     server.scripts["GET /metrics"] = () => ({ body: "python_info 1.0\n" })
     expect(await Vllm.make(http).load(server.url, soon())).toEqual(unknown)
     server.scripts["GET /metrics"] = () => ({ status: 404, body: "" })
@@ -169,8 +196,13 @@ describe("Engines.detect", () => {
         eventSources: [],
         blockSize: null
       })
-      expect(await plain.healthy(server.url, soon())).toBe(true)
-      expect(await plain.load(server.url, soon())).toEqual({ running: null, waiting: null, kvUsage: null })
+      expect(await plain.healthy(server.url, soon(), false)).toBe(true)
+      expect(await plain.load(server.url, soon())).toEqual({
+        running: null,
+        waiting: null,
+        kvUsage: null,
+        ranks: new Map()
+      })
       expect(() => plain.decode(new Uint8Array())).toThrow(/publishes no KV events/)
       await server.close()
       await expect(engines.detect(server, soon())).rejects.toThrow(/Is the engine up/)
@@ -189,7 +221,7 @@ describe("Engines.detect", () => {
       await expect(engines.detect(server, soon())).rejects.toThrow(/answered 401.*apiKey/)
       const engine = await engines.detect({ ...server, apiKey: Redacted.make("sk-1") }, soon())
       expect(await engine.discover(server.url, soon())).toMatchObject({ blockSize: 16, tokenizes: true })
-      expect(await engine.healthy(server.url, soon())).toBe(true)
+      expect(await engine.healthy(server.url, soon(), false)).toBe(true)
     } finally {
       await engines.close()
     }
