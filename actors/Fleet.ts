@@ -221,7 +221,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   const live = Probe.make(knobs, options, { endTrial, learn, now, step })
 
-
   const add = Effect.fnUntraced(function* (spec: WorkerSpec, origin: Origin) {
     const same = entries.get(spec.id)
     if (same !== undefined && same.state === "draining" && Equal.equals(same.spec, spec)) {
@@ -357,15 +356,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const bySeat = (a: Entry, b: Entry) => a.slots[0]! - b.slots[0]!
   const isLastResort = (entry: Entry) => entry.answers && (entry.state === "open" || entry.state === "halfOpen")
   const view = (): ReadonlyArray<Routes.Served> => {
-    served ??= [...entries.values()]
-      .sort(bySeat)
-      .map((entry) => ({
-        slots: entry.slots,
-        state: entry.state,
-        facts: entry.worker?.facts ?? null,
-        takes: Lifecycle.takesWork(entry.state) && !entry.trial,
-        lastResort: isLastResort(entry)
-      }))
+    served ??= [...entries.values()].sort(bySeat).map((entry) => ({
+      slots: entry.slots,
+      state: entry.state,
+      facts: entry.worker?.facts ?? null,
+      takes: Lifecycle.takesWork(entry.state) && !entry.trial,
+      lastResort: isLastResort(entry)
+    }))
     return served
   }
 

@@ -24,8 +24,13 @@ import * as ReuseAges from "../src/hot/ReuseAges.ts"
 
 /** What is asked of the ledger for one request. */
 export interface Ask {
-  /** Leading prompt tokens each worker holds, by slot, from the index. `place` raises it by what is on its way. */
+  /**
+   * Prefill tokens that each worker's overlap saves, by slot: all of what is on the device, a share of what lies on
+   * farther tiers. `place` raises it by what is on its way.
+   */
   readonly cachedTokens: Uint32Array
+  /** Leading prompt tokens each worker holds on any tier, by slot: what its engine should report as cached. */
+  readonly heldTokens: Uint32Array
   readonly promptTokens: number
   /** The prompt's block keys, as many as are known; empty when there are none. Copied when booked. */
   readonly keys: KeyLanes
@@ -46,8 +51,8 @@ export interface Outcome {
 /** One request charged to one worker. Both verbs may be called again without effect. */
 export interface Booking {
   readonly slot: number
-  /** Predicted leading prompt tokens from cache. */
-  readonly cachedTokens: number
+  /** Leading prompt tokens the worker held, by the picture of its cache. */
+  readonly heldTokens: number
   readonly firstByte: (nowMs: number) => void
   readonly settle: (nowMs: number, outcome: Outcome) => void
 }
@@ -71,8 +76,6 @@ export interface WorkerLoad {
   readonly prefillSamples: number
   readonly decodeSamples: number
   readonly credit: number
-  /** Tokens delivered from cache, of those predicted; null before the first report. */
-  readonly deliveredShare: number | null
 }
 
 export interface Snapshot {
@@ -191,7 +194,7 @@ export const make = (options: Options): Ledger["Service"] => {
       const keyCount = ask.keys.length >> 1
       ReuseAges.used(load.ages, ask.keys, keyCount, nowMs)
       const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
-      return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, cachedTokens)
+      return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, ask.heldTokens[slot]!)
     },
     snapshot: (nowMs) => {
       LoadTable.advance(load, nowMs)
@@ -225,13 +228,13 @@ const makeBooking = (
   handle: number,
   flight: number,
   slot: number,
-  cachedTokens: number
+  heldTokens: number
 ): Booking => {
   let seen = false
   let settled = false
   return {
     slot,
-    cachedTokens,
+    heldTokens,
     firstByte: (nowMs) => {
       if (seen || settled) return
       seen = true
@@ -259,7 +262,6 @@ const makeBooking = (
 
 const workerLoad = (load: LoadTable.LoadTable, slot: number, nowMs: number): WorkerLoad => {
   const { rates } = load
-  const share = load.deliveredShare[slot]!
   return {
     slot,
     eligible: load.eligible[slot] === 1,
@@ -274,7 +276,6 @@ const workerLoad = (load: LoadTable.LoadTable, slot: number, nowMs: number): Wor
       RateModel.decodeFloorMs(rates, slot) + RateModel.decodeContextMs(rates, slot) * load.activeTokens[slot]!,
     prefillSamples: rates.prefills[slot]!,
     decodeSamples: rates.decodes[slot]!,
-    credit: load.credit[slot]!,
-    deliveredShare: Number.isNaN(share) ? null : share
+    credit: load.credit[slot]!
   }
 }

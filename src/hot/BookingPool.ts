@@ -17,7 +17,6 @@ export interface BookingPool {
   readonly epoch: Uint32Array
   readonly ownUs: Float64Array
   readonly promptTokens: Float64Array
-  readonly cachedTokens: Float64Array
   readonly uncachedTokens: Float64Array
   readonly bookedMs: Float64Array
   readonly firstMs: Float64Array
@@ -44,7 +43,6 @@ export const make = (size: number): BookingPool => ({
   epoch: new Uint32Array(size),
   ownUs: new Float64Array(size),
   promptTokens: new Float64Array(size),
-  cachedTokens: new Float64Array(size),
   uncachedTokens: new Float64Array(size),
   bookedMs: new Float64Array(size),
   firstMs: new Float64Array(size),
@@ -70,7 +68,6 @@ export const grown = (pool: BookingPool): BookingPool => {
   larger.epoch.set(pool.epoch)
   larger.ownUs.set(pool.ownUs)
   larger.promptTokens.set(pool.promptTokens)
-  larger.cachedTokens.set(pool.cachedTokens)
   larger.uncachedTokens.set(pool.uncachedTokens)
   larger.bookedMs.set(pool.bookedMs)
   larger.firstMs.set(pool.firstMs)

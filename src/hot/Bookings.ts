@@ -44,7 +44,6 @@ export const book = (
   pool.epoch[at] = load.epoch[slot]!
   pool.ownUs[at] = ownUs
   pool.promptTokens[at] = promptTokens
-  pool.cachedTokens[at] = Math.min(cachedTokens, promptTokens)
   pool.uncachedTokens[at] = uncached
   pool.bookedMs[at] = nowMs
   pool.streams[at] = streams ? 1 : 0
@@ -157,7 +156,7 @@ const release = (load: LoadTable, slot: number, nowMs: number): void => {
   }
 }
 
-/** What a finished answer teaches: output length, decode pace, and how true the predicted overlap was. */
+/** What a finished answer teaches: output length and decode pace. */
 const observe = (
   load: LoadTable,
   at: number,
@@ -167,12 +166,6 @@ const observe = (
   nowMs: number
 ): void => {
   const { pool } = load
-  const predicted = pool.cachedTokens[at]!
-  if (cachedTokens >= 0 && predicted > 0) {
-    const share = Math.min(1, cachedTokens / predicted)
-    const before = load.deliveredShare[slot]!
-    load.deliveredShare[slot] = Number.isNaN(before) ? share : before + (share - before) / 16
-  }
   if (!(outputTokens >= 1)) return
   load.outputSamples++
   load.outputMean += (outputTokens - load.outputMean) / Math.min(64, load.outputSamples + 2)

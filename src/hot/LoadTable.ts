@@ -45,8 +45,6 @@ export interface LoadTable {
   readonly queuedPeak: Int32Array
   readonly hintOwnTokens: Float64Array
   readonly hintMs: Float64Array
-  /** Predicted tokens that were delivered from cache, as a share, exponentially averaged; NaN before the first. */
-  readonly deliveredShare: Float64Array
   readonly rates: RateModel.RateModel
   readonly ages: ReuseAges.ReuseAges
   /** Fleet-wide: requests without a first token; the 10 s mean of that per worker; mean output tokens. */
@@ -97,7 +95,6 @@ export const make = (workersMax: number): LoadTable => ({
   queuedPeak: new Int32Array(workersMax),
   hintOwnTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
-  deliveredShare: new Float64Array(workersMax).fill(Number.NaN),
   rates: RateModel.make(workersMax),
   ages: ReuseAges.make(workersMax),
   queuedTotal: 0,
@@ -159,7 +156,6 @@ export const reset = (load: LoadTable, slot: number): void => {
   load.credit[slot] = 1
   load.hintUsage[slot] = Number.NaN
   load.hintMs[slot] = -Infinity
-  load.deliveredShare[slot] = Number.NaN
   load.head[slot] = load.tail[slot] = NONE
   RateModel.reset(load.rates, slot)
   ReuseAges.reset(load.ages, slot)

@@ -14,6 +14,7 @@ const make = (workers: number, policy: Ledger.Options["policy"] = "eta") => {
 
 const ask = (blocks: ReadonlyArray<number>, cached: ReadonlyArray<number> = [0, 0, 0, 0]): Ledger.Ask => ({
   cachedTokens: Uint32Array.from(cached),
+  heldTokens: Uint32Array.from(cached),
   promptTokens: blocks.length * blockSize + 5,
   keys: keysOf(blocks),
   blockSize,
@@ -118,19 +119,6 @@ describe("Ledger", () => {
   it("goes round by name", () => {
     const ledger = make(3, "round-robin")
     expect([0, 1, 2, 3].map(() => ledger.place(ask(blocks, [640, 0, 0, 0]), 0))).toEqual([0, 1, 2, 0])
-  })
-
-  it("shows how much of the predicted overlap workers deliver", () => {
-    const ledger = make(1)
-    const settle = (cachedTokens: number | null): number | null => {
-      const booking = ledger.book(0, ask(blocks, [640, 0, 0, 0]), true, 0)
-      booking.firstByte(1)
-      booking.settle(2, { outputTokens: 5, cachedTokens, outcome: "complete" })
-      return ledger.snapshot(3).workers[0]!.deliveredShare
-    }
-    expect(settle(null)).toBe(null)
-    expect(settle(640)).toBe(1)
-    expect(settle(0)).toBeCloseTo(15 / 16, 6)
   })
 
   it("raises the price while requests wait and lowers it when they do not", () => {
