@@ -6,7 +6,7 @@
  *   GET    /admin/workers/:id          one
  *   DELETE /admin/workers/:id?drain=   true: 202, gone when idle (default); false: 200, forgotten at once
  *   POST   /admin/workers/:id/drain    202
- *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?offset= &limit=
+ *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?rank= &tier= &offset= &limit=
  *   GET    /admin/config               the configuration in force
  *   GET    /metrics  GET /health
  *
@@ -17,7 +17,8 @@ import { type Effect, Result, Schema } from "effect"
 import type { WorkerRefused, WorkerStatus } from "../../actors/Fleet.ts"
 import type { KeyLanes } from "../domain/Block.ts"
 import { explain } from "../domain/Explain.ts"
-import type { WorkerSpec } from "../domain/Worker.ts"
+import { GUESS, type Layer, type Tier, tiers } from "../domain/Tier.ts"
+import type { EngineLoad, WorkerSpec } from "../domain/Worker.ts"
 import { toSpec, WorkerInput } from "../domain/WorkerInput.ts"
 import { contentType } from "../telemetry/Metrics.ts"
 
@@ -27,10 +28,10 @@ export interface Deps {
   readonly find: (id: string) => WorkerStatus | undefined
   readonly add: (spec: WorkerSpec) => Effect.Effect<WorkerStatus, WorkerRefused>
   readonly remove: (id: string, how: { readonly drain: boolean }) => boolean
-  /** How far a worker's cache is known: trust, event streams, blocks. Shown as it is. */
-  readonly cache: (slot: number) => unknown
-  /** Every key the index holds for a slot, in any order. */
-  readonly blocks: (slot: number) => KeyLanes
+  /** How far the cache of one rank is known: trust, event stream, blocks, load. Shown as it is. */
+  readonly rank: (slot: number) => unknown
+  /** Every key the index holds for a slot within reach of a tier, or by guess, in any order. */
+  readonly blocks: (slot: number, layer: Layer) => KeyLanes
   /** The configuration in force, without secrets. */
   readonly config: () => unknown
   /** Prometheus text. */
@@ -56,10 +57,9 @@ export const fault = (
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString())
 
-const shown = (worker: WorkerStatus, cache: unknown) => ({
+const shown = (worker: WorkerStatus, rank: Deps["rank"]) => ({
   id: worker.spec.id,
   url: worker.spec.url,
-  slot: worker.slot,
   origin: worker.origin,
   state: worker.state,
   why: worker.why,
@@ -70,14 +70,21 @@ const shown = (worker: WorkerStatus, cache: unknown) => ({
   blockCount: worker.facts?.blockCount ?? null,
   eventSources: worker.facts?.eventSources ?? [],
   startedAt: iso(worker.facts?.startedAtMs ?? null),
-  cache,
-  load: worker.load === null ? null : { ...worker.load, at: iso(worker.loadAtMs) },
+  ranks: worker.slots.map(rank),
+  load: worker.load === null ? null : loadShown(worker.load, worker.loadAtMs),
   inFlight: worker.inFlight,
   breaker: {
     failuresInARow: worker.breaker.inARow,
     timesOpened: worker.breaker.opened,
     retryAt: worker.state === "open" ? iso(worker.breaker.retryAtMs) : null
   }
+})
+
+const loadShown = ({ kvUsage, running, waiting }: EngineLoad, atMs: number | null) => ({
+  running,
+  waiting,
+  kvUsage,
+  at: iso(atMs)
 })
 
 /** A key as 16 hex digits: high lane, then low. */
@@ -187,7 +194,7 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
   if (kind === "config" && rawId === undefined) {
     return method === "GET" ? { status: 200, json: deps.config() } : only("GET")
   }
-  const view = (worker: WorkerStatus) => shown(worker, deps.cache(worker.slot))
+  const view = (worker: WorkerStatus) => shown(worker, deps.rank)
   if (kind === "workers" && rawId === undefined) {
     if (method === "GET") return { status: 200, json: { workers: deps.list().map(view) } }
     if (method !== "POST") return only("GET, POST")
@@ -212,7 +219,23 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
     if (from === null || most === null) {
       return fault(400, "bad_page", `The page is "${url.search}".`, "offset and limit are whole numbers from 0.")
     }
-    const keys = deps.blocks(worker.slot)
+    const rank = Number(url.searchParams.get("rank") ?? worker.facts?.ranks[0] ?? 0)
+    const slot = worker.slots[(worker.facts?.ranks ?? []).length === 0 ? rank : worker.facts!.ranks.indexOf(rank)]
+    if (slot === undefined) {
+      const asked = url.searchParams.get("rank")
+      return fault(
+        404,
+        "unknown_rank",
+        `Worker "${id}" has no rank "${asked}".`,
+        "See its ranks in GET /admin/workers."
+      )
+    }
+    const tier = url.searchParams.get("tier") ?? "device"
+    const layer = tier === "guess" ? GUESS : (tiers.indexOf(tier as Tier) as Layer)
+    if (layer < 0) {
+      return fault(400, "bad_tier", `tier is "${tier}".`, `Use one of ${tiers.join(", ")} or guess.`)
+    }
+    const keys = deps.blocks(slot, layer)
     const start = Math.min(from, keys.length / 2)
     return { status: 200, pieces: keyPieces(id, keys, start, Math.min(start + most, keys.length / 2)) }
   }

@@ -21,7 +21,7 @@ let deps: Deps
 let fleet: Fleet["Service"]
 let scope: Scope.Closeable
 let keys: Int32Array
-let blocks: () => Int32Array
+let blocks: (slot?: number, layer?: number) => Int32Array
 
 const call = (method: string, path: string, body?: string, headers: Record<string, string> = {}) =>
   new Promise<Answer>((resolve, reject) => {
@@ -56,8 +56,8 @@ beforeEach(async () => {
     list: fleet.list,
     remove: fleet.remove,
     add: (spec) => fleet.add(spec),
-    cache: (slot) => ({ trust: "exact", slot }),
-    blocks: () => blocks(),
+    rank: (slot) => ({ trust: "exact", slot }),
+    blocks: (slot, layer) => blocks(slot, layer),
     config: () => ({ port: 8080 }),
     metrics: () => "up 1\n"
   }
@@ -78,13 +78,12 @@ describe("Admin", () => {
     expect(shown.workers).toEqual([
       expect.objectContaining({
         id: "a:8000",
-        slot: 0,
         origin: "admin",
         engine: "vllm",
         models: [{ id: "qwen", parent: null, root: null, maxModelLen: 4096 }],
         blockSize: 16,
         startedAt: "1970-01-01T00:00:00.001Z",
-        cache: { trust: "exact", slot: 0 },
+        ranks: [{ trust: "exact", slot: 0 }],
         inFlight: 0,
         breaker: { failuresInARow: 0, timesOpened: 0, retryAt: null }
       })
@@ -167,6 +166,18 @@ describe("Admin", () => {
     expect((await json("GET", "/admin/blocks/a?offset=9999")).json.keys).toEqual([])
     expect((await json("GET", "/admin/blocks/a?limit=-1")).status).toBe(400)
     expect((await json("GET", "/admin/blocks/none")).status).toBe(404)
+  })
+
+  it("dumps the keys of one rank, and of one tier", async () => {
+    fake.at("http://a:1").facts = FakeEngine.facts({ ranks: [2, 3] })
+    await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
+    await expect.poll(async () => (await json("GET", "/admin/workers/a")).json.state).toBe("ready")
+    const count = async (query: string) => (await json("GET", `/admin/blocks/a${query}`)).json.count
+    blocks = (slot = 0, layer = 0) => Int32Array.from({ length: 2 * (10 * slot + layer + 1) })
+    expect([await count(""), await count("?rank=3"), await count("?rank=3&tier=disk")]).toEqual([1, 11, 13])
+    expect(await count("?tier=guess")).toBe(5)
+    expect((await json("GET", "/admin/blocks/a?rank=0")).json.error.code).toBe("unknown_rank")
+    expect((await json("GET", "/admin/blocks/a?tier=attic")).json.error.code).toBe("bad_tier")
   })
 
   it("answers health, metrics and the configuration", async () => {
