@@ -1,21 +1,31 @@
 /**
- * PrefixIndex: which worker holds which block.
+ * PrefixIndex: which worker holds which block, on which layer: within reach of each of its tiers, and by guess.
  *
- * Owns     one `PrefixTable`; nobody else writes to it.
+ * Owns     one `PrefixTable`, and which of its holders stands for which layer of which slot; nobody else writes to them.
  * Hears    `KvDelta` from the EventBus, in order. Mailbox bounded in changes and in keys; when full, `tell` answers
- *          false. `Cleared` is never refused: it takes effect at once and drops what that worker still had queued.
- * Answers  `levels`, `overlap`, `dump`: synchronously, on the caller's turn.
+ *          false. `Cleared` is never refused: it takes effect at once and drops what those layers still had queued.
+ * Answers  `depths`, `dump`: synchronously, on the caller's turn.
  * Loses    the table, on a defect; `onReset` then tells the owners of the truth to send it again.
  *
- * Changes are applied in slices of at most about a millisecond, so that ingest never holds the event loop.
+ * Changes are applied in slices of at most about a millisecond, so that ingest never holds the event loop. `Deepened`
+ * copies in such slices, and what was told after it waits for the copy.
  */
 import { Context, Effect, Layer } from "effect"
 import type { KeyLanes } from "../src/domain/Block.ts"
 import type { KvDelta } from "../src/domain/KvEvent.ts"
+import * as Tier from "../src/domain/Tier.ts"
 import * as PrefixTable from "../src/hot/PrefixTable.ts"
+import * as SlotLayers from "../src/hot/SlotLayers.ts"
 import { EventBus } from "../src/ports/EventBus.ts"
 
-export interface Options extends PrefixTable.Options {
+export interface Options extends Omit<PrefixTable.Options, "holdersMax"> {
+  /** Slots: workers there may be at once. */
+  readonly workersMax: number
+  /**
+   * Layers of all slots together, at least `workersMax`, which are kept for devices. Twice that unless told: one more
+   * for each worker, a tier or its guesses. Every 32 cost 4 bytes per run of blocks.
+   */
+  readonly holdersMax?: number
   /** Changes queued at most. */
   readonly changesMax?: number
   /** Keys in queued changes at most; 8 bytes each. */
@@ -35,8 +45,13 @@ export interface Stats extends ReturnType<typeof PrefixTable.stats> {
   readonly storesFull: number
   /** Stores whose parent the table did not hold: exact, but credited to nobody until the blocks before come back. */
   readonly storesOrphaned: number
-  /** Stores to a slot that takes none; the mailbox waits for a slot to open, so this stays 0. */
-  readonly storesClosed: number
+  /** Layers of all slots that are told apart now, and those let go of that are not swept yet. */
+  readonly holders: number
+  readonly holdersMax: number
+  /** Times a layer behind the device, or of guesses, was not told apart because no holder was left for it. */
+  readonly layersRefused: number
+  /** Changes to a layer that is not told apart: refused, or never announced by `Deepened`. */
+  readonly changesIgnored: number
   /** Times the table was lost to a defect. */
   readonly resets: number
 }
@@ -44,20 +59,23 @@ export interface Stats extends ReturnType<typeof PrefixTable.stats> {
 export interface Interface {
   /** Queues a change. False when the mailbox is full, or the slot is out of range: the caller must resend that worker. */
   readonly tell: (delta: KvDelta) => boolean
-  /** A reusable answer for `levels`. */
-  readonly makeLevels: () => PrefixTable.Levels
-  /** Who holds how many of the first `count` keys. Returns the deepest. */
-  readonly levels: (keys: KeyLanes, count: number, out: PrefixTable.Levels) => number
-  /** Writes each worker's overlap, in blocks, into `out[slot]`. */
+  /**
+   * Writes how many of the first `count` keys are within reach of each layer of each worker into `out[layer * workersMax +
+   * slot]`, and answers true. A tier that is not told apart reads as the nearest before it that is, guesses as 0.
+   * False: no layer but a device's holds even the first block, and only the first `workersMax` entries were written; every
+   * deeper tier reads as the device, every guess as 0. `out` has room for `layersMax * workersMax`.
+   */
+  readonly depths: (keys: KeyLanes, count: number, out: Uint32Array) => boolean
+  /** Writes how many of the first `count` keys each worker's device holds into `out[slot]`. */
   readonly overlap: (keys: KeyLanes, count: number, out: Uint32Array) => void
-  /** Forgets a worker at once. Its slot takes stores again once swept. */
+  /** Forgets all layers of a worker, at once. */
   readonly drop: (worker: number) => void
-  /** True when the slot may be given to another worker: nothing of the last one is left. */
+  /** True when the slot may be given to another worker: no layer holds a block, and nothing is queued for it. */
   readonly reusable: (worker: number) => boolean
-  /** Keys a worker holds, in no order. O(table): for tests and diagnosis. */
-  readonly dump: (worker: number) => KeyLanes
-  /** Blocks a worker holds. */
-  readonly heldBy: (worker: number) => number
+  /** Keys of one layer of a worker, in no order; none when it is not told apart. O(table): for tests and diagnosis. */
+  readonly dump: (worker: number, layer?: Tier.Layer) => KeyLanes
+  /** Blocks of one layer of a worker; 0 when it is not told apart. */
+  readonly heldBy: (worker: number, layer?: Tier.Layer) => number
   readonly stats: () => Stats
   /** Calls back after the table was lost. */
   readonly onReset: (listener: () => void) => void
@@ -71,36 +89,98 @@ export const make = (
   schedule: (turn: () => void) => void,
   defect: (error: unknown) => void
 ): Interface => {
-  const { blocksPerTurn = 4_096, changesMax = 65_536, keysMax = 4_194_304, ...tableOptions } = options
-  let table = PrefixTable.make(tableOptions)
+  const {
+    blocksPerTurn = 4_096,
+    changesMax = 65_536,
+    keysMax = 4_194_304,
+    workersMax,
+    holdersMax = holdersFor(workersMax),
+    ...tableOptions
+  } = options
+  const makeTable = () => PrefixTable.make({ ...tableOptions, holdersMax })
+  let layers = SlotLayers.make(workersMax, holdersMax)
+  let table = makeTable()
   let scratch = PrefixTable.makeLevels(table)
+  const rows = new Uint32Array(Tier.layersMax * workersMax)
   let mailbox: Array<KvDelta> = []
-  /** Epoch of its worker when each change was told; changes of an older epoch were overtaken by a clear. */
+  /** Epoch of its layers when each change was told; changes of an older epoch were overtaken by a clear. */
   let epochsTold: Array<number> = []
-  const epochs = new Uint32Array(options.workersMax)
+  /** Two per slot, so that clearing guesses does not void what is queued for tiers, nor the other way round. */
+  const epochs = new Uint32Array(2 * workersMax)
+  /** Holders let go of that the table still has to sweep. */
+  let closing: Array<number> = []
+  /** How far the first change of the mailbox, a `Deepened`, has been copied; 0 when it has not begun. */
+  let cursor = 0
   let at = 0
   let queuedKeys = 0
   let applied = 0
   let overflowed = 0
   let resets = 0
-  const statuses = new Float64Array(PrefixTable.CLOSED_SLOT + 1)
+  let layersRefused = 0
+  let changesIgnored = 0
+  const statuses = new Float64Array(PrefixTable.CLOSED + 1)
   let scheduled = false
   let waiting: Array<() => void> = []
   const listeners: Array<() => void> = []
 
   const idle = () => at === mailbox.length && !scheduled
 
-  const apply = (delta: KvDelta): number => {
-    switch (delta._tag) {
-      case "Stored":
-        statuses[PrefixTable.store(table, delta.worker, delta.parent, delta.keys)]!++
-        return delta.keys.length >> 1
-      case "Removed":
-        PrefixTable.remove(table, delta.worker, delta.keys)
-        return delta.keys.length >> 1
-      case "Cleared":
-        return 0
+  /** A new holder for a layer that has none, or what `SlotLayers.open` answers instead. */
+  const open = (slot: number, layer: Tier.Layer): number => {
+    const sibling = SlotLayers.anyOf(layers, slot)
+    const holder = SlotLayers.open(layers, slot, layer)
+    if (holder >= 0 && sibling !== SlotLayers.NONE) PrefixTable.join(table, holder, sibling)
+    if (holder === SlotLayers.REFUSED) layersRefused++
+    return holder
+  }
+
+  const close = (slot: number, layer: Tier.Layer): void => {
+    const holder = SlotLayers.close(layers, slot, layer)
+    if (holder === SlotLayers.NONE) return
+    PrefixTable.clear(table, holder)
+    closing.push(holder)
+  }
+
+  /** Holders the table has let go of can be given again. */
+  const release = () => {
+    if (closing.length === 0) return
+    for (const holder of closing) if (PrefixTable.free(table, holder)) SlotLayers.release(layers, holder)
+    closing = closing.filter((holder) => layers.taken[holder] === 1)
+  }
+
+  /** The first change of the mailbox. Returns its cost in blocks, or -1 when it is not done yet. */
+  const apply = (delta: Exclude<KvDelta, { _tag: "Cleared" }>, left: number): number => {
+    const { layer, worker } = delta
+    let holder = SlotLayers.holderOf(layers, worker, layer)
+    if (delta._tag === "Deepened") {
+      if (layer === Tier.DEVICE || layer === Tier.GUESS) changesIgnored++
+      else return deepen(worker, layer, holder, left)
+      return 0
     }
+    if (holder === SlotLayers.NONE && delta._tag === "Stored" && (layer === Tier.DEVICE || layer === Tier.GUESS)) {
+      holder = open(worker, layer)
+      if (holder === SlotLayers.LATER) return -1
+    }
+    if (holder < 0) {
+      changesIgnored++
+      return 0
+    }
+    if (delta._tag === "Stored") statuses[PrefixTable.store(table, holder, delta.parent, delta.keys)]!++
+    else PrefixTable.remove(table, holder, delta.keys)
+    return delta.keys.length >> 1
+  }
+
+  /** A layer begins as a copy of the one below it. One that has begun is left as it is. */
+  const deepen = (worker: number, layer: Tier.Layer, present: number, left: number): number => {
+    if (cursor === 0 && present !== SlotLayers.NONE && PrefixTable.heldBy(table, present) > 0) return 0
+    const holder = present === SlotLayers.NONE ? open(worker, layer) : present
+    if (holder === SlotLayers.LATER) return -1
+    const from = SlotLayers.below(layers, worker, layer)
+    if (holder === SlotLayers.REFUSED || from === SlotLayers.NONE) return 0
+    cursor = PrefixTable.copy(table, from, holder, cursor, left)
+    if (cursor !== 0) return -1
+    // What the last slice cost is not told: near nothing, or up to all of it.
+    return PrefixTable.heldBy(table, holder) === 0 ? 0 : left
   }
 
   /** One slice. True while more is left. */
@@ -108,12 +188,16 @@ export const make = (
     let left = blocksPerTurn
     while (at < mailbox.length && left > 0) {
       const delta = mailbox[at]!
-      if (epochsTold[at] === epochs[delta.worker]) {
-        // A cleared slot opens when its sweep is done; until then nothing overtakes, so order holds.
-        if (!PrefixTable.free(table, delta.worker)) break
-        left -= 1 + apply(delta)
+      if (delta._tag !== "Cleared" && epochsTold[at] === epochs[epochOf(delta)]) {
+        const cost = apply(delta, left)
+        // A copy goes on in the next slice. Where no holder is free, the sweep frees one; until then nothing overtakes.
+        if (cost < 0) {
+          if (cursor !== 0) left = 0
+          break
+        }
+        left -= 1 + cost
       }
-      if (delta._tag !== "Cleared") queuedKeys -= delta.keys.length >> 1
+      if (delta._tag === "Stored" || delta._tag === "Removed") queuedKeys -= delta.keys.length >> 1
       at++
       applied++
     }
@@ -123,15 +207,19 @@ export const make = (
       at = 0
     }
     const sweeping = left > 0 && PrefixTable.sweep(table, left)
+    release()
     return sweeping || left <= 0 || mailbox.length > 0
   }
 
   const reset = (error: unknown) => {
     // A half-applied change cannot be trusted.
-    table = PrefixTable.make(tableOptions)
+    layers = SlotLayers.make(workersMax, holdersMax)
+    table = makeTable()
     scratch = PrefixTable.makeLevels(table)
     mailbox = []
     epochsTold = []
+    closing = []
+    cursor = 0
     at = 0
     queuedKeys = 0
     resets++
@@ -162,40 +250,67 @@ export const make = (
     schedule(turn)
   }
 
+  const has = (worker: number) => worker >= 0 && worker < workersMax
+
+  const clearTiers = (worker: number) => {
+    // A copy under way is the worker's own: it is abandoned with the layers it was for.
+    if (cursor !== 0 && mailbox[at]!.worker === worker) cursor = 0
+    epochs[2 * worker]!++
+    for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.GUESS; layer++) close(worker, layer)
+  }
+
+  const clearGuesses = (worker: number) => {
+    epochs[2 * worker + 1]!++
+    close(worker, Tier.GUESS)
+  }
+
   const drop = (worker: number) => {
-    if (worker < 0 || worker >= epochs.length) return
-    epochs[worker]!++
-    PrefixTable.clear(table, worker)
+    if (!has(worker)) return
+    clearTiers(worker)
+    clearGuesses(worker)
     wake()
   }
 
   return {
     tell: (delta) => {
       if (delta._tag === "Cleared") {
-        drop(delta.worker)
+        if (has(delta.worker)) {
+          if (delta.guess) clearGuesses(delta.worker)
+          else clearTiers(delta.worker)
+          wake()
+        }
         applied++
         return true
       }
-      const keys = delta.keys.length >> 1
-      const known = delta.worker >= 0 && delta.worker < epochs.length
-      if (!known || mailbox.length - at >= changesMax || queuedKeys + keys > keysMax) {
+      const keys = delta._tag === "Deepened" ? 0 : delta.keys.length >> 1
+      if (!has(delta.worker) || mailbox.length - at >= changesMax || queuedKeys + keys > keysMax) {
         overflowed++
         return false
       }
       mailbox.push(delta)
-      epochsTold.push(epochs[delta.worker]!)
+      epochsTold.push(epochs[epochOf(delta)]!)
       queuedKeys += keys
       wake()
       return true
     },
-    makeLevels: () => PrefixTable.makeLevels(table),
-    levels: (keys, count, out) => PrefixTable.levels(table, keys, count, out),
-    overlap: (keys, count, out) => PrefixTable.overlap(table, keys, count, scratch, out),
+    depths: (keys, count, out) => SlotLayers.depths(layers, table, keys, count, scratch, out),
+    overlap: (keys, count, out) => {
+      SlotLayers.depths(layers, table, keys, count, scratch, rows)
+      for (let slot = 0; slot < workersMax; slot++) out[slot] = rows[slot]!
+    },
     drop,
-    reusable: (worker) =>
-      PrefixTable.free(table, worker) && PrefixTable.heldBy(table, worker) === 0 && !queuedFor(mailbox, at, worker),
-    dump: (worker) => PrefixTable.keysOf(table, worker),
-    heldBy: (worker) => PrefixTable.heldBy(table, worker),
+    reusable: (worker) => {
+      if (!has(worker) || queuedFor(mailbox, at, worker)) return false
+      for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.layersMax; layer++) {
+        if (PrefixTable.heldBy(table, SlotLayers.holderOf(layers, worker, layer)) !== 0) return false
+      }
+      return true
+    },
+    dump: (worker, layer = Tier.DEVICE) => {
+      const holder = SlotLayers.holderOf(layers, worker, layer)
+      return holder === SlotLayers.NONE ? new Int32Array(0) : PrefixTable.keysOf(table, holder)
+    },
+    heldBy: (worker, layer = Tier.DEVICE) => PrefixTable.heldBy(table, SlotLayers.holderOf(layers, worker, layer)),
     stats: () => ({
       ...PrefixTable.stats(table),
       queuedChanges: mailbox.length - at,
@@ -204,7 +319,10 @@ export const make = (
       overflowed,
       storesFull: statuses[PrefixTable.FULL_TABLE]!,
       storesOrphaned: statuses[PrefixTable.ORPHANED]!,
-      storesClosed: statuses[PrefixTable.CLOSED_SLOT]!,
+      holders: layers.used,
+      holdersMax,
+      layersRefused,
+      changesIgnored,
       resets
     }),
     onReset: (listener) => void listeners.push(listener),
@@ -214,6 +332,11 @@ export const make = (
     })
   }
 }
+
+const holdersFor = (workersMax: number): number => Math.min(65_536, Math.ceil((2 * workersMax) / 32) * 32)
+
+const epochOf = ({ layer, worker }: { readonly layer: Tier.Layer; readonly worker: number }): number =>
+  2 * worker + (layer === Tier.GUESS ? 1 : 0)
 
 const queuedFor = (mailbox: ReadonlyArray<KvDelta>, from: number, worker: number): boolean => {
   for (let i = from; i < mailbox.length; i++) if (mailbox[i]!.worker === worker) return true

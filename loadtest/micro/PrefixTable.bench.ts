@@ -32,7 +32,7 @@ interface Figures {
 }
 
 const build = (workload: Workload, workers: number): PrefixTable.PrefixTable =>
-  PrefixTable.make({ workersMax: workers, blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024, shared: true })
+  PrefixTable.make({ holdersMax: workers, blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024, shared: true })
 
 /** Applies one event. A parent key is copied to `parentKey`, as a decoder would have it. */
 const storeEvent = (table: PrefixTable.PrefixTable, { events, keys }: Workload, e: number): void => {
@@ -126,7 +126,7 @@ const measureFragmented = ({ blocks, cellMs, repeats }: Options): ReadonlyArray<
   const depth = 512
   const workers = 64
   const count = Math.min(2_000, Math.ceil(blocks / depth / 5))
-  const table = PrefixTable.make({ workersMax: workers, blocksMax: count * depth + 1_024, blocksPerSpan: 0.5 })
+  const table = PrefixTable.make({ holdersMax: workers, blocksMax: count * depth + 1_024, blocksPerSpan: 0.5 })
   const words = order(0x7fffffff, count * depth * 2)
   const chains = Array.from({ length: count }, (_, i) => words.subarray(i * depth * 2, (i + 1) * depth * 2))
   const holes = order(depth, count * workers * 10)
@@ -162,7 +162,7 @@ const measureTable = (workload: Workload, options: Options): { figures: Figures;
   const { workers, repeats, cellMs } = options
   const fresh: Array<number> = []
   const known: Array<number> = []
-  const none = PrefixTable.make({ workersMax: 1, blocksMax: 1_024 })
+  const none = PrefixTable.make({ holdersMax: 1, blocksMax: 1_024 })
   let table = none
   const stored = blocksIn(workload.events)
   for (let i = 0; i < repeats; i++) {
@@ -297,8 +297,8 @@ const compare = (workload: Workload, table: PrefixTable.PrefixTable, twin: MapSe
     twin.remove(removalEvents[e]!, removals, removalEvents[e + 2]!, removalEvents[e + 2]! + removalEvents[e + 3]!)
   }
   const scratch = PrefixTable.makeLevels(table)
-  const ours = new Uint32Array(table.workersMax)
-  const theirs = new Uint32Array(table.workersMax)
+  const ours = new Uint32Array(table.holdersMax)
+  const theirs = new Uint32Array(table.holdersMax)
   let agree = true
   let compared = 0
   const check = (keys: Int32Array, from: number, to: number): void => {

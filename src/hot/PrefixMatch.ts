@@ -3,19 +3,31 @@
  *
  * Walks run by run, not block by block. Keys are chained, so two chains that agree on a key agree on all before it:
  * comparing the last key of the overlap is enough, and where it differs a bisection finds the first difference.
- * A worker stays in the race while its bit is set; one with spans stops where its span ends, so holes never count.
+ * A holder stays in the race while its bit is set; one with spans stops where its span ends, so holes never count.
  */
 import type { KeyLanes } from "../domain/Block.ts"
 import * as KeySlots from "./KeySlots.ts"
-import { BASE, COVER, EPOCH, LEN_MASK, SHAPE, SPAN_WORDS, SPANS, STAMP, type TableMemory } from "./TableMemory.ts"
+import {
+  BASE,
+  COVER,
+  EPOCH,
+  LEN_MASK,
+  SHAPE,
+  SPAN_WORDS,
+  SPANS,
+  STAMP,
+  type TableMemory,
+  WORDS
+} from "./TableMemory.ts"
 
 /**
- * The answer: `count` levels, shallowest first. `masks[level * words …]` is the set of workers whose prefix ends after
- * exactly `depths[level]` blocks. A worker in no level holds not even the first block. Reused between calls.
+ * The answer: `count` levels, shallowest first. `masks[level * words …]` is the set of holders whose prefix ends after
+ * exactly `depths[level]` blocks. A holder in no level holds not even the first block. Reused between calls.
  */
 export interface Levels {
   count: number
-  readonly words: number
+  /** Words per mask: as many as the table had in use. */
+  words: number
   readonly depths: Int32Array
   readonly masks: Int32Array
 }
@@ -23,8 +35,8 @@ export interface Levels {
 export const makeLevels = (t: TableMemory): Levels => ({
   count: 0,
   words: t.words,
-  depths: new Int32Array(t.workersMax),
-  masks: new Int32Array(t.workersMax * t.words)
+  depths: new Int32Array(t.holdersMax),
+  masks: new Int32Array(t.holdersMax * t.words)
 })
 
 /**
@@ -32,10 +44,12 @@ export const makeLevels = (t: TableMemory): Levels => ({
  * O(runs + log run length); allocates nothing, never throws. Marks the runs it walks as recently used.
  */
 export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Levels): number => {
-  const { alive, head, keys, live, rest, runs, stride, words } = t
+  const { alive, head, keys, live, rest, runs, stride } = t
   const epoch = head[EPOCH]!
+  const words = head[WORDS]!
   for (let w = 0; w < words; w++) alive[w] = live[w]!
   out.count = 0
+  out.words = words
   let depth = 0
   while (depth < count) {
     const ref = KeySlots.find(t, query[depth << 1]!, query[(depth << 1) + 1]!)
@@ -72,11 +86,11 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
   return depth
 }
 
-/** Writes each worker's overlap, in blocks, into `out[slot]`. O(workers) on top of `levels`. */
+/** Writes each holder's overlap, in blocks, into `out[holder]`. O(holders) on top of `levels`. */
 export const overlap = (t: TableMemory, query: KeyLanes, count: number, scratch: Levels, out: Uint32Array): void => {
-  const { workersMax, words } = t
-  for (let worker = 0; worker < workersMax; worker++) out[worker] = 0
+  out.fill(0, 0, t.holdersMax)
   levels(t, query, count, scratch)
+  const { words } = scratch
   for (let level = 0; level < scratch.count; level++) {
     const depth = scratch.depths[level]!
     for (let w = 0; w < words; w++) {
@@ -115,25 +129,26 @@ export const matching = (
 }
 
 /**
- * Workers in `rest` do not hold the whole run: those with a span here go on to its end, the others stopped at `depth`.
+ * Holders in `rest` do not hold the whole run: those with a span here go on to its end, the others stopped at `depth`.
  * Returns non-zero when one of them goes on past this stretch.
  */
 const followSpans = (t: TableMemory, at: number, offset: number, size: number, depth: number, out: Levels): number => {
-  const { alive, pending, rest, runs, spans, words } = t
+  const { alive, pending, rest, runs, spans } = t
+  const { words } = out
   let any = 0
   let stops = 0
   for (let span = runs[at + SPANS]!; span !== 0; span = spans[span * SPAN_WORDS + 2]!) {
     const s = span * SPAN_WORDS
-    const worker = spans[s]!
-    const bit = 1 << (worker & 31)
+    const holder = spans[s]!
+    const bit = 1 << (holder & 31)
     const from = spans[s + 1]! & 0xffff
     const to = spans[s + 1]! >>> 16
-    if ((rest[worker >>> 5]! & bit) === 0 || from > offset || to <= offset) continue
-    rest[worker >>> 5]! ^= bit
+    if ((rest[holder >>> 5]! & bit) === 0 || from > offset || to <= offset) continue
+    rest[holder >>> 5]! ^= bit
     if (to - offset >= size) {
-      alive[worker >>> 5]! |= bit
+      alive[holder >>> 5]! |= bit
       any = 1
-    } else pending[stops++] = ((to - offset) << 16) | worker
+    } else pending[stops++] = ((to - offset) << 16) | holder
   }
   if (depth !== 0) {
     let left = 0
@@ -170,8 +185,8 @@ const emitStops = (pending: Int32Array, stops: number, depth: number, out: Level
       depths[out.count++] = depth + stop
       for (let w = 0; w < words; w++) masks[base + w] = 0
     }
-    const worker = value & 0xffff
-    masks[base + (worker >>> 5)]! |= 1 << (worker & 31)
+    const holder = value & 0xffff
+    masks[base + (holder >>> 5)]! |= 1 << (holder & 31)
   }
 }
 

@@ -4,7 +4,7 @@
  * A snapshot is a row of chunks, each complete in itself, so that neither side must stop for long. Installing stores
  * what a chunk says; doing it twice, or into a table that has more, changes nothing else. A table that is written to
  * while its chunks are taken gives no single moment: apply the changes seen since the first chunk after installing.
- * A chunk, in little-endian Int32: magic, workersMax, runs, then per run: length, full holders, spans, parent key
+ * A chunk, in little-endian Int32: magic, holdersMax, runs, then per run: length, full holders, spans, parent key
  * `lo hi` (both 0 at the start of a chain or when unknown), holders, spans (holder, `lo | hi << 16`), keys.
  */
 import type { KeyLanes } from "../domain/Block.ts"
@@ -22,7 +22,8 @@ import {
   SPAN_WORDS,
   SPANS,
   type TableMemory,
-  VERSION
+  VERSION,
+  WORDS
 } from "./TableMemory.ts"
 
 const MAGIC = 0x31575057 // "WPW1"
@@ -32,10 +33,10 @@ const RUN_HEADER = 5
 /** A chain of blocks and who holds it. */
 export interface Run {
   readonly keys: KeyLanes
-  /** Workers that hold all of it. */
+  /** Holders that hold all of it. */
   readonly holders: ReadonlyArray<number>
-  /** Workers that hold `[from, to)` of it, several times for one with holes. */
-  readonly parts: ReadonlyArray<{ readonly worker: number; readonly from: number; readonly to: number }>
+  /** Holders that hold `[from, to)` of it, several times for one with holes. */
+  readonly parts: ReadonlyArray<{ readonly holder: number; readonly from: number; readonly to: number }>
 }
 
 /** Every run, in no particular order. For tests and the admin page: allocates. */
@@ -45,22 +46,22 @@ export function* dump(t: TableMemory): Generator<Run> {
     const length = t.runs[at + SHAPE]! & LEN_MASK
     if (length === 0) continue
     const base = t.runs[at + BASE]! << 1
-    const isLive = (worker: number) => (t.live[worker >>> 5]! & (1 << (worker & 31))) !== 0
+    const isLive = (holder: number) => (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
     yield {
       keys: t.keys.slice(base, base + (length << 1)),
       holders: holdersOf(t, at).filter(isLive),
-      parts: partsOf(t, at).filter(({ worker }) => isLive(worker))
+      parts: partsOf(t, at).filter(({ holder }) => isLive(holder))
     }
   }
 }
 
-/** Keys a worker holds. O(runs); allocates. */
-export const keysOf = (t: TableMemory, worker: number): KeyLanes => {
+/** Keys of a holder. O(runs); allocates. */
+export const keysOf = (t: TableMemory, holder: number): KeyLanes => {
   const pieces: Array<KeyLanes> = []
   let size = 0
   for (const { holders, keys, parts } of dump(t)) {
-    const mine = holders.includes(worker) ? [keys] : []
-    for (const part of parts) if (part.worker === worker) mine.push(keys.subarray(part.from << 1, part.to << 1))
+    const mine = holders.includes(holder) ? [keys] : []
+    for (const part of parts) if (part.holder === holder) mine.push(keys.subarray(part.from << 1, part.to << 1))
     for (const piece of mine) {
       pieces.push(piece)
       size += piece.length
@@ -75,35 +76,35 @@ export const keysOf = (t: TableMemory, worker: number): KeyLanes => {
   return all
 }
 
-/** True when the worker holds this very block, whatever it holds before it. */
-export const holds = (t: TableMemory, worker: number, lo: number, hi: number): boolean => {
+/** True when the holder holds this very block, whatever it holds before it. */
+export const holds = (t: TableMemory, holder: number, lo: number, hi: number): boolean => {
   const ref = KeySlots.find(t, lo, hi)
-  const bit = 1 << (worker & 31)
-  if (ref === 0 || (t.live[worker >>> 5]! & bit) === 0) return false
+  const bit = 1 << (holder & 31)
+  if (ref === 0 || (t.live[holder >>> 5]! & bit) === 0) return false
   const at = (ref >>> 8) * t.stride
   const offset = ref & 255
-  if ((t.runs[at + COVER + (worker >>> 5)]! & bit) !== 0) return true
-  return partsOf(t, at).some((part) => part.worker === worker && part.from <= offset && offset < part.to)
+  if ((t.runs[at + COVER + (holder >>> 5)]! & bit) !== 0) return true
+  return partsOf(t, at).some((part) => part.holder === holder && part.from <= offset && offset < part.to)
 }
 
 /**
  * Up to `runsMax` runs from run id `from` on (0 to begin), and the id to go on from; 0 when that was the last chunk.
- * Workers that were cleared are left out.
+ * Holders that were cleared are left out.
  */
 export const snapshot = (t: TableMemory, from = 0, runsMax = 4_096): { bytes: Uint8Array; next: number } => {
-  const out: Array<number> = [MAGIC, t.workersMax, 0]
+  const out: Array<number> = [MAGIC, t.holdersMax, 0]
   let run = Math.max(1, from)
   for (; run < t.head[RUN_TOP]! && out[2]! < runsMax; run++) {
     const at = run * t.stride
     const length = t.runs[at + SHAPE]! & LEN_MASK
     if (length === 0) continue
-    const isLive = (worker: number) => (t.live[worker >>> 5]! & (1 << (worker & 31))) !== 0
+    const isLive = (holder: number) => (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
     const holders = holdersOf(t, at).filter(isLive)
-    const parts = partsOf(t, at).filter(({ worker }) => isLive(worker))
+    const parts = partsOf(t, at).filter(({ holder }) => isLive(holder))
     if (holders.length + parts.length === 0) continue
     const parent = parentKey(t, at)
     out.push(length, holders.length, parts.length, parent[0], parent[1], ...holders)
-    for (const { worker, from: lo, to: hi } of parts) out.push(worker, lo | (hi << 16))
+    for (const { holder, from: lo, to: hi } of parts) out.push(holder, lo | (hi << 16))
     const base = t.runs[at + BASE]! << 1
     for (let i = 0; i < length << 1; i++) out.push(t.keys[base + i]!)
     out[2]!++
@@ -115,13 +116,13 @@ export const snapshot = (t: TableMemory, from = 0, runsMax = 4_096): { bytes: Ui
 }
 
 /**
- * Stores what a chunk says. `slotOf` renames workers; a negative slot leaves one out. Returns how many runs were
+ * Stores what a chunk says. `rename` numbers holders anew; a negative number leaves one out. Returns how many runs were
  * installed, or -1 when the bytes are no chunk, and then nothing was changed.
  */
 export const install = (
   t: TableMemory,
   bytes: Uint8Array,
-  slotOf: (slot: number) => number = (slot) => slot
+  rename: (holder: number) => number = (holder) => holder
 ): number => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const words = new Int32Array(bytes.byteLength >>> 2)
@@ -135,12 +136,12 @@ export const install = (
     const keysAt = parts + (words[at + 2]! << 1)
     const parent = words[at + 3] === 0 && words[at + 4] === 0 ? null : words.subarray(at + 3, at + 5)
     const keys = words.subarray(keysAt, keysAt + (length << 1))
-    for (let i = holders; i < parts; i++) PrefixWrite.store(t, slotOf(words[i]!), parent, keys, length)
+    for (let i = holders; i < parts; i++) PrefixWrite.store(t, rename(words[i]!), parent, keys, length)
     for (let i = parts; i < keysAt; i += 2) {
       const from = words[i + 1]! & 0xffff
       const to = words[i + 1]! >>> 16
       const before = from === 0 ? parent : keys.subarray((from - 1) << 1, from << 1)
-      PrefixWrite.store(t, slotOf(words[i]!), before, keys.subarray(from << 1, to << 1), to - from)
+      PrefixWrite.store(t, rename(words[i]!), before, keys.subarray(from << 1, to << 1), to - from)
     }
     at = keysAt + (length << 1)
   }
@@ -171,21 +172,21 @@ const isChunk = (words: Int32Array, byteLength: number): boolean => {
 }
 
 const holdersOf = (t: TableMemory, at: number): Array<number> => {
-  const workers: Array<number> = []
-  if (t.runs[at + FULL] === 0) return workers
-  for (let w = 0; w < t.words; w++) {
+  const holders: Array<number> = []
+  if (t.runs[at + FULL] === 0) return holders
+  for (let w = 0; w < t.head[WORDS]!; w++) {
     for (let set = t.runs[at + COVER + w]!; set !== 0; set &= set - 1) {
-      workers.push((w << 5) + 31 - Math.clz32(set & -set))
+      holders.push((w << 5) + 31 - Math.clz32(set & -set))
     }
   }
-  return workers
+  return holders
 }
 
 const partsOf = (t: TableMemory, at: number) => {
-  const parts: Array<{ worker: number; from: number; to: number }> = []
+  const parts: Array<{ holder: number; from: number; to: number }> = []
   for (let span = t.runs[at + SPANS]!; span !== 0; span = t.spans[span * SPAN_WORDS + 2]!) {
     const bounds = t.spans[span * SPAN_WORDS + 1]!
-    parts.push({ worker: t.spans[span * SPAN_WORDS]!, from: bounds & 0xffff, to: bounds >>> 16 })
+    parts.push({ holder: t.spans[span * SPAN_WORDS]!, from: bounds & 0xffff, to: bounds >>> 16 })
   }
   return parts
 }

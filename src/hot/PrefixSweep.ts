@@ -1,8 +1,8 @@
 /**
- * Letting go: workers that were cleared, runs nobody holds, and runs evicted to make room.
+ * Letting go: holders that were cleared, runs nobody holds, and runs evicted to make room.
  *
- * Clearing is one bit: from then on nothing of the worker counts. A sweep then strips it from every run, in slices the
- * caller sizes, and after one pass its slot can be used again. Runs left without full holders wait in a queue and shrink
+ * Clearing is one bit: from then on nothing of the holder counts. A sweep then strips it from every run, in slices the
+ * caller sizes, and after one pass its number can be used again. Runs left without full holders wait in a queue and shrink
  * or end later still, unless somebody stores them again first.
  */
 import * as RunArena from "./RunArena.ts"
@@ -24,7 +24,8 @@ import {
   SHAPE,
   STAMP,
   SWEEP_HAND,
-  type TableMemory
+  type TableMemory,
+  WORDS
 } from "./TableMemory.ts"
 
 /** Runs a sweep strips in the time it takes to end one block. */
@@ -33,19 +34,25 @@ const RUNS_PER_BLOCK = 4
 const SAMPLE = 16
 const LOOK_MAX = 1_024
 
-/** Forgets all a worker holds, at once. Its slot refuses stores until `free` says otherwise. */
-export const clear = (t: TableMemory, worker: number): void => {
-  const word = worker >>> 5
-  const bit = 1 << (worker & 31)
-  if (worker < 0 || worker >= t.workersMax || (t.live[word]! & bit) === 0) return
+/** Forgets all a holder holds, at once; it leaves its ring. It refuses stores until `free` says otherwise. */
+export const clear = (t: TableMemory, holder: number): void => {
+  const word = holder >>> 5
+  const bit = 1 << (holder & 31)
+  if (!free(t, holder)) return
+  let before = holder
+  while (t.sibling[before] !== holder) before = t.sibling[before]!
+  t.sibling[before] = t.sibling[holder]!
+  t.sibling[holder] = holder
+  // One that never stored, and none with a higher number either: there is nothing to sweep.
+  if (word >= t.head[WORDS]!) return
   t.live[word]! &= ~bit
   t.waiting[word]! |= bit
   if (t.head[SWEEP_HAND] === 0) nextPass(t)
 }
 
-/** True when the worker's slot takes stores: it was never cleared, or its sweep is done. */
-export const free = (t: TableMemory, worker: number): boolean =>
-  worker >= 0 && worker < t.workersMax && (t.live[worker >>> 5]! & (1 << (worker & 31))) !== 0
+/** True when the holder takes stores: it was never cleared, or its sweep is done. */
+export const free = (t: TableMemory, holder: number): boolean =>
+  holder >= 0 && holder < t.holdersMax && (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
 
 /**
  * One slice of the work that clearing left behind, costing about as much as removing `budgetBlocks` blocks (near 0.1 us
@@ -152,7 +159,7 @@ const endDead = (t: TableMemory): number => {
 
 const nextPass = (t: TableMemory): void => {
   let any = 0
-  for (let w = 0; w < t.words; w++) {
+  for (let w = 0; w < t.head[WORDS]!; w++) {
     const set = t.waiting[w]!
     t.clearing[w] = set
     t.waiting[w] = 0
@@ -162,9 +169,6 @@ const nextPass = (t: TableMemory): void => {
 }
 
 const endPass = (t: TableMemory): void => {
-  for (let worker = 0; worker < t.workersMax; worker++) {
-    if ((t.clearing[worker >>> 5]! & (1 << (worker & 31))) !== 0) t.generation[worker]!++
-  }
-  for (let w = 0; w < t.words; w++) t.live[w]! |= t.clearing[w]!
+  for (let w = 0; w < t.head[WORDS]!; w++) t.live[w]! |= t.clearing[w]!
   nextPass(t)
 }

@@ -1,8 +1,9 @@
 /**
- * PrefixTable: which worker holds which block, and how many leading blocks of a request each worker has.
+ * PrefixTable: which holder holds which block, and how many leading blocks of a request each holder has.
  *
- * Chains of blocks lie in runs of consecutive keys; a worker that holds a whole run is one bit on it. Membership is a
- * set: storing what is known and removing what is not change nothing (both are counted). Exact under holes: a worker
+ * A holder is a small dense number that stands for one layer of one worker's cache; whose, the caller knows.
+ * Chains of blocks lie in runs of consecutive keys; a holder that holds a whole run is one bit on it. Membership is a
+ * set: storing what is known and removing what is not change nothing (both are counted). Exact under holes: a holder
  * is credited up to its first missing block, and in full again when that block comes back.
  * Bounded: memory is reserved once. When it is full, whole runs are evicted, ends of chains and least recently used
  * first; holders may be forgotten early, never invented.
@@ -12,10 +13,11 @@
  */
 import * as Memory from "./TableMemory.ts"
 
+export { copy, join } from "./PrefixCopy.ts"
 export { type Levels, levels, makeLevels, overlap } from "./PrefixMatch.ts"
 export { dump, holds, install, keysOf, type Run, snapshot } from "./PrefixSnapshot.ts"
 export { clear, free, sweep } from "./PrefixSweep.ts"
-export { CLOSED_SLOT, FULL_TABLE, ORPHANED, remove, STORED, type StoreStatus, store } from "./PrefixWrite.ts"
+export { CLOSED, FULL_TABLE, ORPHANED, remove, STORED, type StoreStatus, store } from "./PrefixWrite.ts"
 export type { Options } from "./TableMemory.ts"
 
 export type PrefixTable = Memory.TableMemory
@@ -42,8 +44,5 @@ export const stats = (t: PrefixTable) => ({
   refused: t.counters[Memory.REFUSED]!
 })
 
-/** Blocks a worker holds. */
-export const heldBy = (t: PrefixTable, worker: number): number => t.held[worker] ?? 0
-
-/** Times a worker's slot was cleared and swept: tells a slot's tenants apart. */
-export const generation = (t: PrefixTable, worker: number): number => t.generation[worker] ?? 0
+/** Blocks a holder holds. */
+export const heldBy = (t: PrefixTable, holder: number): number => t.held[holder] ?? 0

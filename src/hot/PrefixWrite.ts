@@ -27,7 +27,8 @@ import {
   SHAPE,
   STAMP,
   type TableMemory,
-  UNKNOWN
+  UNKNOWN,
+  WORDS
 } from "./TableMemory.ts"
 
 /** Every block is in the table. */
@@ -36,30 +37,31 @@ export const STORED = 0
 export const ORPHANED = 1
 /** Some blocks were not stored: nothing could be evicted, or a pool is full. */
 export const FULL_TABLE = 2
-/** Nothing was stored: the slot is out of range, or was cleared and not yet swept (`free` is false). */
-export const CLOSED_SLOT = 3
-export type StoreStatus = typeof STORED | typeof ORPHANED | typeof FULL_TABLE | typeof CLOSED_SLOT
+/** Nothing was stored: the holder is out of range, or was cleared and not yet swept (`free` is false). */
+export const CLOSED = 3
+export type StoreStatus = typeof STORED | typeof ORPHANED | typeof FULL_TABLE | typeof CLOSED
 
 /**
- * The worker now holds `count` keys of `keys` from `first` on: one chain, continuing `parent` (null at the start of a
+ * The holder now holds `count` keys of `keys` from `first` on: one chain, continuing `parent` (null at the start of a
  * sequence). The parent only helps to keep chains together: a store is exact without it.
  */
 export const store = (
   t: TableMemory,
-  worker: number,
+  holder: number,
   parent: KeyLanes | null,
   keys: KeyLanes,
   count: number = keys.length >>> 1,
   first = 0
 ): StoreStatus => {
-  if (!PrefixSweep.free(t, worker)) {
+  if (!PrefixSweep.free(t, holder)) {
     t.counters[REFUSED]!++
-    return CLOSED_SLOT
+    return CLOSED
   }
   const { head, held, keys: arena, runs, stride } = t
   const epoch = head[EPOCH]!
-  const word = COVER + (worker >>> 5)
-  const bit = 1 << (worker & 31)
+  if (head[WORDS]! <= holder >>> 5) head[WORDS] = (holder >>> 5) + 1
+  const word = COVER + (holder >>> 5)
+  const bit = 1 << (holder & 31)
   let status: StoreStatus = STORED
   let run = 0
   let end = 0 // offset after the last key stored or found
@@ -110,7 +112,7 @@ export const store = (
         i,
         stop - i
       )
-      if ((runs[at + word]! & bit) === 0) added += RunHolders.cover(t, next, worker, offset, offset + size)
+      if ((runs[at + word]! & bit) === 0) added += RunHolders.cover(t, next, holder, offset, offset + size)
       if (runs[at + STAMP] !== epoch) runs[at + STAMP] = epoch
       if (run !== 0 && run !== next && offset === 0) RunArena.linkParent(t, next, (run << 8) | (end - 1))
       run = next
@@ -118,7 +120,7 @@ export const store = (
       i += size
       continue
     }
-    // Unknown keys, up to the next known one: at the end of the worker's own run, or in a new run.
+    // Unknown keys, up to the next known one: at the end of the holder's own run, or in a new run.
     let want = Math.min(stop - i, RUN_MAX)
     let room = 0
     let isStaged = isNew
@@ -129,8 +131,9 @@ export const store = (
       want = Math.min(want, t.blocksMax - head[BLOCKS]!)
       isStaged = false // What was evicted took its place.
     }
-    if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && runs[at + FULL] === 1 && run !== 0) {
-      if ((runs[at + word]! & bit) !== 0) room = RunArena.widen(t, run, Math.min(RUN_MAX, end + want)) - end
+    if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && run !== 0) {
+      const own = (runs[at + word]! & bit) !== 0 && (runs[at + FULL] === 1 || RunHolders.isOfRing(t, at, holder))
+      if (own) room = RunArena.widen(t, run, Math.min(RUN_MAX, end + want)) - end
     }
     let target = run
     if (room <= 0) {
@@ -160,7 +163,7 @@ export const store = (
         runs[at + FULL] = 1
         if (run !== 0) RunArena.linkParent(t, target, (run << 8) | (end - 1))
       }
-    }
+    } else if (size !== 0 && runs[at + FULL] !== 1) RunHolders.leaveBehind(t, at, holder, offset)
     if (size === 0) {
       // The key was unknown a moment ago, so its sub-table is full at its reserved size.
       status = FULL_TABLE
@@ -176,32 +179,32 @@ export const store = (
     i += size
   }
   if (i > first) KeySlots.remember(t, keys[(i - 1) << 1]!, keys[((i - 1) << 1) + 1]!, (run << 8) | (end - 1))
-  held[worker]! += added
+  held[holder]! += added
   head[MEMBERSHIPS]! += added
   t.counters[KNOWN]! += i - first - added
   return t.counters[DROPPED] === dropped ? status : FULL_TABLE
 }
 
 /**
- * The worker no longer holds `count` keys of `keys` from `first` on, in any order; neighbours in a chain cost least side by side, either way
- * round. Returns how many it held. Removing from a slot that was cleared does nothing.
+ * The holder no longer holds `count` keys of `keys` from `first` on, in any order; neighbours in a chain cost least side
+ * by side, either way round. Returns how many it held. Removing from a holder that was cleared does nothing.
  */
 export const remove = (
   t: TableMemory,
-  worker: number,
+  holder: number,
   keys: KeyLanes,
   count: number = keys.length >>> 1,
   first = 0
 ): number => {
-  if (!PrefixSweep.free(t, worker)) return 0
+  if (!PrefixSweep.free(t, holder)) return 0
   const { refs } = t
   let removed = 0
   for (let start = 0; start < count; start += refs.length) {
     const size = Math.min(refs.length, count - start)
     locate(t, keys, first + start, size)
-    removed += removeLocated(t, worker, size)
+    removed += removeLocated(t, holder, size)
   }
-  t.held[worker]! -= removed
+  t.held[holder]! -= removed
   t.head[MEMBERSHIPS]! -= removed
   t.counters[UNKNOWN]! += count - removed
   return removed
@@ -233,7 +236,7 @@ const locate = (t: TableMemory, keys: KeyLanes, start: number, size: number): vo
 }
 
 /** Second pass: neighbours together. A run may have shrunk or ended since the first pass, never moved or been reused. */
-const removeLocated = (t: TableMemory, worker: number, size: number): number => {
+const removeLocated = (t: TableMemory, holder: number, size: number): number => {
   const { refs, runs, stride } = t
   let removed = 0
   for (let i = 0; i < size; ) {
@@ -252,7 +255,7 @@ const removeLocated = (t: TableMemory, worker: number, size: number): number => 
     }
     const length = runs[run * stride + SHAPE]! & LEN_MASK
     if (hi > length) hi = length
-    if (lo < hi) removed += RunHolders.uncover(t, run, worker, lo, hi)
+    if (lo < hi) removed += RunHolders.uncover(t, run, holder, lo, hi)
   }
   return removed
 }

@@ -17,7 +17,7 @@ export const PARENT = 6 // block before this run, `run << 8 | offset`; 0 = none 
 export const PARENT_VERSION = 7
 export const CHILDREN = 8 // runs that name this one as parent
 export const LINK = 9 // next free id, or next in the queue that clearing leaves behind
-export const COVER = 10 // one bit per worker that holds the whole run
+export const COVER = 10 // one bit per holder that holds the whole run
 
 export const LEN_MASK = 0x1ff
 export const CLASS_SHIFT = 9
@@ -42,7 +42,7 @@ export const CELL_KEYS = Int32Array.of(4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128,
 /** Indexes into `head`, the scalars of the table. */
 export const BLOCKS = 0 // distinct keys
 export const RUNS = 1 // runs in use
-export const MEMBERSHIPS = 2 // (worker, key) pairs
+export const MEMBERSHIPS = 2 // (holder, key) pairs
 export const RUN_TOP = 3 // ids ever used, plus one
 export const RUN_FREE = 4 // first free id
 export const ARENA_TOP = 5 // keys of the arena ever used
@@ -57,6 +57,7 @@ export const SWEEP_HAND = 13 // next run to strip; 0 = no pass under way
 export const DEAD = 14 // first run of the queue that clearing leaves behind
 export const LAST_NEW = 15 // 1 when the last store had unknown keys
 export const CELL_FREE = 16 // first free cell per class
+export const WORDS = 29 // bitset words in use: one more than the word of the highest holder that ever stored
 export const HEAD_WORDS = 32
 
 /** Indexes into `counters`, which only grow. */
@@ -66,12 +67,12 @@ export const ORPHANS = 2 // stores whose parent was not in the table
 export const EVICTED_BLOCKS = 3
 export const EVICTED_MEMBERSHIPS = 4
 export const DROPPED = 5 // memberships given up because a pool was full
-export const REFUSED = 6 // stores for a worker that was being cleared or out of range
+export const REFUSED = 6 // stores for a holder that was being cleared or out of range
 export const COUNTERS = 8
 
 export interface Options {
-  /** Slots for workers, 1 to 65 536. */
-  readonly workersMax: number
+  /** Holder ids, 1 to 65 536. Every 32 of them cost 4 bytes per run; those never used cost no time. */
+  readonly holdersMax: number
   /** Memory the table may ever use. Give this or `blocksMax`; the other follows. */
   readonly bytesMax?: number
   /** Distinct blocks the table may ever hold. */
@@ -80,16 +81,16 @@ export interface Options {
   readonly shared?: boolean
   /** Expected mean length of a run; sizes the room for run headers. 8 unless told: a run is usually a turn or more. */
   readonly blocksPerRun?: number
-  /** Sizes the room for workers that hold part of a run: one such part for this many blocks. 4 unless told. */
+  /** Sizes the room for holders that hold part of a run: one such part for this many blocks. 4 unless told. */
   readonly blocksPerSpan?: number
 }
 
 export interface TableMemory {
-  readonly workersMax: number
+  readonly holdersMax: number
   readonly blocksMax: number
   readonly bytesMax: number
   readonly buffer: ArrayBufferLike
-  /** Bitset words per worker set. */
+  /** Bitset words that a set of all holders takes. `head[WORDS]` of them are in use. */
   readonly words: number
   /** Int32 words per run header. */
   readonly stride: number
@@ -106,14 +107,15 @@ export interface TableMemory {
   readonly keys: Int32Array
   readonly runs: Int32Array
   readonly spans: Int32Array
-  /** Workers whose memberships count. */
+  /** Holders whose memberships count. */
   readonly live: Int32Array
-  /** Workers the present sweep strips, and those the next one will. */
+  /** Holders the present sweep strips, and those the next one will. */
   readonly clearing: Int32Array
   readonly waiting: Int32Array
-  /** Blocks held, and times cleared, per worker. */
+  /** Blocks held, per holder. */
   readonly held: Int32Array
-  readonly generation: Int32Array
+  /** The next holder of the same ring (`join`); itself for one that is in none. */
+  readonly sibling: Int32Array
   readonly counters: Float64Array
   /** Private to the thread: not part of the buffer. */
   readonly refs: Int32Array
@@ -134,13 +136,13 @@ const KEYS_PER_SUB = 40_000 // 0.61 of the largest sub-table; rehashing one take
 const LOAD_AT_MAX = 0.66
 const ARENA_SLACK = 1.45
 
-const strideOf = (workersMax: number): number => (COVER + Math.ceil(workersMax / 32) + 15) & ~15
+const strideOf = (holdersMax: number): number => (COVER + Math.ceil(holdersMax / 32) + 15) & ~15
 
-const bytesPerBlock = (workersMax: number, blocksPerRun: number, blocksPerSpan: number): number =>
-  8 / LOAD_AT_MAX + 8 * ARENA_SLACK + (strideOf(workersMax) * 4) / blocksPerRun + (SPAN_WORDS * 4) / blocksPerSpan
+const bytesPerBlock = (holdersMax: number, blocksPerRun: number, blocksPerSpan: number): number =>
+  8 / LOAD_AT_MAX + 8 * ARENA_SLACK + (strideOf(holdersMax) * 4) / blocksPerRun + (SPAN_WORDS * 4) / blocksPerSpan
 
 /** Where everything lies in the buffer, and how much of it there is. */
-const sizesOf = (workersMax: number, blocksMax: number, blocksPerRun: number, blocksPerSpan: number) => {
+const sizesOf = (holdersMax: number, blocksMax: number, blocksPerRun: number, blocksPerSpan: number) => {
   let subBits = 1
   while (blocksMax / 2 ** subBits > KEYS_PER_SUB) subBits++
   // Keys spread unevenly over few sub-tables: four standard deviations of room.
@@ -149,8 +151,8 @@ const sizesOf = (workersMax: number, blocksMax: number, blocksPerRun: number, bl
     SUB_SLOTS_MAX,
     Math.max(SUB_SLOTS_MIN, Math.ceil((share + 4 * Math.sqrt(share)) / LOAD_AT_MAX))
   )
-  const words = Math.ceil(workersMax / 32)
-  const stride = strideOf(workersMax)
+  const words = Math.ceil(holdersMax / 32)
+  const stride = strideOf(holdersMax)
   const runsMax = Math.min(RUNS_LIMIT, Math.ceil(blocksMax / blocksPerRun) + 64)
   const spansMax = Math.ceil(blocksMax / blocksPerSpan) + 64
   const arenaMax = Math.ceil(blocksMax * ARENA_SLACK) + RUN_MAX * 4
@@ -160,8 +162,8 @@ const sizesOf = (workersMax: number, blocksMax: number, blocksPerRun: number, bl
     words,
     words,
     words,
-    workersMax,
-    workersMax,
+    holdersMax,
+    holdersMax,
     (runsMax + 1) * stride,
     (spansMax + 1) * SPAN_WORDS,
     arenaMax * 2,
@@ -185,17 +187,17 @@ export const limitOf = (slots: number, reach: number): number => Math.floor(slot
  * of that size.
  */
 export const make = (options: Options): TableMemory => {
-  const { workersMax, shared = false, blocksPerRun = 8, blocksPerSpan = 4 } = options
-  if (!Number.isInteger(workersMax) || workersMax < 1 || workersMax > 65_536) {
-    throw new RangeError(`workersMax is ${workersMax}; it must be a whole number from 1 to 65536`)
+  const { holdersMax, shared = false, blocksPerRun = 8, blocksPerSpan = 4 } = options
+  if (!Number.isInteger(holdersMax) || holdersMax < 1 || holdersMax > 65_536) {
+    throw new RangeError(`holdersMax is ${holdersMax}; it must be a whole number from 1 to 65536`)
   }
-  const perBlock = bytesPerBlock(workersMax, blocksPerRun, blocksPerSpan)
+  const perBlock = bytesPerBlock(holdersMax, blocksPerRun, blocksPerSpan)
   const bytesMax = options.bytesMax ?? (options.blocksMax === undefined ? 1 << 30 : Number.POSITIVE_INFINITY)
   let blocksMax = Math.floor(Math.min(options.blocksMax ?? 500_000_000, bytesMax / perBlock))
-  let sizes = sizesOf(workersMax, blocksMax, blocksPerRun, blocksPerSpan)
+  let sizes = sizesOf(holdersMax, blocksMax, blocksPerRun, blocksPerSpan)
   while (sizes.bytes > bytesMax) {
     blocksMax -= Math.ceil((sizes.bytes - bytesMax) / perBlock) + 1
-    sizes = sizesOf(workersMax, blocksMax, blocksPerRun, blocksPerSpan)
+    sizes = sizesOf(holdersMax, blocksMax, blocksPerRun, blocksPerSpan)
   }
   if (!(blocksMax >= 1_024 && blocksMax <= 500_000_000)) {
     throw new RangeError(
@@ -207,7 +209,7 @@ export const make = (options: Options): TableMemory => {
   const buffer = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
   const view = (i: number) => new Int32Array(buffer, offsets[i]!, lengths[i]!)
   const t: TableMemory = {
-    workersMax,
+    holdersMax,
     blocksMax,
     bytesMax: bytes,
     buffer,
@@ -225,7 +227,7 @@ export const make = (options: Options): TableMemory => {
     clearing: view(3),
     waiting: view(4),
     held: view(5),
-    generation: view(6),
+    sibling: view(6),
     runs: view(7),
     spans: view(8),
     keys: view(9),
@@ -238,10 +240,13 @@ export const make = (options: Options): TableMemory => {
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),
-    pending: new Int32Array(workersMax),
+    pending: new Int32Array(holdersMax),
     sink: new Int32Array(1)
   }
-  for (let worker = 0; worker < workersMax; worker++) t.live[worker >>> 5]! |= 1 << (worker & 31)
+  for (let holder = 0; holder < holdersMax; holder++) {
+    t.live[holder >>> 5]! |= 1 << (holder & 31)
+    t.sibling[holder] = holder
+  }
   for (let sub = 0; sub < subCount; sub++) {
     t.subs[sub * SUB_WORDS] = SUB_SLOTS_MIN
     t.subs[sub * SUB_WORDS + 2] = limitOf(SUB_SLOTS_MIN, reach)
@@ -262,7 +267,7 @@ export const bytesUsed = (t: TableMemory): number => {
     HEAD_WORDS * 4 +
     t.subs.byteLength +
     t.words * 12 +
-    t.workersMax * 8 +
+    t.holdersMax * 8 +
     head[SLOT_COUNT]! * 8 +
     head[ARENA_TOP]! * 8 +
     head[RUN_TOP]! * t.stride * 4 +

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer as Layers } from "effect"
 import * as Actor from "../../actors/PrefixIndex.ts"
+import { DEVICE, DISK, EXTERNAL, GUESS, HOST, type Layer, layersMax } from "../../src/domain/Tier.ts"
 import { EventBus } from "../../src/ports/EventBus.ts"
 
 const { PrefixIndex } = Actor
@@ -8,24 +9,37 @@ const { PrefixIndex } = Actor
 const keys = (chain: number, count: number, from = 0) =>
   Int32Array.from({ length: count * 2 }, (_, i) => (i % 2 === 0 ? from + (i >> 1) + 1 : chain * 7_919))
 
-const stored = (worker: number, chain: number, count: number) =>
-  ({ _tag: "Stored", worker, parent: null, keys: keys(chain, count) }) as const
+const stored = (worker: number, chain: number, count: number, layer: Layer = DEVICE) =>
+  ({ _tag: "Stored", worker, layer, parent: null, keys: keys(chain, count) }) as const
+
+const removed = (worker: number, chain: number, from: number, to: number, layer: Layer) =>
+  ({ _tag: "Removed", worker, layer, keys: keys(chain, to - from, from) }) as const
+
+const deepened = (worker: number, layer: Layer) => ({ _tag: "Deepened", worker, layer }) as const
 
 const options = { workersMax: 8, blocksMax: 100_000 }
 
 /** The actor on turns that the test takes by hand. */
 const byHand = (given: Partial<Actor.Options> = {}) => {
+  const { workersMax = options.workersMax } = given
   const turns: Array<() => void> = []
   const defects: Array<unknown> = []
   const index = Actor.make(
-    { ...options, ...given },
+    { ...options, workersMax, ...given },
     (turn) => turns.push(turn),
     (error) => defects.push(error)
   )
   const overlap = (chain: number, count: number) => {
-    const out = new Uint32Array(options.workersMax)
+    const out = new Uint32Array(workersMax)
     index.overlap(keys(chain, count), count, out)
     return [...out]
+  }
+  /** The five rows of a chain's depths, one per layer, for the first `workers` slots; null when `depths` answered false. */
+  const rows = (chain: number, count: number, workers = 2) => {
+    const out = new Uint32Array(layersMax * workersMax).fill(77)
+    const deeper = index.depths(keys(chain, count), count, out)
+    const row = (layer: number) => [...out.subarray(layer * workersMax, layer * workersMax + workers)]
+    return deeper ? [0, 1, 2, 3, 4].map(row) : null
   }
   const runAll = () => {
     let taken = 0
@@ -35,22 +49,19 @@ const byHand = (given: Partial<Actor.Options> = {}) => {
     }
     return taken
   }
-  return { index, turns, defects, overlap, runAll }
+  return { index, turns, defects, overlap, rows, runAll }
 }
 
 describe("PrefixIndex", () => {
   it("applies what it is told on a later turn, in order", () => {
     const { index, overlap, runAll } = byHand()
     index.tell(stored(1, 1, 10))
-    index.tell({ _tag: "Removed", worker: 1, keys: keys(1, 4, 6) })
+    index.tell({ _tag: "Removed", worker: 1, layer: DEVICE, keys: keys(1, 4, 6) })
     assert.deepStrictEqual(overlap(1, 10), [0, 0, 0, 0, 0, 0, 0, 0])
     runAll()
     assert.deepStrictEqual(overlap(1, 10), [0, 6, 0, 0, 0, 0, 0, 0])
     assert.strictEqual(index.heldBy(1), 6)
     assert.deepStrictEqual(index.dump(1), keys(1, 6))
-    const levels = index.makeLevels()
-    assert.strictEqual(index.levels(keys(1, 10), 10, levels), 6)
-    assert.strictEqual(levels.count, 1)
   })
 
   it("works in slices, so that a burst takes many turns and none is long", () => {
@@ -84,7 +95,7 @@ describe("PrefixIndex", () => {
     runAll()
     index.tell(stored(0, 2, 5))
     index.tell(stored(1, 2, 5))
-    assert.isTrue(index.tell({ _tag: "Cleared", worker: 0 }))
+    assert.isTrue(index.tell({ _tag: "Cleared", worker: 0, guess: false }))
     assert.deepStrictEqual(overlap(1, 5).slice(0, 2), [0, 5])
     assert.isFalse(index.reusable(0))
     runAll()
@@ -93,11 +104,27 @@ describe("PrefixIndex", () => {
     assert.strictEqual(index.heldBy(0), 0)
   })
 
-  it("stores what follows a clear only once the slot is swept, and loses none of it", () => {
+  it("takes what follows a clear at once, and nothing of what was before it", () => {
     const { index, overlap, runAll, turns } = byHand({ blocksPerTurn: 8 })
     for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 4))
     runAll()
-    index.tell({ _tag: "Cleared", worker: 0 })
+    index.tell({ _tag: "Cleared", worker: 0, guess: false })
+    index.tell(stored(0, 5, 4))
+    index.tell(stored(1, 6, 4))
+    for (let i = 0; i < 3; i++) turns.shift()!()
+    assert.deepStrictEqual(overlap(5, 4).slice(0, 2), [4, 0])
+    assert.deepStrictEqual(overlap(6, 4).slice(0, 2), [0, 4])
+    assert.isAbove(runAll(), 1)
+    assert.strictEqual(overlap(7, 4)[0], 0)
+    assert.strictEqual(index.heldBy(0), 4)
+  })
+
+  it("waits for the sweep where no holder is left for a device, and loses nothing told meanwhile", () => {
+    const { index, overlap, runAll, turns } = byHand({ blocksPerTurn: 8, workersMax: 2, holdersMax: 2 })
+    for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 4))
+    index.tell(stored(1, 300, 4))
+    runAll()
+    index.tell({ _tag: "Cleared", worker: 0, guess: false })
     index.tell(stored(0, 5, 4))
     index.tell(stored(1, 6, 4))
     turns.shift()!()
@@ -106,6 +133,7 @@ describe("PrefixIndex", () => {
     assert.deepStrictEqual(overlap(5, 4).slice(0, 2), [4, 0])
     assert.deepStrictEqual(overlap(6, 4).slice(0, 2), [0, 4])
     assert.strictEqual(overlap(7, 4)[0], 0)
+    assert.deepInclude(index.stats(), { holders: 2, holdersMax: 2, queuedChanges: 0 })
   })
 
   it("gives a left worker's slot to the next with nothing of the old one", () => {
@@ -150,8 +178,177 @@ describe("PrefixIndex", () => {
     index.drop(1)
     index.tell(stored(1, 3, 4))
     runAll()
-    assert.deepInclude(index.stats(), { storesOrphaned: 1, storesFull: 0, storesClosed: 0, queuedChanges: 0 })
+    assert.deepInclude(index.stats(), { storesOrphaned: 1, storesFull: 0, queuedChanges: 0 })
     assert.strictEqual(overlap(3, 4)[1], 4)
+  })
+
+  it("tells the tiers of a worker apart from when it is told to, and no holder before", () => {
+    const { index, rows, runAll } = byHand()
+    index.tell(stored(0, 1, 10))
+    index.tell(stored(1, 1, 3))
+    runAll()
+    assert.isNull(rows(1, 10))
+    assert.strictEqual(index.stats().holders, 2)
+    index.tell(deepened(0, HOST))
+    index.tell(removed(0, 1, 4, 10, DEVICE))
+    runAll()
+    assert.deepStrictEqual(rows(1, 10), [
+      [4, 3],
+      [10, 3],
+      [10, 3],
+      [10, 3],
+      [0, 0]
+    ])
+    index.tell(deepened(0, EXTERNAL))
+    index.tell(removed(0, 1, 8, 10, HOST))
+    runAll()
+    assert.deepStrictEqual(rows(1, 10), [
+      [4, 3],
+      [8, 3],
+      [8, 3],
+      [10, 3],
+      [0, 0]
+    ])
+    assert.deepStrictEqual(
+      [DEVICE, HOST, DISK, EXTERNAL, GUESS].map((layer) => index.heldBy(0, layer as Layer)),
+      [4, 8, 0, 10, 0]
+    )
+    assert.deepStrictEqual(index.dump(0, EXTERNAL), keys(1, 10))
+    assert.strictEqual(index.dump(0, DISK).length, 0)
+    assert.strictEqual(index.stats().holders, 4)
+  })
+
+  it("answers only for devices where no deeper layer holds even the first block", () => {
+    const { index, overlap, rows, runAll } = byHand()
+    for (const delta of [stored(0, 1, 10), deepened(0, HOST), stored(1, 2, 5)]) index.tell(delta)
+    runAll()
+    assert.isNull(rows(2, 5))
+    assert.deepStrictEqual(overlap(2, 5).slice(0, 2), [0, 5])
+  })
+
+  it("keeps guesses apart from tiers: what one forgets, the other still has", () => {
+    const { index, rows, runAll } = byHand()
+    index.tell(stored(0, 1, 6))
+    index.tell(stored(0, 1, 9, GUESS))
+    index.tell(stored(1, 1, 4, GUESS))
+    runAll()
+    const guessed = [
+      [6, 0],
+      [6, 0],
+      [6, 0],
+      [6, 0],
+      [9, 4]
+    ]
+    assert.deepStrictEqual(rows(1, 9), guessed)
+    index.tell(stored(0, 1, 8))
+    index.tell(stored(0, 2, 8, GUESS))
+    index.tell({ _tag: "Cleared", worker: 0, guess: true })
+    assert.strictEqual(rows(1, 9)![GUESS]![0], 0)
+    runAll()
+    assert.deepStrictEqual(rows(1, 9)!, [
+      [8, 0],
+      [8, 0],
+      [8, 0],
+      [8, 0],
+      [0, 4]
+    ])
+    assert.strictEqual(index.heldBy(0, GUESS), 0)
+    index.tell(stored(1, 3, 2))
+    index.tell(stored(1, 3, 5, GUESS))
+    index.tell({ _tag: "Cleared", worker: 1, guess: false })
+    runAll()
+    assert.deepStrictEqual([index.heldBy(1), index.heldBy(1, GUESS)], [0, 9])
+  })
+
+  it("copies a layer in slices, while what was told after it waits", () => {
+    const { index, overlap, runAll, turns } = byHand({ blocksPerTurn: 50 })
+    for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 8))
+    runAll()
+    index.tell(deepened(0, HOST))
+    index.tell(stored(1, 900, 3))
+    turns.shift()!()
+    assert.isAbove(index.heldBy(0, HOST), 0)
+    assert.isBelow(index.heldBy(0, HOST), 1_600)
+    assert.strictEqual(overlap(900, 3)[1], 0)
+    assert.isAbove(runAll(), 2)
+    assert.strictEqual(overlap(900, 3)[1], 3)
+    assert.deepStrictEqual(index.dump(0, HOST), index.dump(0))
+  })
+
+  it("gives a copy up when its worker is cleared meanwhile, and begins a later one afresh", () => {
+    for (const how of ["cleared", "left"]) {
+      const { index, runAll, turns } = byHand({ blocksPerTurn: 50 })
+      for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 8))
+      runAll()
+      index.tell(deepened(0, HOST))
+      index.tell(stored(0, 7, 5, HOST))
+      turns.shift()!()
+      if (how === "left") index.drop(0)
+      else index.tell({ _tag: "Cleared", worker: 0, guess: false })
+      assert.deepStrictEqual([index.heldBy(0), index.heldBy(0, HOST)], [0, 0])
+      for (const delta of [stored(0, 3, 4), deepened(0, DISK), stored(0, 3, 6, DISK)]) index.tell(delta)
+      runAll()
+      assert.deepStrictEqual(index.dump(0), keys(3, 4))
+      assert.deepStrictEqual(index.dump(0, DISK), keys(3, 6))
+      assert.strictEqual(index.heldBy(0, HOST), 0)
+      assert.strictEqual(index.stats().holders, 2)
+    }
+  })
+
+  it("goes on with a copy when only guesses are cleared", () => {
+    const { index, runAll, turns } = byHand({ blocksPerTurn: 50 })
+    for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 8))
+    index.tell(stored(0, 1, 8, GUESS))
+    runAll()
+    index.tell(deepened(0, HOST))
+    turns.shift()!()
+    index.tell({ _tag: "Cleared", worker: 0, guess: true })
+    runAll()
+    assert.strictEqual(index.heldBy(0, HOST), 1_600)
+  })
+
+  it("ignores and counts changes to a tier nobody announced", () => {
+    const { index, rows, runAll } = byHand()
+    index.tell(stored(0, 1, 4, HOST))
+    index.tell(removed(0, 1, 0, 2, DISK))
+    index.tell(removed(0, 1, 0, 2, GUESS))
+    index.tell(deepened(0, GUESS))
+    runAll()
+    assert.isNull(rows(1, 4))
+    assert.deepInclude(index.stats(), { changesIgnored: 4, layersRefused: 0, holders: 0, queuedKeys: 0 })
+  })
+
+  it("refuses deeper layers before it would lack one for a device, and frees what a worker that left had", () => {
+    const { index, overlap, rows, runAll } = byHand({ workersMax: 4, holdersMax: 5 })
+    for (const delta of [stored(0, 1, 4), deepened(0, HOST), deepened(0, DISK)]) index.tell(delta)
+    index.tell(stored(1, 1, 2, GUESS))
+    runAll()
+    assert.deepInclude(index.stats(), { layersRefused: 2, changesIgnored: 1, holders: 2 })
+    assert.deepStrictEqual(
+      [1, 2, 3].map((worker) => index.tell(stored(worker, 1, worker))),
+      [true, true, true]
+    )
+    runAll()
+    assert.deepStrictEqual(overlap(1, 4), [4, 1, 2, 3])
+    index.drop(0)
+    index.tell(stored(1, 1, 3, GUESS))
+    runAll()
+    assert.deepStrictEqual(rows(1, 4, 4)![GUESS], [0, 3, 0, 0])
+    assert.throws(() => byHand({ workersMax: 4, holdersMax: 3 }), /holdersMax is 3; it must be at least the 4/)
+  })
+
+  it("keeps a chain that grows block by block on two tiers in one run", () => {
+    const { index, runAll, rows } = byHand()
+    index.tell(deepened(0, HOST))
+    for (let i = 0; i < 200; i++) {
+      const parent = i === 0 ? null : keys(1, 1, i - 1)
+      for (const layer of [DEVICE, HOST] as const) {
+        index.tell({ _tag: "Stored", worker: 0, layer, parent, keys: keys(1, 1, i) })
+      }
+    }
+    runAll()
+    assert.deepInclude(index.stats(), { blocks: 200, memberships: 400, runs: 1, spans: 0 })
+    assert.deepStrictEqual(rows(1, 200, 1)!.slice(0, 2), [[200], [200]])
   })
 
   it.effect("follows the bus while its scope is open, and settles", () =>
@@ -162,10 +359,10 @@ describe("PrefixIndex", () => {
       yield* index.settled
       assert.strictEqual(index.heldBy(3), 10_000)
       yield* index.settled
-      bus.publish({ _tag: "Cleared", worker: 3 })
+      bus.publish({ _tag: "Cleared", worker: 3, guess: false })
       assert.strictEqual(index.dump(3).length, 0)
       yield* index.settled
       assert.isTrue(index.reusable(3))
-    }).pipe(Effect.provide(PrefixIndex.layer(options).pipe(Layer.provideMerge(EventBus.layerMemory))))
+    }).pipe(Effect.provide(PrefixIndex.layer(options).pipe(Layers.provideMerge(EventBus.layerMemory))))
   )
 })

@@ -9,10 +9,10 @@ import { checkInvariants } from "../support/PrefixInvariants.ts"
 const none = new Int32Array(0)
 const chain = (count: number, seed = 1): KeyLanes => extend(none, 0, count, random(seed))
 const part = (keys: KeyLanes, from: number, to: number): KeyLanes => keys.subarray(from * 2, to * 2)
-const small = (workersMax = 4) => PrefixTable.make({ workersMax, blocksMax: 4_096 })
+const small = (holdersMax = 4) => PrefixTable.make({ holdersMax, blocksMax: 4_096 })
 
 const depths = (table: PrefixTable.PrefixTable, keys: KeyLanes): Array<number> => {
-  const out = new Uint32Array(table.workersMax)
+  const out = new Uint32Array(table.holdersMax)
   PrefixTable.overlap(table, keys, keys.length / 2, PrefixTable.makeLevels(table), out)
   return [...out]
 }
@@ -144,17 +144,16 @@ describe("PrefixTable", () => {
     PrefixTable.clear(table, 0)
     assert.deepEqual(depths(table, keys), [0, 300, 0, 0])
     assert.isFalse(PrefixTable.free(table, 0))
-    assert.strictEqual(PrefixTable.store(table, 0, null, keys), PrefixTable.CLOSED_SLOT)
+    assert.strictEqual(PrefixTable.store(table, 0, null, keys), PrefixTable.CLOSED)
     drain(table)
     assert.isTrue(PrefixTable.free(table, 0))
     assert.strictEqual(PrefixTable.stats(table).blocks, 300)
     PrefixTable.store(table, 0, null, part(keys, 0, 10))
     assert.deepEqual(depths(table, keys), [10, 300, 0, 0])
-    assert.strictEqual(PrefixTable.generation(table, 0), 1)
   })
 
   it("sweeps in slices that end no more blocks than asked, give or take one run", () => {
-    const table = PrefixTable.make({ workersMax: 4, blocksMax: 60_000 })
+    const table = PrefixTable.make({ holdersMax: 4, blocksMax: 60_000 })
     for (const keys of forest(300, 250, random(5))) PrefixTable.store(table, 0, null, keys)
     PrefixTable.clear(table, 0)
     let slices = 0
@@ -180,7 +179,7 @@ describe("PrefixTable", () => {
   })
 
   it("lies in a SharedArrayBuffer when asked, within the bytes it was given", () => {
-    const table = PrefixTable.make({ workersMax: 8, bytesMax: 1 << 20, shared: true })
+    const table = PrefixTable.make({ holdersMax: 8, bytesMax: 1 << 20, shared: true })
     assert.instanceOf(table.buffer, SharedArrayBuffer)
     assert.isAtMost(table.buffer.byteLength, 1 << 20)
     const keys = chain(700)
@@ -190,14 +189,14 @@ describe("PrefixTable", () => {
   })
 
   it("refuses sizes that make no sense, and says which", () => {
-    assert.throws(() => PrefixTable.make({ workersMax: 0, blocksMax: 4_096 }), /workersMax is 0/)
-    assert.throws(() => PrefixTable.make({ workersMax: 4, bytesMax: 1_000 }), /set blocksMax from 1024/)
+    assert.throws(() => PrefixTable.make({ holdersMax: 0, blocksMax: 4_096 }), /holdersMax is 0/)
+    assert.throws(() => PrefixTable.make({ holdersMax: 4, bytesMax: 1_000 }), /set blocksMax from 1024/)
   })
 
   it("refuses a worker beyond its slots without touching anything", () => {
     const table = small()
-    assert.strictEqual(PrefixTable.store(table, 4, null, chain(3)), PrefixTable.CLOSED_SLOT)
-    assert.strictEqual(PrefixTable.store(table, -1, null, chain(3)), PrefixTable.CLOSED_SLOT)
+    assert.strictEqual(PrefixTable.store(table, 4, null, chain(3)), PrefixTable.CLOSED)
+    assert.strictEqual(PrefixTable.store(table, -1, null, chain(3)), PrefixTable.CLOSED)
     assert.deepInclude(PrefixTable.stats(table), { blocks: 0, refused: 2 })
   })
 
@@ -213,7 +212,7 @@ describe("PrefixTable", () => {
   })
 
   it("stays exact with run ids that fill the sign bit of a reference", () => {
-    const table = PrefixTable.make({ workersMax: 4, blocksMax: 18_000_000, blocksPerRun: 2 })
+    const table = PrefixTable.make({ holdersMax: 4, blocksMax: 18_000_000, blocksPerRun: 2 })
     table.head[RUN_TOP] = 2 ** 23 - 1
     const chains = [chain(300, 1), chain(300, 2), chain(300, 3)]
     for (const keys of chains) {
@@ -227,7 +226,7 @@ describe("PrefixTable", () => {
   })
 
   it("says so when skewed keys overfill one sub-table, and keeps what it has", () => {
-    const table = PrefixTable.make({ workersMax: 2, blocksMax: 200_000 })
+    const table = PrefixTable.make({ holdersMax: 2, blocksMax: 200_000 })
     // Keys whose tags share their top bits: the inverse of the tag's multiplier undoes the mixing.
     const keys = new Int32Array(80_000 * 2)
     for (let i = 0; i < 80_000; i++) keys[i * 2 + 1] = Math.imul(i << 4, 0xe8b2f51)
@@ -241,7 +240,7 @@ describe("PrefixTable", () => {
 
 describe("PrefixTable eviction", () => {
   it("drops the least recently used ends of chains and keeps what is matched", () => {
-    const table = PrefixTable.make({ workersMax: 2, blocksMax: 4_096 })
+    const table = PrefixTable.make({ holdersMax: 2, blocksMax: 4_096 })
     const next = random(11)
     const system = extend(none, 0, 64, next)
     const hot = extend(system, 64, 100, next)
@@ -259,7 +258,7 @@ describe("PrefixTable eviction", () => {
   })
 
   it("takes a chain longer than the table as far as it goes", () => {
-    const table = PrefixTable.make({ workersMax: 2, blocksMax: 1_024 })
+    const table = PrefixTable.make({ holdersMax: 2, blocksMax: 1_024 })
     PrefixTable.store(table, 0, null, chain(5_000))
     checkInvariants(table)
     assert.isAtMost(PrefixTable.stats(table).blocks, 1_024)
@@ -272,9 +271,9 @@ describe("PrefixTable snapshot", () => {
     const chains = forest(60, 120, next)
     for (const keys of chains) {
       const count = keys.length / 2
-      for (let i = 0; i < 3; i++) PrefixTable.store(table, next(table.workersMax), null, part(keys, 0, 1 + next(count)))
+      for (let i = 0; i < 3; i++) PrefixTable.store(table, next(table.holdersMax), null, part(keys, 0, 1 + next(count)))
       const hole = next(count)
-      PrefixTable.remove(table, next(table.workersMax), part(keys, hole, Math.min(count, hole + 3)))
+      PrefixTable.remove(table, next(table.holdersMax), part(keys, hole, Math.min(count, hole + 3)))
     }
     return chains
   }
@@ -289,9 +288,9 @@ describe("PrefixTable snapshot", () => {
   }
 
   it("installs into an empty table as the same view, once or twice", () => {
-    const table = PrefixTable.make({ workersMax: 40, blocksMax: 40_000 })
+    const table = PrefixTable.make({ holdersMax: 40, blocksMax: 40_000 })
     const chains = fill(table, 21)
-    const copy = PrefixTable.make({ workersMax: 40, blocksMax: 40_000 })
+    const copy = PrefixTable.make({ holdersMax: 40, blocksMax: 40_000 })
     const bytes = chunks(table, 7)
     assert.isAbove(bytes.length, 3)
     for (let round = 0; round < 2; round++) {
@@ -342,7 +341,7 @@ describe("PrefixTable snapshot", () => {
 
 interface Fuzz {
   readonly seed: number
-  readonly workersMax: number
+  readonly holdersMax: number
   readonly chains: number
   readonly lengthMax: number
   readonly steps: number
@@ -352,26 +351,26 @@ interface Fuzz {
 }
 
 /** Runs the table and its naive twin through the same random life. Returns how many depths were compared. */
-const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evicts = false }: Fuzz): number => {
+const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evicts = false }: Fuzz): number => {
   const next = random(seed)
-  const table = PrefixTable.make({ workersMax, blocksMax: chains * lengthMax + 1_024, blocksPerSpan: 0.1, ...options })
+  const table = PrefixTable.make({ holdersMax, blocksMax: chains * lengthMax + 1_024, blocksPerSpan: 0.1, ...options })
   const twin = new NaivePrefixIndex()
   const pool = forest(chains, lengthMax, next)
   const scratch = PrefixTable.makeLevels(table)
-  const actual = new Uint32Array(workersMax)
-  const expected = new Uint32Array(workersMax)
+  const actual = new Uint32Array(holdersMax)
+  const expected = new Uint32Array(holdersMax)
   let checks = 0
   for (let step = 0; step < steps; step++) {
     const keys = pool[next(pool.length)]!
     const count = keys.length / 2
-    const worker = next(workersMax)
+    const holder = next(holdersMax)
     const from = next(3) === 0 ? next(count) : 0
     const to = from + 1 + next(count - from)
     const dice = next(100)
     if (dice < 40) {
       const parent = from === 0 ? null : part(keys, from - 1, from)
-      const status = PrefixTable.store(table, worker, next(9) === 0 ? null : parent, part(keys, from, to))
-      if (status !== PrefixTable.CLOSED_SLOT) twin.store(worker, part(keys, from, to))
+      const status = PrefixTable.store(table, holder, next(9) === 0 ? null : parent, part(keys, from, to))
+      if (status !== PrefixTable.CLOSED) twin.store(holder, part(keys, from, to))
     } else if (dice < 60) {
       // A tail, a middle or a scatter, tail first or head first.
       const size = dice < 50 ? 1 + next(4) : to - from
@@ -379,15 +378,15 @@ const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evic
       const picked = Array.from({ length: size }, (_, i) => start + i).filter(() => dice < 55 || next(3) > 0)
       if (next(2) === 0) picked.reverse()
       const batch = new Int32Array(picked.flatMap((i) => [keys[i * 2]!, keys[i * 2 + 1]!]))
-      const removed = PrefixTable.remove(table, worker, batch)
-      if (PrefixTable.free(table, worker)) {
-        const known = twin.remove(worker, batch)
+      const removed = PrefixTable.remove(table, holder, batch)
+      if (PrefixTable.free(table, holder)) {
+        const known = twin.remove(holder, batch)
         if (evicts) assert.isAtMost(removed, known)
         else assert.strictEqual(removed, known, `seed ${seed}, step ${step}: removed`)
       }
     } else if (dice < 62 && next(4) === 0) {
-      PrefixTable.clear(table, worker)
-      twin.clear(worker)
+      PrefixTable.clear(table, holder)
+      twin.clear(holder)
     } else if (dice < 70) {
       PrefixTable.sweep(table, 1 + next(300))
     }
@@ -395,12 +394,12 @@ const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evic
       const asked = 1 + next(count)
       PrefixTable.overlap(table, keys, asked, scratch, actual)
       twin.overlap(keys, asked, expected)
-      for (let w = 0; w < workersMax; w++) {
+      for (let w = 0; w < holdersMax; w++) {
         const agree = evicts ? actual[w]! <= expected[w]! : actual[w] === expected[w]
-        if (!agree) assert.fail(`seed ${seed}, step ${step}: worker ${w} has ${expected[w]}, table says ${actual[w]}`)
+        if (!agree) assert.fail(`seed ${seed}, step ${step}: holder ${w} has ${expected[w]}, table says ${actual[w]}`)
       }
       for (let i = 1; i < scratch.count; i++) assert.isAbove(scratch.depths[i]!, scratch.depths[i - 1]!)
-      checks += workersMax
+      checks += holdersMax
     }
     if (step % 1_000 === 999) checkInvariants(table)
   }
@@ -410,14 +409,14 @@ const fuzz = ({ seed, workersMax, chains, lengthMax, steps, table: options, evic
   for (const run of PrefixTable.dump(table)) {
     for (let i = 0; i < run.keys.length / 2; i++) {
       const key = (BigInt(run.keys[i * 2 + 1]!) << 32n) | BigInt(run.keys[i * 2]! >>> 0)
-      const holders = run.parts.filter((p) => p.from <= i && i < p.to).map((p) => p.worker)
+      const holders = run.parts.filter((p) => p.from <= i && i < p.to).map((p) => p.holder)
       for (const w of [...run.holders, ...holders]) {
-        if (!twin.holders.get(key)?.has(w)) assert.fail(`seed ${seed}: worker ${w} was invented as holder of ${key}`)
+        if (!twin.holders.get(key)?.has(w)) assert.fail(`seed ${seed}: holder ${w} was invented as holder of ${key}`)
         checks++
       }
     }
   }
-  for (let worker = 0; worker < workersMax; worker++) PrefixTable.clear(table, worker)
+  for (let holder = 0; holder < holdersMax; holder++) PrefixTable.clear(table, holder)
   while (PrefixTable.sweep(table, 500)) checks++
   checkInvariants(table)
   assert.deepInclude(PrefixTable.stats(table), { blocks: 0, runs: 0, spans: 0, memberships: 0 })
@@ -428,23 +427,23 @@ describe("PrefixTable against its naive twin", () => {
   let total = 0
   it("agrees on few workers with long chains, holes, twins, clears and orphans", () => {
     for (let seed = 1; seed <= 4; seed++) {
-      total += fuzz({ seed, workersMax: 5, chains: 40, lengthMax: 400, steps: 6_000 })
+      total += fuzz({ seed, holdersMax: 5, chains: 40, lengthMax: 400, steps: 6_000 })
     }
   })
 
   it("agrees on many workers that share chains", () => {
     for (let seed = 11; seed <= 13; seed++) {
-      total += fuzz({ seed, workersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
+      total += fuzz({ seed, holdersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
     }
   })
 
   it("agrees on more workers than one word per level, in shared memory", () => {
-    total += fuzz({ seed: 21, workersMax: 150, chains: 20, lengthMax: 60, steps: 8_000, table: { shared: true } })
+    total += fuzz({ seed: 21, holdersMax: 150, chains: 20, lengthMax: 60, steps: 8_000, table: { shared: true } })
   })
 
   it("agrees while sub-tables grow under many short chains", () => {
     for (let seed = 31; seed <= 32; seed++) {
-      total += fuzz({ seed, workersMax: 16, chains: 3_000, lengthMax: 30, steps: 15_000 })
+      total += fuzz({ seed, holdersMax: 16, chains: 3_000, lengthMax: 30, steps: 15_000 })
     }
   })
 
@@ -456,7 +455,7 @@ describe("PrefixTable against its naive twin", () => {
       [44, { blocksMax: 1_024, blocksPerRun: 64 }],
       [45, { blocksMax: 3_000, blocksPerSpan: 20 }]
     ] as const) {
-      total += fuzz({ seed, workersMax: 24, chains: 60, lengthMax: 150, steps: 8_000, table, evicts: true })
+      total += fuzz({ seed, holdersMax: 24, chains: 60, lengthMax: 150, steps: 8_000, table, evicts: true })
     }
   })
 

@@ -37,7 +37,7 @@ const expect = (fact: boolean, what: string, ...values: ReadonlyArray<number>): 
 
 export const checkInvariants = (t: TableMemory): void => {
   const { head, keys, runs, spans, stride, words } = t
-  const held = new Int32Array(t.workersMax)
+  const held = new Int32Array(t.holdersMax)
   const children = new Map<number, number>()
   const cells: Array<readonly [number, number]> = []
   let blocks = 0
@@ -58,30 +58,30 @@ export const checkInvariants = (t: TableMemory): void => {
       expect(ref === ((run << 8) | i), "a key is not where the slots say", run, i, ref >>> 8, ref & 255)
     }
     let full = 0
-    for (let worker = 0; worker < words * 32; worker++) {
-      if ((runs[at + COVER + (worker >>> 5)]! & (1 << (worker & 31))) === 0) continue
-      expect(worker < t.workersMax, "a holder is no worker", run, worker)
+    for (let holder = 0; holder < words * 32; holder++) {
+      if ((runs[at + COVER + (holder >>> 5)]! & (1 << (holder & 31))) === 0) continue
+      expect(holder < t.holdersMax, "a holder is no holder", run, holder)
       full++
-      held[worker]! += length
+      held[holder]! += length
     }
     expect(full === runs[at + FULL]!, "full holders are miscounted", run, full, runs[at + FULL]!)
     const parts = new Map<number, Array<readonly [number, number]>>()
     let tail = full > 0
     for (let span = runs[at + SPANS]!; span !== 0; span = spans[span * SPAN_WORDS + 2]!) {
       spansSeen++
-      const worker = spans[span * SPAN_WORDS]!
+      const holder = spans[span * SPAN_WORDS]!
       const from = spans[span * SPAN_WORDS + 1]! & 0xffff
       const to = spans[span * SPAN_WORDS + 1]! >>> 16
-      expect(from < to && to <= length && to - from < length, "a span has wrong bounds", run, worker, from, to, length)
-      const bit = runs[at + COVER + (worker >>> 5)]! & (1 << (worker & 31))
-      expect(bit === 0, "a worker has both its bit and a span", run, worker)
-      parts.set(worker, [...(parts.get(worker) ?? []), [from, to]])
-      held[worker]! += to - from
+      expect(from < to && to <= length && to - from < length, "a span has wrong bounds", run, holder, from, to, length)
+      const bit = runs[at + COVER + (holder >>> 5)]! & (1 << (holder & 31))
+      expect(bit === 0, "a holder has both its bit and a span", run, holder)
+      parts.set(holder, [...(parts.get(holder) ?? []), [from, to]])
+      held[holder]! += to - from
       tail ||= to === length
     }
-    for (const [worker, list] of parts) {
+    for (const [holder, list] of parts) {
       list.sort((a, b) => a[0] - b[0])
-      for (let i = 1; i < list.length; i++) expect(list[i - 1]![1] < list[i]![0], "spans touch", run, worker)
+      for (let i = 1; i < list.length; i++) expect(list[i - 1]![1] < list[i]![0], "spans touch", run, holder)
     }
     const isQueued = (runs[at + SHAPE]! & QUEUED) !== 0
     expect(tail || isQueued, "the last key has no holder", run, length)
@@ -110,9 +110,9 @@ export const checkInvariants = (t: TableMemory): void => {
     slots += used
   }
   let memberships = 0
-  for (let worker = 0; worker < t.workersMax; worker++) {
-    expect(held[worker] === t.held[worker], "a worker's blocks are miscounted", worker, held[worker]!, t.held[worker]!)
-    memberships += held[worker]!
+  for (let holder = 0; holder < t.holdersMax; holder++) {
+    expect(held[holder] === t.held[holder], "a holder's blocks are miscounted", holder, held[holder]!, t.held[holder]!)
+    memberships += held[holder]!
   }
   let queued = 0
   for (let run = head[DEAD]!; run !== 0; run = runs[run * stride + LINK]!) {
