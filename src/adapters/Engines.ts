@@ -4,6 +4,8 @@ import type { Engine } from "../ports/Engine.ts"
 import * as HttpJson from "./http/HttpJson.ts"
 import * as OpenAi from "./openai/Engine.ts"
 import * as Models from "./openai/Models.ts"
+import * as Sglang from "./sglang/Engine.ts"
+import * as Trtllm from "./trtllm/Engine.ts"
 import * as Vllm from "./vllm/Engine.ts"
 
 export interface Engines {
@@ -17,16 +19,27 @@ export const make = (): Engines => {
   const http = HttpJson.make()
   const openai = OpenAi.make(http)
   const vllm = Vllm.make(http)
+  const sglang = Sglang.make(http)
+  /** By the owner each gives its models. */
+  const owners = new Map([
+    ["vllm", vllm],
+    ["sglang", sglang],
+    ["tensorrt_llm", Trtllm.make(http)]
+  ])
 
   const detect: Engines["detect"] = async ({ apiKey, url }, signal) => {
     http.authorize(url, apiKey)
     const { ownedBy } = await Models.ask(http, url, signal)
-    if (ownedBy === "vllm") return vllm
-    if (ownedBy === "sglang") return openai
-    // A vLLM behind a launcher that renames the owner still shows its metrics.
-    const metrics = await http.get(`${url}/metrics`, signal).catch(() => null)
+    const named = owners.get(ownedBy)
+    if (named !== undefined) return named
+    // Behind a launcher that renames the owner, vLLM still shows its metrics and SGLang its model's origin.
+    const [metrics, isSglang] = await Promise.all([
+      http.get(`${url}/metrics`, signal).catch(() => null),
+      Sglang.answers(http, url, signal).catch(() => false)
+    ])
     signal.throwIfAborted()
-    return metrics?.status === 200 && /^vllm[:_]/m.test(metrics.text) ? vllm : openai
+    if (metrics?.status === 200 && /^vllm[:_]/m.test(metrics.text)) return vllm
+    return isSglang ? sglang : openai
   }
 
   return { detect, close: http.close }

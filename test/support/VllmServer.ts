@@ -2,15 +2,7 @@
  * A vLLM front end by script: real shapes, over a real socket; a test replaces any answer.
  * Shapes: vLLM `entrypoints/openai/engine/protocol.py` (ModelCard), `entrypoints/serve`, `v1/metrics`.
  */
-import { createServer, type IncomingMessage } from "node:http"
-import type { AddressInfo } from "node:net"
-
-export interface Scripted {
-  readonly status?: number
-  readonly body: string
-}
-
-type Script = (request: IncomingMessage, body: string) => Scripted | "hang" | "reset"
+import * as ScriptedServer from "./ScriptedServer.ts"
 
 export const card = (id: string, more: Record<string, unknown> = {}) => ({
   id,
@@ -24,7 +16,7 @@ export const card = (id: string, more: Record<string, unknown> = {}) => ({
   ...more
 })
 
-export const models = (...cards: ReadonlyArray<unknown>): Scripted => ({
+export const models = (...cards: ReadonlyArray<unknown>): ScriptedServer.Scripted => ({
   body: JSON.stringify({ object: "list", data: cards })
 })
 
@@ -46,8 +38,8 @@ vllm:cache_config_info{block_size="16",cache_dtype="auto",enable_prefix_caching=
 process_start_time_seconds 1.79e+09
 `
 
-export const make = async () => {
-  const scripts: Record<string, Script> = {
+export const make = () =>
+  ScriptedServer.make({
     "GET /health": () => ({ body: "" }),
     "GET /version": () => ({ body: '{"version":"0.24.0"}' }),
     "GET /v1/models": () => models(card("Qwen/Qwen3-8B")),
@@ -61,31 +53,4 @@ export const make = async () => {
         token_strs: null
       })
     })
-  }
-  const asked: Array<{ readonly path: string; readonly body: string }> = []
-  const server = createServer((request, response) => {
-    const parts: Array<Buffer> = []
-    request.on("data", (part: Buffer) => parts.push(part))
-    request.on("end", () => {
-      const body = Buffer.concat(parts).toString()
-      const path = `${request.method} ${request.url}`
-      asked.push({ path, body })
-      const answer = scripts[path]?.(request, body) ?? { status: 404, body: '{"detail":"Not Found"}' }
-      if (answer === "hang") return
-      if (answer === "reset") {
-        request.socket.resetAndDestroy()
-        return
-      }
-      response.writeHead(answer.status ?? 200, { "content-type": "application/json" })
-      response.end(answer.body)
-    })
   })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const close = () =>
-    new Promise<void>((resolve) => {
-      server.close(() => resolve())
-      server.closeAllConnections()
-    })
-  return { url, scripts, asked, close }
-}

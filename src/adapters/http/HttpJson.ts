@@ -101,6 +101,16 @@ export const make = (): HttpJson => {
   }
 }
 
+/**
+ * An answer one can do without. One too large to read is as good as none; no answer at all rejects still: half a visit
+ * would look like a worker that lost what it did not tell.
+ */
+export const optional = (answer: Promise<Answer>): Promise<Answer> =>
+  answer.catch((cause: unknown) => {
+    if (cause instanceof WorkerAnswer) return { status: 0, text: "" }
+    throw cause
+  })
+
 /** The answer as JSON, or null when its status is not 2xx or its text is not JSON. */
 export const json = (answer: Answer): unknown => {
   if (answer.status < 200 || answer.status > 299) return null
@@ -110,3 +120,10 @@ export const json = (answer: Answer): unknown => {
     return null
   }
 }
+
+/** The value as an object's fields, or null when it is no object. */
+export const record = (value: unknown): Readonly<Record<string, unknown>> | null =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+
+/** The value as text that says something, or null. */
+export const text = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null)

@@ -1,17 +1,12 @@
 /** `GET /v1/models`, which every OpenAI-like server answers. Source: vLLM `protocol.py` ModelCard; OpenAI reference. */
 import type { ServedModel } from "../../domain/Worker.ts"
-import { type HttpJson, json, WorkerAnswer } from "../http/HttpJson.ts"
+import { type HttpJson, json, record, text, WorkerAnswer } from "../http/HttpJson.ts"
 
 export interface Models {
   readonly models: ReadonlyArray<ServedModel>
   /** `owned_by` of the first entry: `vllm`, `sglang`, …; empty when not told. */
   readonly ownedBy: string
 }
-
-const record = (value: unknown): Readonly<Record<string, unknown>> | null =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
-
-const text = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null)
 
 /** Entries without an id are skipped; an adapter inherits its base's context length. Null when this is no model list. */
 export const read = (body: unknown): Models | null => {

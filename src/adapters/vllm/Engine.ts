@@ -7,22 +7,12 @@
 import type { Prompt } from "../../domain/Request.ts"
 import type { WorkerFacts } from "../../domain/Worker.ts"
 import type { Engine } from "../../ports/Engine.ts"
-import { type Answer, type HttpJson, json, WorkerAnswer } from "../http/HttpJson.ts"
+import { type HttpJson, json, optional } from "../http/HttpJson.ts"
 import { decode } from "../kvevents/KvEvents.ts"
 import * as Models from "../openai/Models.ts"
+import { tokenIds } from "../openai/Tokenize.ts"
 import * as EventSources from "./EventSources.ts"
 import * as Metrics from "./Metrics.ts"
-
-const none: Answer = { status: 0, text: "" }
-
-/** Ids of a `/tokenize` answer, or null when it is none. */
-const tokens = (answer: Answer): Uint32Array | null => {
-  const body = json(answer)
-  const ids = typeof body === "object" && body !== null ? (body as Record<string, unknown>)["tokens"] : null
-  return Array.isArray(ids) && ids.every((id) => Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff)
-    ? Uint32Array.from(ids)
-    : null
-}
 
 /** The `/tokenize` body whose tokens equal those of the real call, or null when that endpoint lacks a field for it. */
 const question = (model: string, prompt: Exclude<Prompt, { _tag: "Tokens" }>): Record<string, unknown> | null => {
@@ -42,16 +32,6 @@ const question = (model: string, prompt: Exclude<Prompt, { _tag: "Tokens" }>): R
 }
 
 export const make = (http: HttpJson): Engine => {
-  /**
-   * An answer too large to read is as good as none. No answer at all rejects the visit: half a visit would look like a
-   * worker that lost its events.
-   */
-  const optional = (answer: Promise<Answer>): Promise<Answer> =>
-    answer.catch((cause: unknown) => {
-      if (cause instanceof WorkerAnswer) return none
-      throw cause
-    })
-
   const discover = async (url: string, signal: AbortSignal): Promise<WorkerFacts> => {
     const { models } = await Models.ask(http, url, signal)
     const base = models.find((model) => model.parent === null) ?? models[0]!
@@ -60,21 +40,21 @@ export const make = (http: HttpJson): Engine => {
       optional(http.get(`${url}/kv_event_sources`, signal)),
       optional(http.post(`${url}/tokenize`, { model: base.id, prompt: "a" }, signal))
     ])
-    const scrape = Metrics.read(metrics)
+    const told = Metrics.read(metrics)
     const eventSources = EventSources.read(json(sources), url)
-    const ranks = [...new Set([...eventSources.map(({ rank }) => rank), ...Metrics.ranks(scrape)])]
+    const ranks = [...new Set([...eventSources.map(({ rank }) => rank), ...told.ranks])]
     return {
       engine: "vllm",
       models,
-      blockSize: Metrics.blockSize(scrape),
-      blockCount: Metrics.blockCount(scrape),
+      blockSize: told.blockSize,
+      blockCount: told.blockCount,
       eventSources,
       // One rank alone needs no number: behind an external balancer each has an address of its own.
       ranks: ranks.length > 1 ? ranks.sort((a, b) => a - b) : [],
       // Heeded only under `--scheduling-policy priority`, which vLLM does not tell; ignored otherwise.
       priorityOrder: "lowFirst",
-      tokenizes: tokens(probe) !== null,
-      startedAtMs: Metrics.startedAtMs(scrape)
+      tokenizes: tokenIds(probe) !== null,
+      startedAtMs: told.startedAtMs
     }
   }
 
@@ -82,11 +62,11 @@ export const make = (http: HttpJson): Engine => {
     name: "vllm",
     discover,
     healthy: async (url, signal) => (await http.get(`${url}/health`, signal)).status === 200,
-    load: async (url, signal) => Metrics.load(Metrics.read(await http.get(`${url}/metrics`, signal))),
+    load: async (url, signal) => Metrics.read(await http.get(`${url}/metrics`, signal)).load,
     tokenize: async (url, model, prompt, signal) => {
       if (prompt._tag === "Tokens") return prompt.ids
       const body = question(model, prompt)
-      return body === null ? null : tokens(await http.post(`${url}/tokenize`, body, signal))
+      return body === null ? null : tokenIds(await http.post(`${url}/tokenize`, body, signal))
     },
     decode
   }

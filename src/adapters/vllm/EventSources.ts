@@ -6,19 +6,7 @@
  * without the route answers 404. Source: vllm-project/vllm#55844, `serve/kv_events/api_router.py`; #50033.
  */
 import type { EventSource } from "../../domain/Worker.ts"
-
-const anyHost = /^tcp:\/\/(?:\*|0\.0\.0\.0|\[::\]|::)?:(\d+)$/
-
-/** An address a subscriber can connect to: where the publisher bound every interface, the worker's own host. */
-const dialable = (endpoint: unknown, host: string): string | null => {
-  if (typeof endpoint !== "string" || endpoint === "") return null
-  const bound = anyHost.exec(endpoint)
-  const address = bound === null ? endpoint : `tcp://${host}:${bound[1]}`
-  if (address.startsWith("ipc://")) return address
-  const port = /^tcp:\/\/.+:(\d+)$/.exec(address)?.[1]
-  // Port 0 is a wish, not an address.
-  return port === undefined || Number(port) === 0 || Number(port) > 65_535 ? null : address
-}
+import { dialable } from "../EventAddress.ts"
 
 /** Entries with the rank their place in the answer gives them. */
 const entriesOf = (body: unknown): ReadonlyArray<readonly [number, unknown]> => {

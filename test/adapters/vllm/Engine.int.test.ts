@@ -101,6 +101,9 @@ describe("vLLM over HTTP", () => {
   it("is healthy on 200 and not on 503", async () => {
     const engine = Vllm.make(http)
     expect(await engine.healthy(server.url, soon(), false)).toBe(true)
+    // It has no route that generates a token.
+    expect(await engine.healthy(server.url, soon(), true)).toBe(true)
+    expect(server.asked.map(({ path }) => path)).toEqual(["GET /health", "GET /health"])
     server.scripts["GET /health"] = () => ({ status: 503, body: "" })
     expect(await engine.healthy(server.url, soon(), false)).toBe(false)
   })

@@ -1,0 +1,45 @@
+/**
+ * `GET /server_info` (`/get_server_info` in older versions): every argument SGLang was started with, and what became of
+ * them. The answer holds keys in clear text, so only the fields named here are ever taken out of it; the rest is neither
+ * kept nor printed. Source: sgl-project/sglang `entrypoints/http_server.py`, `server_args.py`.
+ */
+import type { EventSource, WorkerFacts } from "../../domain/Worker.ts"
+import { record, text } from "../http/HttpJson.ts"
+import { positiveInt } from "../prometheus/EngineSeries.ts"
+import * as EventSources from "./EventSources.ts"
+
+export interface ServerInfo {
+  /** Tokens per page. 1 is plain CUDA's default: then every token is a block. */
+  readonly blockSize: number | null
+  /** Pages of one rank. */
+  readonly blockCount: number | null
+  readonly eventSources: ReadonlyArray<EventSource>
+  readonly ranks: ReadonlyArray<number>
+  readonly priorityOrder: WorkerFacts["priorityOrder"]
+  /** Where the tokenizer was loaded from, else the model. */
+  readonly root: string | null
+}
+
+/** Where model and tokenizer came from, as `/server_info` and `/model_info` both tell it. */
+export const rootOf = (body: unknown): string | null => {
+  const info = record(body)
+  return text(info?.["tokenizer_path"]) ?? text(info?.["model_path"])
+}
+
+/** Null when the body is none of SGLang's. */
+export const read = (body: unknown, workerUrl: string): ServerInfo | null => {
+  const info = record(body)
+  if (info === null) return null
+  // Under context parallelism the page that events speak of is larger than the argument.
+  const blockSize = positiveInt(record(info["kv_events"])?.["block_size"]) ?? positiveInt(info["page_size"])
+  const tokens = positiveInt(info["max_total_num_tokens"])
+  const ranks = EventSources.rankCount(info)
+  return {
+    blockSize,
+    blockCount: blockSize === null || tokens === null ? null : positiveInt(Math.floor(tokens / blockSize)),
+    eventSources: EventSources.read(info, workerUrl),
+    ranks: ranks > 1 ? Array.from({ length: ranks }, (_, rank) => rank) : [],
+    priorityOrder: info["schedule_low_priority_values_first"] === true ? "lowFirst" : "highFirst",
+    root: rootOf(info)
+  }
+}
