@@ -1,13 +1,20 @@
 /**
- * From an engine's block hash to our own key, with a count of physical copies: what resolves parents and removals.
+ * From an engine's block hash to our own key, with the copies on each tier: what resolves parents and removals.
  *
- *   entry = [hashLo, hashHi, keyLo, keyHi, count]      open addressing, linear probing; count 0 = empty
+ *   entry = [hashLo, hashHi, keyLo, keyHi, copies]     open addressing, linear probing; copies 0 = empty
+ *   copies = external << 24 | disk << 16 | host << 8 | device
  *
  * 64 small tables, chosen by the hash, each doubling on its own at 60 % load: 20 bytes an entry, 33 to 67 per hash, and
  * no growth that holds the event loop (about 1 ms for the worst one of a million hashes). Deletion shifts entries
- * back, so no tombstones. Engines may hold several copies of one hash and announce the loss of each; only the last
- * one matters.
+ * back, so no tombstones. Engines may hold several copies of one hash on one tier and announce the loss of each; only
+ * the last one matters. A hash's *reach* is the nearest tier with a copy.
  */
+
+/** Reach of a hash without copies, one beyond the farthest tier. */
+export const NOWHERE = 4
+/** Copies of one hash on one tier at most: what a count's eight bits hold. */
+export const copiesMaxMax = 255
+
 const width = 5
 const slotsMin = 8
 const tablesMax = 64
@@ -18,47 +25,61 @@ const mix = (lo: number, hi: number): number => {
   return mixed ^ (mixed >>> 15)
 }
 
+/** Nearest tier of a word of copies. */
+export const reachOf = (copies: number): number => {
+  if ((copies & 0xff) !== 0) return 0
+  if ((copies & 0xff00) !== 0) return 1
+  if ((copies & 0xff_0000) !== 0) return 2
+  return copies !== 0 ? 3 : NOWHERE
+}
+
 export class KeyAlias {
   /** Distinct hashes. */
   size = 0
-  /** Key of the hash that `find`, `add` or `remove` last met. */
+  /** Copies on the device, over all hashes. */
+  copies = 0
+  /** Key of the hash that the last call met. */
   keyLo = 0
   keyHi = 0
   private readonly tables: Array<Int32Array> = []
   private readonly sizes = new Int32Array(tablesMax)
   private readonly copiesMax: number
 
-  /** Counts stop at `copiesMax`, so that a stream which repeats itself cannot pin a block for ever. */
+  /**
+   * Counts stop at `copiesMax` (255 at most), so that a stream which repeats itself cannot pin a block for ever: a
+   * hash with more copies than that is let go early, never late.
+   */
   constructor(copiesMax: number) {
-    this.copiesMax = copiesMax
+    this.copiesMax = Math.min(copiesMax, copiesMaxMax)
     this.clear()
   }
 
-  /** True when the hash is known; its key is then in `keyLo`, `keyHi`. */
-  find(lo: number, hi: number): boolean {
+  /** The hash's word of copies, 0 for an unknown one; its key is then in `keyLo`, `keyHi`. */
+  find(lo: number, hi: number): number {
     const mixed = mix(lo, hi)
     const table = this.tables[mixed >>> 26]!
     const at = locate(table, lo, hi, mixed)
-    if (table[at + 4] === 0) return false
+    const copies = table[at + 4]!
+    if (copies === 0) return 0
     this.keyLo = table[at + 2]!
     this.keyHi = table[at + 3]!
-    return true
+    return copies
   }
 
-  /** One more copy of a hash. Returns its count: 1 means it was unknown. A known hash keeps its key: see `keyLo`. */
-  add(lo: number, hi: number, keyLo: number, keyHi: number): number {
+  /** One more copy on a tier. Returns the reach before: NOWHERE if it was unknown. A known hash keeps its key: see `keyLo`. */
+  add(lo: number, hi: number, tier: number, keyLo: number, keyHi: number): number {
     const mixed = mix(lo, hi)
     const which = mixed >>> 26
     let table = this.tables[which]!
     let at = locate(table, lo, hi, mixed)
-    if (table[at + 4] !== 0) {
+    const copies = table[at + 4]!
+    if (copies !== 0) {
       this.keyLo = table[at + 2]!
       this.keyHi = table[at + 3]!
-      const count = Math.min(table[at + 4]! + 1, this.copiesMax)
-      table[at + 4] = count
-      return count
+      this.count(table, at, tier)
+      return reachOf(copies)
     }
-    if ((this.sizes[which]! + 1) * width * 5 > table.length * 3) {
+    if ((this.sizes[which]! + 1) * 5 > (table.length / width) * 3) {
       table = grown(table)
       this.tables[which] = table
       at = locate(table, lo, hi, mixed)
@@ -67,53 +88,82 @@ export class KeyAlias {
     table[at + 1] = hi
     table[at + 2] = this.keyLo = keyLo
     table[at + 3] = this.keyHi = keyHi
-    table[at + 4] = 1
+    table[at + 4] = 1 << (tier << 3)
     this.sizes[which]!++
     this.size++
-    return 1
+    if (tier === 0) this.copies++
+    return NOWHERE
   }
 
-  /** One copy less. Returns how many are left, -1 for an unknown hash; the key is then in `keyLo`, `keyHi`. */
-  remove(lo: number, hi: number): number {
+  /** One more copy of a known hash. Returns the reach before; NOWHERE and nothing added if it is unknown. */
+  join(lo: number, hi: number, tier: number): number {
+    const mixed = mix(lo, hi)
+    const table = this.tables[mixed >>> 26]!
+    const at = locate(table, lo, hi, mixed)
+    const copies = table[at + 4]!
+    if (copies === 0) return NOWHERE
+    this.keyLo = table[at + 2]!
+    this.keyHi = table[at + 3]!
+    this.count(table, at, tier)
+    return reachOf(copies)
+  }
+
+  /** One copy less on a tier. Returns the reach now, -1 if that tier had none; the key is then in `keyLo`, `keyHi`. */
+  remove(lo: number, hi: number, tier: number): number {
     const mixed = mix(lo, hi)
     const which = mixed >>> 26
     const table = this.tables[which]!
     const at = locate(table, lo, hi, mixed)
-    if (table[at + 4] === 0) return -1
+    const copies = table[at + 4]!
+    const shift = tier << 3
+    if (((copies >>> shift) & 0xff) === 0) return -1
     this.keyLo = table[at + 2]!
     this.keyHi = table[at + 3]!
-    const count = table[at + 4]! - 1
-    if (count > 0) table[at + 4] = count
-    else {
-      erase(table, at / width)
-      this.sizes[which]!--
-      this.size--
-    }
-    return count
+    if (tier === 0) this.copies--
+    const left = (copies - (1 << shift)) | 0
+    if (left !== 0) table[at + 4] = left
+    else this.empty(which, table, at)
+    return reachOf(left)
+  }
+
+  /** Forgets a hash with all its copies. Returns its word of copies, 0 if it was unknown. */
+  drop(lo: number, hi: number): number {
+    const mixed = mix(lo, hi)
+    const which = mixed >>> 26
+    const table = this.tables[which]!
+    const at = locate(table, lo, hi, mixed)
+    const copies = table[at + 4]!
+    if (copies === 0) return 0
+    this.keyLo = table[at + 2]!
+    this.keyHi = table[at + 3]!
+    this.copies -= copies & 0xff
+    this.empty(which, table, at)
+    return copies
   }
 
   clear(): void {
     for (let i = 0; i < tablesMax; i++) this.tables[i] = new Int32Array(slotsMin * width)
     this.sizes.fill(0)
     this.size = 0
+    this.copies = 0
   }
 
-  /** Every key, two lanes each, in no order. */
-  keys(): Int32Array {
-    const out = new Int32Array(this.size * 2)
-    let n = 0
-    for (const table of this.tables) {
-      for (let at = 0; at < table.length; at += width) {
-        if (table[at + 4] === 0) continue
-        out[n++] = table[at + 2]!
-        out[n++] = table[at + 3]!
-      }
-    }
-    return out
+  private count(table: Int32Array, at: number, tier: number): void {
+    const copies = table[at + 4]!
+    const shift = tier << 3
+    if (((copies >>> shift) & 0xff) >= this.copiesMax) return
+    table[at + 4] = copies + (1 << shift)
+    if (tier === 0) this.copies++
+  }
+
+  private empty(which: number, table: Int32Array, at: number): void {
+    erase(table, at / width)
+    this.sizes[which]!--
+    this.size--
   }
 }
 
-export const make = (copiesMax = 255): KeyAlias => new KeyAlias(copiesMax)
+export const make = (copiesMax = copiesMaxMax): KeyAlias => new KeyAlias(copiesMax)
 
 /** Offset of the hash's entry, or of the empty one where it belongs. */
 const locate = (table: Int32Array, lo: number, hi: number, mixed: number): number => {

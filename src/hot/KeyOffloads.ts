@@ -1,0 +1,57 @@
+/**
+ * Copies on lower tiers of blocks whose tokens are not known yet: by hash, until a store describes it.
+ *
+ * Engines announce what they offload by hash alone. Bounded: when full, what came first goes first (its hash in a ring;
+ * one that was taken meanwhile leaves a stale place, and should it come back it goes when that place is reached).
+ */
+import * as KeyAlias from "./KeyAlias.ts"
+
+/** Hashes held at most: 8 bytes each beside the table's. */
+export const offloadsMax = 65_536
+
+export class KeyOffloads {
+  /** Given up for lack of room. */
+  dropped = 0
+  private readonly table: KeyAlias.KeyAlias
+  private ring = new Int32Array(0)
+  private first = 0
+  private length = 0
+
+  constructor(copiesMax: number) {
+    this.table = KeyAlias.make(copiesMax)
+  }
+
+  get size(): number {
+    return this.table.size
+  }
+
+  hold(lo: number, hi: number, tier: number): void {
+    const { table } = this
+    if (table.add(lo, hi, tier, 0, 0) !== KeyAlias.NOWHERE) return
+    if (this.ring.length === 0) this.ring = new Int32Array(offloadsMax * 2)
+    if (this.length === offloadsMax) {
+      const at = this.first * 2
+      if (table.drop(this.ring[at]!, this.ring[at + 1]!) !== 0) this.dropped++
+      this.first = (this.first + 1) % offloadsMax
+      this.length--
+    }
+    const at = ((this.first + this.length++) % offloadsMax) * 2
+    this.ring[at] = lo
+    this.ring[at + 1] = hi
+  }
+
+  /** What was held of a hash, as a word of copies, which is held no more; 0 for nothing. */
+  take(lo: number, hi: number): number {
+    return this.table.drop(lo, hi)
+  }
+
+  /** One copy less. False when none was held. */
+  cancel(lo: number, hi: number, tier: number): boolean {
+    return this.table.remove(lo, hi, tier) >= 0
+  }
+
+  clear(): void {
+    this.table.clear()
+    this.length = 0
+  }
+}
