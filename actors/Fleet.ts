@@ -188,7 +188,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   /** Notes what a worker said of itself, and tells the program when that is new. */
   const learn = (entry: Entry, engine: Engine, told: WorkerFacts): void => {
     // The operator knows better than the engine how its events are reached from here.
-    const facts = entry.spec.events === undefined ? told : { ...told, eventSources: [entry.spec.events] }
+    const facts = entry.spec.events === undefined ? told : { ...told, eventSources: entry.spec.events }
     const before = entry.worker
     entry.discoveredAtMs = now()
     if (before !== null && before.engine === engine && JSON.stringify(before.told) === JSON.stringify(told)) return

@@ -31,11 +31,39 @@ describe("Config.decode", () => {
     const config = ok({ file: { workers: ["http://a:8000/", { id: "b", url: "https://b/base/", events }] } })
     expect(Config.workers(config)).toEqual([
       { id: "a:8000", url: "http://a:8000" },
-      { id: "b", url: "https://b/base", events: { ...events, topic: "", rank: 0 } }
+      { id: "b", url: "https://b/base", events: [{ ...events, topic: "", rank: 0 }] }
     ])
     expect(Config.workers(ok({ env: { WARMPATH_WORKERS: "http://a:1, https://b" } })).map(({ id }) => id)).toEqual([
       "a:1",
       "b:443"
+    ])
+  })
+
+  it("takes a worker's event sources rank by rank, in their order or by number", () => {
+    const sourcesOf = (events: unknown) =>
+      Config.workers(ok({ file: { workers: [{ url: "http://a", events }] } }))[0]!.events
+    const [e, f] = [{ endpoint: "tcp://a:1" }, { endpoint: "tcp://a:2", topic: "kv" }]
+    expect(sourcesOf([e, f])).toEqual([
+      { ...e, replayEndpoint: null, topic: "", rank: 0 },
+      { ...f, replayEndpoint: null, rank: 1 }
+    ])
+    expect(
+      sourcesOf([
+        { ...e, rank: 4 },
+        { ...f, rank: 0 }
+      ])?.map(({ rank }) => rank)
+    ).toEqual([4, 0])
+    const workers = [
+      { url: "http://a", events: [{ ...e, rank: 1 }, f] },
+      { url: "http://b", events: [{}] },
+      { url: "http://c", events: [] }
+    ]
+    expect(problems({ file: { workers } })).toEqual([
+      expect.stringMatching(
+        /^workers\[0\]\.events is .*must name each rank once; a source without one has that of its/
+      ),
+      "workers[1].events[0].endpoint is missing",
+      expect.stringMatching(/^workers\[2\]\.events is \[\]: /)
     ])
   })
 

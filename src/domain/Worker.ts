@@ -7,8 +7,8 @@ export interface WorkerSpec {
   readonly id: string
   /** Base URL without a trailing slash, for example `http://10.0.0.4:8000`. */
   readonly url: string
-  /** Where KV events are published, when the engine does not say so itself. */
-  readonly events?: EventSource
+  /** Where KV events are published, rank by rank, when the engine does not say so itself. */
+  readonly events?: ReadonlyArray<EventSource>
   /** What the engine was started with (`--api-key`), for the router's own questions; clients bring theirs. */
   readonly apiKey?: Redacted.Redacted<string>
 }

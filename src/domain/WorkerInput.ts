@@ -31,6 +31,12 @@ const Events = Schema.Struct({
   rank: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
 })
 
+const ranksDiffer = Schema.makeFilter(
+  (sources: ReadonlyArray<typeof Events.Type>) =>
+    new Set(sources.map((source, index) => source.rank ?? index)).size === sources.length ||
+    "must name each rank once; a source without one has that of its place in the list, counted from 0"
+)
+
 const ApiKey = Schema.RedactedFromValue(
   Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/, { message: "must be printable ASCII without spaces" }))
 )
@@ -38,7 +44,8 @@ const ApiKey = Schema.RedactedFromValue(
 export const WorkerInput = Schema.Struct({
   id: Schema.optionalKey(Id),
   url: Url,
-  events: Schema.optionalKey(Events),
+  /** One publisher, or one for each data-parallel rank, whose rank is its place unless it says another. */
+  events: Schema.optionalKey(Schema.Union([Events, Schema.Array(Events).check(Schema.isMinLength(1), ranksDiffer)])),
   apiKey: Schema.optionalKey(ApiKey)
 })
 export type WorkerInput = typeof WorkerInput.Type
@@ -48,10 +55,13 @@ export const toSpec = (input: WorkerInput): WorkerSpec => {
   const url = new URL(input.url)
   const port = url.port === "" ? (url.protocol === "https:" ? "443" : "80") : url.port
   const { apiKey, events } = input
+  const sources = events === undefined || !("endpoint" in events) ? events : [events]
   return {
     id: input.id ?? `${url.hostname}:${port}`,
     url: url.origin + url.pathname.replace(/\/+$/, ""),
-    ...(events === undefined ? {} : { events: { replayEndpoint: null, topic: "", rank: 0, ...events } }),
+    ...(sources === undefined
+      ? {}
+      : { events: sources.map((source, rank) => ({ replayEndpoint: null, topic: "", rank, ...source })) }),
     ...(apiKey === undefined ? {} : { apiKey })
   }
 }

@@ -167,6 +167,25 @@ describe("Fleet", () => {
     })
   )
 
+  it.effect("takes a worker back only once a token comes out of it, and asks for none of one that is in", () =>
+    within(function* (fleet, fake) {
+      yield* joined(fleet, a)
+      const worker = fake.at(a.url)
+      worker.wedged = true
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(fleet.find("a")?.state, "ready")
+      assert.strictEqual(worker.deepProbes, 0)
+      for (let i = 0; i < 3; i++) fleet.outcome(0, "diedBeforeFirstByte")
+      yield* until(() => worker.deepProbes === 2, "it was asked for a token twice")
+      assert.strictEqual(fleet.find("a")?.state, "open")
+      worker.wedged = false
+      yield* until(() => fleet.find("a")?.state === "halfOpen", "half open")
+      const asked = worker.deepProbes
+      yield* until(() => fleet.find("a")?.state === "ready", "ready")
+      assert.strictEqual(worker.deepProbes, asked)
+    })
+  )
+
   it.effect("believes a worker without traffic again after several good probes", () =>
     within(function* (fleet) {
       yield* joined(fleet, a)
@@ -372,7 +391,7 @@ describe("Fleet", () => {
   it.effect("believes the operator about event sources", () =>
     within(function* (fleet) {
       const events = { endpoint: "tcp://a:1", replayEndpoint: null, topic: "", rank: 0 }
-      yield* fleet.add({ ...a, events })
+      yield* fleet.add({ ...a, events: [events] })
       yield* settle
       assert.deepStrictEqual(fleet.worker(0)?.facts.eventSources, [events])
     })

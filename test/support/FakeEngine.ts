@@ -8,6 +8,8 @@ export interface FakeWorker {
   healthy: boolean
   /** Answers nothing, ever; only a deadline ends the question. */
   hangs: boolean
+  /** Answers that it is alive, yet no token comes out of it. */
+  wedged: boolean
   /** Answers only once this is settled. */
   gate: Promise<void> | null
   facts: WorkerFacts
@@ -73,6 +75,7 @@ export const make = () => {
         up: true,
         healthy: true,
         hangs: false,
+        wedged: false,
         gate: null,
         facts: facts(),
         running: 0,
@@ -86,11 +89,16 @@ export const make = () => {
     return worker
   }
 
-  const answer = async <A>(url: string, signal: AbortSignal, say: (worker: FakeWorker) => A): Promise<A> => {
+  const silence = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
+
+  const answer = async <A>(
+    url: string,
+    signal: AbortSignal,
+    say: (worker: FakeWorker) => A | Promise<A>
+  ): Promise<A> => {
     const worker = at(url)
-    if (worker.hangs) {
-      return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))))
-    }
+    if (worker.hangs) return silence(signal)
     if (worker.gate !== null) await worker.gate
     if (!worker.up) throw new Error("connection refused")
     return say(worker)
@@ -107,7 +115,7 @@ export const make = () => {
       answer(url, signal, (worker) => {
         worker.probes++
         if (deep) worker.deepProbes++
-        return worker.healthy
+        return deep && worker.wedged ? silence(signal) : worker.healthy
       }),
     load: (url, signal) =>
       answer(url, signal, (worker) => ({ running: worker.running, waiting: 0, kvUsage: 0.5, ranks: new Map() })),
