@@ -22,7 +22,7 @@ const drain = (table: PrefixTable.PrefixTable): void => {
 }
 
 describe("PrefixTable", () => {
-  it("credits a worker with the leading blocks it stored, and nobody else", () => {
+  it("credits a holder with the leading blocks it stored, and nobody else", () => {
     const table = small()
     const keys = chain(100)
     assert.strictEqual(PrefixTable.store(table, 2, null, part(keys, 0, 60)), PrefixTable.STORED)
@@ -31,7 +31,7 @@ describe("PrefixTable", () => {
     assert.deepEqual(depths(table, chain(20, 9)), [0, 0, 0, 0])
   })
 
-  it("answers levels shallowest first, each with exactly the workers whose prefix ends there", () => {
+  it("answers levels shallowest first, each with exactly the holders whose prefix ends there", () => {
     const table = small(70)
     const keys = chain(300)
     PrefixTable.store(table, 69, null, keys)
@@ -136,7 +136,7 @@ describe("PrefixTable", () => {
     }
   })
 
-  it("forgets a cleared worker at once, and takes it back when the sweep is done", () => {
+  it("forgets a cleared holder at once, and takes it back when the sweep is done", () => {
     const table = small()
     const keys = chain(500)
     PrefixTable.store(table, 0, null, keys)
@@ -193,7 +193,7 @@ describe("PrefixTable", () => {
     assert.throws(() => PrefixTable.make({ holdersMax: 4, bytesMax: 1_000 }), /set blocksMax from 1024/)
   })
 
-  it("refuses a worker beyond its slots without touching anything", () => {
+  it("refuses a holder beyond its own without touching anything", () => {
     const table = small()
     assert.strictEqual(PrefixTable.store(table, 4, null, chain(3)), PrefixTable.CLOSED)
     assert.strictEqual(PrefixTable.store(table, -1, null, chain(3)), PrefixTable.CLOSED)
@@ -235,6 +235,102 @@ describe("PrefixTable", () => {
     assert.isAbove(stats.blocks, 10_000)
     assert.isBelow(stats.blocks, 80_000)
     assert.strictEqual(depths(table, keys)[0], stats.blocks)
+  })
+})
+
+describe("PrefixTable holders of one worker", () => {
+  /** Whole runs, runs with holes and tails, of holder 0; holder 3 has some of the same. */
+  const ragged = (options: Partial<PrefixTable.Options> = {}) => {
+    const table = PrefixTable.make({ holdersMax: 8, blocksMax: 20_000, ...options })
+    const chains = forest(60, 200, random(71))
+    for (const [i, keys] of chains.entries()) {
+      PrefixTable.store(table, 0, null, keys)
+      if (i % 3 === 0) PrefixTable.store(table, 3, null, part(keys, 0, 20))
+      if (i % 2 === 0) PrefixTable.remove(table, 0, part(keys, 5, 8))
+    }
+    return { table, chains }
+  }
+  const namesOf = (table: PrefixTable.PrefixTable, holder: number) => {
+    const keys = PrefixTable.keysOf(table, holder)
+    return Array.from({ length: keys.length / 2 }, (_, i) => part(keys, i, i + 1).join()).sort()
+  }
+  const copyAll = (table: PrefixTable.PrefixTable, from: number, to: number, budget: number): number => {
+    let slices = 0
+    for (let cursor = 0; slices === 0 || cursor !== 0; slices++) {
+      cursor = PrefixTable.copy(table, from, to, cursor, budget)
+      checkInvariants(table)
+    }
+    return slices
+  }
+
+  it("copies one holder to another exactly, holes and all, in slices of any size", () => {
+    for (const budget of [1, 7, 10_000]) {
+      const { table, chains } = ragged()
+      const slices = copyAll(table, 0, 5, budget)
+      if (budget === 1) assert.isAbove(slices, 30)
+      assert.deepEqual(namesOf(table, 5), namesOf(table, 0))
+      assert.strictEqual(PrefixTable.heldBy(table, 5), PrefixTable.heldBy(table, 0))
+      for (const keys of chains) assert.strictEqual(depths(table, keys)[5], depths(table, keys)[0])
+      PrefixTable.clear(table, 0)
+      drain(table)
+      assert.isAbove(PrefixTable.heldBy(table, 5), 0)
+    }
+  })
+
+  it("is done at once where there is nothing to copy, or nobody to copy to", () => {
+    const { table } = ragged()
+    assert.strictEqual(PrefixTable.copy(table, 6, 5, 0, 1), 0)
+    PrefixTable.clear(table, 3)
+    assert.strictEqual(PrefixTable.copy(table, 0, 3, 0, 1_000), 0)
+    assert.strictEqual(PrefixTable.copy(table, 3, 5, 0, 1_000), 0)
+    assert.strictEqual(PrefixTable.heldBy(table, 5), 0)
+  })
+
+  it("copies less, and counts it, when spans run out", () => {
+    // As few spans as the holes take already, and a few more.
+    const spans = PrefixTable.stats(ragged().table).spans
+    const { table, chains } = ragged({ blocksPerSpan: 20_000 / (spans + 10 - 64) })
+    const before = PrefixTable.stats(table).dropped
+    copyAll(table, 0, 5, 50)
+    const { dropped } = PrefixTable.stats(table)
+    assert.isAbove(dropped, before)
+    assert.strictEqual(PrefixTable.heldBy(table, 5), PrefixTable.heldBy(table, 0) - (dropped - before))
+    for (const keys of chains) assert.isAtMost(depths(table, keys)[5]!, depths(table, keys)[0]!)
+  })
+
+  it("goes on with a run that only holders of one ring have, and begins another where a stranger has it too", () => {
+    const grow = (holders: ReadonlyArray<number>) => {
+      const table = small(8)
+      PrefixTable.join(table, 1, 0)
+      PrefixTable.join(table, 2, 0)
+      const keys = chain(40)
+      for (let i = 0; i < 40; i++) {
+        const parent = i === 0 ? null : part(keys, i - 1, i)
+        for (const holder of holders) PrefixTable.store(table, holder, parent, part(keys, i, i + 1))
+        checkInvariants(table)
+      }
+      assert.isTrue(holders.every((holder) => depths(table, keys)[holder] === 40))
+      return PrefixTable.stats(table).runs
+    }
+    assert.strictEqual(grow([0, 1]), 1)
+    assert.strictEqual(grow([2, 0, 1]), 1)
+    assert.strictEqual(grow([0, 5]), 40)
+  })
+
+  it("leaves the others of a ring with what they had when one of them stores more", () => {
+    const table = small(8)
+    PrefixTable.join(table, 1, 0)
+    const keys = chain(40)
+    for (const holder of [0, 1]) PrefixTable.store(table, holder, null, part(keys, 0, 20))
+    PrefixTable.store(table, 1, part(keys, 19, 20), part(keys, 20, 40))
+    assert.deepEqual(depths(table, keys).slice(0, 2), [20, 40])
+    assert.strictEqual(PrefixTable.stats(table).runs, 1)
+    PrefixTable.clear(table, 1)
+    drain(table)
+    assert.deepEqual(depths(table, keys).slice(0, 2), [20, 0])
+    assert.deepInclude(PrefixTable.stats(table), { blocks: 20, spans: 0 })
+    PrefixTable.store(table, 1, part(keys, 19, 20), part(keys, 20, 30))
+    assert.strictEqual(PrefixTable.stats(table).runs, 2)
   })
 })
 
@@ -301,7 +397,7 @@ describe("PrefixTable snapshot", () => {
     }
   })
 
-  it("renames workers, and leaves out those without a slot", () => {
+  it("renames holders, and leaves out those without a new number", () => {
     const table = small()
     const keys = chain(30)
     PrefixTable.store(table, 0, null, keys)
@@ -326,7 +422,7 @@ describe("PrefixTable snapshot", () => {
     assert.strictEqual(PrefixTable.stats(copy).blocks, 0)
   })
 
-  it("lists exactly the keys a worker holds", () => {
+  it("lists exactly the keys a holder has", () => {
     const table = small()
     const keys = chain(50)
     PrefixTable.store(table, 0, null, keys)
@@ -348,10 +444,21 @@ interface Fuzz {
   readonly table?: Partial<PrefixTable.Options>
   /** The table is too small for the chains: it may know less than the twin, never more. */
   readonly evicts?: boolean
+  /** Holders per ring: layers of one worker. Most stores then go to all of a ring, one after the other. */
+  readonly ring?: number
 }
 
 /** Runs the table and its naive twin through the same random life. Returns how many depths were compared. */
-const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evicts = false }: Fuzz): number => {
+const fuzz = ({
+  seed,
+  holdersMax,
+  chains,
+  lengthMax,
+  steps,
+  table: options,
+  evicts = false,
+  ring = 1
+}: Fuzz): number => {
   const next = random(seed)
   const table = PrefixTable.make({ holdersMax, blocksMax: chains * lengthMax + 1_024, blocksPerSpan: 0.1, ...options })
   const twin = new NaivePrefixIndex()
@@ -360,18 +467,57 @@ const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evic
   const actual = new Uint32Array(holdersMax)
   const expected = new Uint32Array(holdersMax)
   let checks = 0
+  let copying: { readonly from: number; readonly to: number; cursor: number } | null = null
+  /** Holders that a clear took out of their rings. */
+  const parted = new Set<number>()
+  const first = (holder: number) => holder - (holder % ring)
+  const mates = (holder: number) =>
+    Array.from({ length: ring }, (_, i) => first(holder) + i).filter((h) => h < holdersMax)
+  for (let holder = 0; holder < holdersMax; holder++) {
+    if (holder !== first(holder)) PrefixTable.join(table, holder, first(holder))
+  }
+  const clear = (holder: number) => {
+    PrefixTable.clear(table, holder)
+    twin.clear(holder)
+    if (ring > 1) parted.add(holder)
+  }
+  const copySlice = (budget: number) => {
+    if (copying === null) return
+    const { from, to, cursor } = copying
+    copying.cursor = PrefixTable.copy(table, from, to, cursor, budget)
+    if (copying.cursor !== 0) return
+    twin.copy(from, to)
+    if (!evicts) assert.strictEqual(PrefixTable.heldBy(table, to), PrefixTable.heldBy(table, from))
+    copying = null
+  }
   for (let step = 0; step < steps; step++) {
+    if (next(3) === 0) copySlice(1 + next(20))
     const keys = pool[next(pool.length)]!
     const count = keys.length / 2
     const holder = next(holdersMax)
+    const isBusy = copying !== null && (holder === copying.from || holder === copying.to)
     const from = next(3) === 0 ? next(count) : 0
     const to = from + 1 + next(count - from)
     const dice = next(100)
-    if (dice < 40) {
+    if (parted.has(holder) && PrefixTable.free(table, holder) && next(4) === 0) {
+      const mate = mates(holder).find((h) => h !== holder && !parted.has(h))
+      if (mate !== undefined) PrefixTable.join(table, holder, mate)
+      parted.delete(holder)
+    }
+    if (copying === null && dice === 99 && PrefixTable.free(table, holder)) {
+      const mate = mates(holder).find((h) => h !== holder) ?? (holder + 1) % holdersMax
+      clear(mate)
+      while (!PrefixTable.free(table, mate)) PrefixTable.sweep(table, 1_000)
+      copying = { from: holder, to: mate, cursor: 0 }
+    }
+    if (dice < 40 && !isBusy) {
       const parent = from === 0 ? null : part(keys, from - 1, from)
-      const status = PrefixTable.store(table, holder, next(9) === 0 ? null : parent, part(keys, from, to))
-      if (status !== PrefixTable.CLOSED) twin.store(holder, part(keys, from, to))
-    } else if (dice < 60) {
+      for (const each of next(5) > 0 ? mates(holder) : [holder]) {
+        if (copying !== null && (each === copying.from || each === copying.to)) continue
+        const status = PrefixTable.store(table, each, next(9) === 0 ? null : parent, part(keys, from, to))
+        if (status !== PrefixTable.CLOSED) twin.store(each, part(keys, from, to))
+      }
+    } else if (dice < 60 && !isBusy) {
       // A tail, a middle or a scatter, tail first or head first.
       const size = dice < 50 ? 1 + next(4) : to - from
       const start = next(2) === 0 ? Math.max(0, count - size) : Math.min(from, count - size)
@@ -385,8 +531,13 @@ const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evic
         else assert.strictEqual(removed, known, `seed ${seed}, step ${step}: removed`)
       }
     } else if (dice < 62 && next(4) === 0) {
-      PrefixTable.clear(table, holder)
-      twin.clear(holder)
+      clear(holder)
+      // A copy without its source is worth nothing.
+      if (isBusy && copying !== null) {
+        clear(copying.from)
+        clear(copying.to)
+        copying = null
+      }
     } else if (dice < 70) {
       PrefixTable.sweep(table, 1 + next(300))
     }
@@ -395,7 +546,9 @@ const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evic
       PrefixTable.overlap(table, keys, asked, scratch, actual)
       twin.overlap(keys, asked, expected)
       for (let w = 0; w < holdersMax; w++) {
-        const agree = evicts ? actual[w]! <= expected[w]! : actual[w] === expected[w]
+        // What is being copied may be there in part: no more of it than in the source.
+        const most = copying !== null && w === copying.to ? expected[copying.from]! : expected[w]!
+        const agree = evicts || most !== expected[w] ? actual[w]! <= most : actual[w] === most
         if (!agree) assert.fail(`seed ${seed}, step ${step}: holder ${w} has ${expected[w]}, table says ${actual[w]}`)
       }
       for (let i = 1; i < scratch.count; i++) assert.isAbove(scratch.depths[i]!, scratch.depths[i - 1]!)
@@ -403,6 +556,7 @@ const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evic
     }
     if (step % 1_000 === 999) checkInvariants(table)
   }
+  while (copying !== null) copySlice(100)
   const stats = PrefixTable.stats(table)
   if (evicts) assert.isAbove(stats.evictedBlocks, 0)
   else assert.strictEqual(stats.dropped, 0)
@@ -425,20 +579,27 @@ const fuzz = ({ seed, holdersMax, chains, lengthMax, steps, table: options, evic
 
 describe("PrefixTable against its naive twin", () => {
   let total = 0
-  it("agrees on few workers with long chains, holes, twins, clears and orphans", () => {
+  it("agrees on few holders with long chains, holes, twins, clears and orphans", () => {
     for (let seed = 1; seed <= 4; seed++) {
       total += fuzz({ seed, holdersMax: 5, chains: 40, lengthMax: 400, steps: 6_000 })
     }
   })
 
-  it("agrees on many workers that share chains", () => {
+  it("agrees on many holders that share chains", () => {
     for (let seed = 11; seed <= 13; seed++) {
       total += fuzz({ seed, holdersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
     }
   })
 
-  it("agrees on more workers than one word per level, in shared memory", () => {
+  it("agrees on more holders than one word per level, in shared memory", () => {
     total += fuzz({ seed: 21, holdersMax: 150, chains: 20, lengthMax: 60, steps: 8_000, table: { shared: true } })
+  })
+
+  it("agrees on holders in rings, whose chains grow together and apart, and that are copied in slices", () => {
+    for (let seed = 51; seed <= 53; seed++) {
+      total += fuzz({ seed, holdersMax: 30, chains: 30, lengthMax: 200, steps: 8_000, ring: 3 })
+    }
+    total += fuzz({ seed: 54, holdersMax: 70, chains: 300, lengthMax: 40, steps: 8_000, ring: 2 })
   })
 
   it("agrees while sub-tables grow under many short chains", () => {
@@ -455,7 +616,9 @@ describe("PrefixTable against its naive twin", () => {
       [44, { blocksMax: 1_024, blocksPerRun: 64 }],
       [45, { blocksMax: 3_000, blocksPerSpan: 20 }]
     ] as const) {
-      total += fuzz({ seed, holdersMax: 24, chains: 60, lengthMax: 150, steps: 8_000, table, evicts: true })
+      for (const ring of [1, 3]) {
+        total += fuzz({ seed, holdersMax: 24, chains: 60, lengthMax: 150, steps: 8_000, table, evicts: true, ring })
+      }
     }
   })
 

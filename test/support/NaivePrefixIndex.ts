@@ -1,4 +1,4 @@
-/** The prefix index as anyone would write it first: a set of workers per key. Oracle of tests, opponent of benches. */
+/** The prefix index as anyone would write it first: a set of holders per key. Oracle of tests, opponent of benches. */
 import type { KeyLanes } from "../../src/domain/Block.ts"
 
 const keyAt = (keys: KeyLanes, i: number): bigint => (BigInt(keys[i * 2 + 1]!) << 32n) | BigInt(keys[i * 2]! >>> 0)
@@ -6,28 +6,32 @@ const keyAt = (keys: KeyLanes, i: number): bigint => (BigInt(keys[i * 2 + 1]!) <
 export class NaivePrefixIndex {
   readonly holders = new Map<bigint, Set<number>>()
 
-  store(worker: number, keys: KeyLanes, count = keys.length / 2): void {
+  store(holder: number, keys: KeyLanes, count = keys.length / 2): void {
     for (let i = 0; i < count; i++) {
       const key = keyAt(keys, i)
       const set = this.holders.get(key)
-      if (set === undefined) this.holders.set(key, new Set([worker]))
-      else set.add(worker)
+      if (set === undefined) this.holders.set(key, new Set([holder]))
+      else set.add(holder)
     }
   }
 
-  remove(worker: number, keys: KeyLanes, count = keys.length / 2): number {
+  remove(holder: number, keys: KeyLanes, count = keys.length / 2): number {
     let removed = 0
     for (let i = 0; i < count; i++) {
       const key = keyAt(keys, i)
       const set = this.holders.get(key)
-      if (set?.delete(worker)) removed++
+      if (set?.delete(holder)) removed++
       if (set?.size === 0) this.holders.delete(key)
     }
     return removed
   }
 
-  clear(worker: number): void {
-    for (const [key, set] of this.holders) if (set.delete(worker) && set.size === 0) this.holders.delete(key)
+  clear(holder: number): void {
+    for (const [key, set] of this.holders) if (set.delete(holder) && set.size === 0) this.holders.delete(key)
+  }
+
+  copy(from: number, to: number): void {
+    for (const set of this.holders.values()) if (set.has(from)) set.add(to)
   }
 
   overlap(keys: KeyLanes, count: number, out: Uint32Array): void {
@@ -36,9 +40,9 @@ export class NaivePrefixIndex {
     for (let i = 0; i < count; i++) {
       const set = this.holders.get(keyAt(keys, i))
       if (set === undefined) return
-      alive = alive === undefined ? [...set] : alive.filter((worker) => set.has(worker))
+      alive = alive === undefined ? [...set] : alive.filter((holder) => set.has(holder))
       if (alive.length === 0) return
-      for (const worker of alive) out[worker] = i + 1
+      for (const holder of alive) out[holder] = i + 1
     }
   }
 

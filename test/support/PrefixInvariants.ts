@@ -28,7 +28,8 @@ import {
   SPANS_USED,
   SUB_WORDS,
   type TableMemory,
-  VERSION
+  VERSION,
+  WORDS
 } from "../../src/hot/TableMemory.ts"
 
 const expect = (fact: boolean, what: string, ...values: ReadonlyArray<number>): void => {
@@ -60,7 +61,7 @@ export const checkInvariants = (t: TableMemory): void => {
     let full = 0
     for (let holder = 0; holder < words * 32; holder++) {
       if ((runs[at + COVER + (holder >>> 5)]! & (1 << (holder & 31))) === 0) continue
-      expect(holder < t.holdersMax, "a holder is no holder", run, holder)
+      expect(holder < head[WORDS]! << 5, "a holder lies beyond the words in use", run, holder)
       full++
       held[holder]! += length
     }
@@ -109,6 +110,8 @@ export const checkInvariants = (t: TableMemory): void => {
     expect(used === t.subs[sub * SUB_WORDS + 1] && used < size, "a sub-table is miscounted", sub, used, size)
     slots += used
   }
+  const joined = new Set(t.sibling)
+  expect(joined.size === t.holdersMax, "holders are not in rings", joined.size, t.holdersMax)
   let memberships = 0
   for (let holder = 0; holder < t.holdersMax; holder++) {
     expect(held[holder] === t.held[holder], "a holder's blocks are miscounted", holder, held[holder]!, t.held[holder]!)
