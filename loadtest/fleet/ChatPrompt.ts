@@ -9,8 +9,11 @@ import { Template } from "@huggingface/jinja"
 
 export type Json = Record<string, unknown>
 
-/** From a chat body to its prompt. Throws what the template throws, and what vLLM refuses. */
-export type ChatPrompt = (body: Json) => string
+/**
+ * From a chat body to its prompt. Throws what the template throws, and what vLLM refuses. `picture` is the text that
+ * stands for a picture; without it pictures are refused. Where content is one string, pictures come before its text.
+ */
+export type ChatPrompt = (body: Json, picture?: string) => string
 
 /** The text of a special token, given as a string or as an object around one. */
 export const tokenText = (token: unknown): string | undefined =>
@@ -30,7 +33,7 @@ export const make = (source: string, config: Json): ChatPrompt => {
     const text = tokenText(config[name])
     return text === undefined ? [] : [[name, text] as const]
   })
-  return (body) => {
+  return (body, picture) => {
     const given = (body["chat_template_kwargs"] ?? {}) as Json
     const refused = body["chat_template"] == null ? reserved.find((name) => name in given) : "chat_template"
     if (refused !== undefined) throw new Error(`A request may not set ${refused}.`)
@@ -40,7 +43,7 @@ export const make = (source: string, config: Json): ChatPrompt => {
     if (continues && addsPrompt === true) {
       throw new Error("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
     }
-    const messages = (body["messages"] as ReadonlyArray<Json>).map((message) => messageOf(message, asParts))
+    const messages = (body["messages"] as ReadonlyArray<Json>).map((message) => messageOf(message, asParts, picture))
     if (continues) markEnd(messages)
     const rendered = template.render({
       ...Object.fromEntries(tokens),
@@ -63,9 +66,10 @@ const toolOf = ({ function: called, type = "function" }: Json): Json => {
   return { type, function: { name, description, parameters, ...(strict === null ? {} : { strict }) } }
 }
 
-const messageOf = (message: Json, asParts: boolean): Json => {
+const messageOf = (message: Json, asParts: boolean, picture: string | undefined): Json => {
   const { name, role, tool_call_id: id, tool_calls: calls } = message
-  const texts = textsOf(message["content"])
+  const inOrder = textsOf(message["content"], picture)
+  const texts = asParts ? inOrder : [...inOrder.filter((t) => t === picture), ...inOrder.filter((t) => t !== picture)]
   const joined = (asParts ? texts : texts.filter((text) => text !== "")).join("\n")
   const reasoning = role === "assistant" ? (message["reasoning"] ?? message["reasoning_content"]) : undefined
   return {
@@ -79,12 +83,13 @@ const messageOf = (message: Json, asParts: boolean): Json => {
   }
 }
 
-const textsOf = (content: unknown): ReadonlyArray<string> => {
+const textsOf = (content: unknown, picture: string | undefined): ReadonlyArray<string> => {
   if (content === undefined || content === null) return []
   if (!Array.isArray(content)) return [String(content)]
   return content.flatMap((part) => {
     if (typeof part === "string") return [part]
     const { refusal, text, thinking, type } = part as Json
+    if (type === "image_url" && picture !== undefined) return [picture]
     const said = text ?? refusal ?? thinking
     if (typeof said === "string") return [said]
     if (said == null && ["text", "input_text", "output_text", "refusal"].includes(type as string)) return []

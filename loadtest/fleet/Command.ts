@@ -14,6 +14,15 @@ const chance = (name: string, text: string) => number(name, 0, `Probability, 0 t
 
 const flags = {
   engines: int("engines", defaults.engines, "Engines in this process"),
+  dialect: Flag.Literals("dialect", ["vllm", "sglang", "trtllm"]).pipe(
+    Flag.withDefault(defaults.dialect),
+    about("Which engine to be: its HTTP API, events, hashes and rules")
+  ),
+  ranks: int(
+    "ranks",
+    defaults.ranks,
+    "Data-parallel ranks of each engine, each with a cache and event ports of its own"
+  ),
   port: int("port", 8000, "HTTP port of the first engine, the others follow; 0 lets the system choose each"),
   host: Flag.String("host").pipe(Flag.withDefault(defaults.host), about("Address to bind to")),
   model: Flag.String("model").pipe(Flag.atLeast(0), about("Name the model is served under; repeat for aliases")),
@@ -22,8 +31,13 @@ const flags = {
     Flag.optional,
     about("Folder with tokenizer.json and tokenizer_config.json; without it the built-in Qwen3 tokenizer")
   ),
-  blockSize: int("block-size", defaults.blockSize, "Tokens a KV block"),
-  blocks: int("blocks", defaults.blocks, "KV blocks of each engine"),
+  blockSize: int("block-size", defaults.blockSize, "Tokens a KV block; SGLang's page size"),
+  blocks: int("blocks", defaults.blocks, "KV blocks of each rank"),
+  hostBlocks: int("host-blocks", defaults.hostBlocks, "Blocks of host memory for what the device evicts; 0 for none"),
+  diskBlocks: int("disk-blocks", defaults.diskBlocks, "Blocks on disk for what the host evicts; 0 for none"),
+  hostLoadUs: number("host-load-us", defaults.hostLoadUs, "Copying a token's KV back to the device, microseconds"),
+  slidingWindow: int("sliding-window", defaults.slidingWindow, "Tokens of a second KV group's window (vllm); 0: none"),
+  imageTokens: int("image-tokens", defaults.imageTokens, "Placeholder tokens of a picture; 0 refuses pictures"),
   maxModelLen: int("max-model-len", defaults.maxModelLen, "Context limit in tokens, never more than the blocks hold"),
   speed: number("speed", defaults.speed, "How many times as fast as the rates say"),
   floorMs: number("floor-ms", defaults.rates.floorMs, "Least time of a step: reading the weights, ms"),
@@ -34,10 +48,27 @@ const flags = {
   stepTokens: int("step-tokens", defaults.stepTokens, "Most tokens a step computes"),
   maxRunning: int("max-running", defaults.maxRunning, "Most requests that run at once"),
   outputTokens: number("output-tokens", defaults.outputTokens, "Mean length of an answer that ends by itself, tokens"),
+  reportCached: Flag.Boolean("report-cached").pipe(
+    Flag.withDefault(defaults.reportCached),
+    about("Say in usage how many prompt tokens were cached")
+  ),
+  metrics: Flag.Boolean("metrics").pipe(Flag.withDefault(defaults.metrics), about("Serve /metrics (sglang)")),
+  priorityScheduling: Flag.Boolean("priority-scheduling").pipe(
+    Flag.withDefault(defaults.priorityScheduling),
+    about("Heed a request's priority: vllm the lowest first, sglang the highest")
+  ),
+  lowPriorityFirst: Flag.Boolean("low-priority-first").pipe(
+    Flag.withDefault(defaults.lowPriorityFirst),
+    about("With sglang, the lowest first, too")
+  ),
   events: Flag.Boolean("events").pipe(Flag.withDefault(true), about("Publish KV events")),
   eventEncoding: Flag.Literals("event-encoding", ["map", "array"]).pipe(
     Flag.withDefault(defaults.eventEncoding),
-    about("Events as vLLM 0.24 and later write them (map), or as 0.22 did (array)")
+    about("Events as vLLM 0.24 and SGLang of 2026-09 and later write them (map), or as they did before (array)")
+  ),
+  offloadEvents: Flag.Literals("offload-events", ["empty", "described"]).pipe(
+    Flag.withDefault(defaults.offloadEvents),
+    about("How vllm tells of host and disk blocks: by hash alone, or with tokens and parent")
   ),
   hashForm: Flag.Literals("hash-form", ["int", "bytes"]).pipe(
     Flag.withDefault(defaults.hashForm),
@@ -57,6 +88,17 @@ const flags = {
   die: chance("fault-die", "the connection is cut before the answer's first byte"),
   slow: number("fault-slow", 1, "Steps take this many times as long"),
   silent: Flag.Boolean("fault-silent").pipe(Flag.withDefault(false), about("Send no event batch at all")),
+  garbage: chance("fault-garbage", "an event batch has bytes that are no msgpack"),
+  delayMs: number("fault-delay-ms", 0, "Event batches leave this much later"),
+  replayState: Flag.Literals("fault-replay", ["serve", "absent", "oneShot"]).pipe(
+    Flag.withDefault("serve" as const),
+    about("Announce no replay, or answer only the first request of each life")
+  ),
+  failReplays: int("fault-fail-replays", 0, "So many replay requests are not answered"),
+  breakReplays: int("fault-break-replays", 0, "So many replays stop half way"),
+  flapEveryMs: number("fault-flap-every-ms", 100, "How often the event sockets close and open while they flap"),
+  flapForMs: number("fault-flap-for-ms", 0, "How long they do from the start on; 0: not at all"),
+  flood: int("fault-flood", 0, "So many batches of blocks nobody asked for, from the start on"),
   seed: int("seed", defaults.seed, "Makes texts, lengths and faults repeatable")
 }
 
@@ -73,7 +115,7 @@ export const command = Command.make("sim-engine", flags, (given) =>
   )
 ).pipe(
   Command.withDescription(
-    "Simulated engines: vLLM's HTTP API, a real block cache, KV events over ZeroMQ, a model of time, and faults"
+    "Simulated engines: the HTTP API of vLLM, SGLang or TensorRT-LLM, a real block cache, KV events over ZeroMQ, a model of time, and faults"
   )
 )
 
@@ -84,6 +126,8 @@ type Given = {
 const optionsOf = (given: Given): SimOptions => ({
   ...defaults,
   engines: given.engines,
+  dialect: given.dialect,
+  ranks: given.ranks,
   port: given.port,
   host: given.host,
   models: given.model.length === 0 ? defaults.models : given.model,
@@ -91,6 +135,11 @@ const optionsOf = (given: Given): SimOptions => ({
   tokenizer: Option.getOrNull(given.tokenizer),
   blockSize: given.blockSize,
   blocks: given.blocks,
+  hostBlocks: given.hostBlocks,
+  diskBlocks: given.diskBlocks,
+  hostLoadUs: given.hostLoadUs,
+  slidingWindow: given.slidingWindow,
+  imageTokens: given.imageTokens,
   maxModelLen: given.maxModelLen,
   speed: given.speed,
   rates: {
@@ -103,8 +152,13 @@ const optionsOf = (given: Given): SimOptions => ({
   stepTokens: given.stepTokens,
   maxRunning: given.maxRunning,
   outputTokens: given.outputTokens,
+  reportCached: given.reportCached,
+  metrics: given.metrics,
+  priorityScheduling: given.priorityScheduling,
+  lowPriorityFirst: given.lowPriorityFirst,
   events: given.events,
   eventEncoding: given.eventEncoding,
+  offloadEvents: given.offloadEvents,
   hashForm: given.hashForm,
   hashSeed: given.hashSeed === "random" ? null : given.hashSeed,
   topic: given.topic,
@@ -121,7 +175,14 @@ const faultsOf = (given: Given): FaultSpec => ({
   error: { probability: given.error },
   die: { probability: given.die },
   slow: given.slow,
-  silent: given.silent
+  silent: given.silent,
+  garbage: { probability: given.garbage },
+  delayMs: given.delayMs,
+  replay: given.replayState,
+  failReplays: given.failReplays,
+  breakReplays: given.breakReplays,
+  ...(given.flapForMs > 0 ? { flap: { everyMs: given.flapEveryMs, forMs: given.flapForMs } } : {}),
+  ...(given.flood > 0 ? { flood: { batches: given.flood } } : {})
 })
 
 const explain = (cause: unknown): Error => {

@@ -1,14 +1,27 @@
 /**
- * One life of one simulated engine: scheduler, cache, counters and events, driven by a clock. A restart makes a new one.
+ * One data-parallel rank of one life of a simulated engine: scheduler, cache, counters and events, driven by a clock. A
+ * restart makes a new one.
  *
  * Tokens reach their request through `Generation.onToken`, on the turn of the timer that ended the step. Events of a step
  * are handed to `publish` when it ends, as one batch, in the order they happened.
  */
-import * as BlockHash from "./BlockHash.ts"
-import type { CacheEvent } from "./EventEncoding.ts"
+
+import * as CacheDump from "./CacheDump.ts"
+import type { Block, CacheEvent, MmKey, Namer } from "./CacheEvent.ts"
+import { Offload } from "./Offload.ts"
 import { type Job, Scheduler, type Task } from "./Scheduler.ts"
 import type { SimOptions } from "./SimOptions.ts"
+import { type Announced, SlidingWindow } from "./SlidingWindow.ts"
 import * as TimeModel from "./TimeModel.ts"
+
+export type { CachedBlock } from "./CacheDump.ts"
+
+/** A picture in a prompt: what names it, and the tokens that stand for it. */
+export interface Picture {
+  readonly identifier: string
+  readonly offset: number
+  readonly length: number
+}
 
 /** One prompt and the answer it will get. */
 export interface Generation {
@@ -16,36 +29,29 @@ export interface Generation {
   readonly output: ReadonlyArray<number>
   readonly lora: string | null
   readonly salt: string | null
+  readonly pictures?: ReadonlyArray<Picture>
+  /** The lowest enters first. */
+  readonly priority?: number
+  /** Announce the reused prefix again. */
+  readonly reportsAll?: boolean
   /** Called for each token, with the count so far; the last when it equals `output.length`. */
   readonly onToken: (generated: number, cachedTokens: number) => void
 }
 
 interface EngineJob extends Job<string>, Generation {
-  /** Digests of its leading blocks. */
-  readonly digests: Array<Buffer>
+  /** Its leading blocks. */
+  readonly blocks: Array<Block>
+  /** What the sliding-window group keeps of them. */
+  readonly window: Array<Announced>
 }
 
 export type EngineTask = Task<string, EngineJob>
 
-/** What the cache holds under one hash. */
-interface Held {
-  readonly digest: Buffer
-  readonly parent: Buffer | null
-  readonly tokenIds: ReadonlyArray<number>
-  readonly salt: string | null
-  readonly lora: string | null
-}
-
-/** One cached block, as `GET /sim/cache` shows it. Hashes are unsigned decimals, as the events carry them. */
-export interface CachedBlock {
-  readonly hash: string
-  readonly parentHash: string | null
-  /** The whole digest, hex. */
-  readonly digest: string
-  readonly tokenIds: ReadonlyArray<number>
-  readonly salt: string | null
-  readonly lora: string | null
-  readonly copies: number
+/** What a dialect makes of a cache. */
+export interface Ways {
+  readonly namer: Namer
+  /** Each key is held once, as in a radix tree. */
+  readonly unique: boolean
 }
 
 /** Upper bounds in seconds; vLLM's own for `time_to_first_token_seconds`. */
@@ -61,6 +67,10 @@ export interface Counters {
   /** Tokens looked up in the cache, and found. */
   queries: number
   hits: number
+  /** Found below the device. */
+  loaded: number
+  /** Requests that named their rank. */
+  rankNamed: number
   promptTokens: number
   generationTokens: number
   /** Per bound, not cumulative; one more for what is above the last. */
@@ -73,10 +83,13 @@ export class EngineCore {
   readonly startedAt = Date.now() / 1000
   readonly #scheduler: Scheduler<string, EngineJob>
   readonly #options: SimOptions
-  readonly #root: Buffer
+  readonly #name: Namer
   readonly #publish: (events: ReadonlyArray<CacheEvent>) => void
   readonly #clock: () => number
-  readonly #held = new Map<string, Held>()
+  /** Blocks that some tier holds. */
+  readonly #held = new Map<string, Block>()
+  readonly #offload: Offload
+  readonly #window: SlidingWindow | undefined
   #pending: Array<CacheEvent> = []
   #timer: NodeJS.Timeout | undefined
   #kick: NodeJS.Immediate | undefined
@@ -84,13 +97,22 @@ export class EngineCore {
 
   constructor(
     options: SimOptions,
+    ways: Ways,
     publish: (events: ReadonlyArray<CacheEvent>) => void,
     clock = () => performance.now()
   ) {
     this.#options = options
     this.#publish = publish
     this.#clock = clock
-    this.#root = BlockHash.rootDigest(options.hashSeed)
+    this.#name = ways.namer
+    this.#window = options.slidingWindow > 0 ? new SlidingWindow(options.slidingWindow) : undefined
+    this.#offload = new Offload(options.hostBlocks, options.diskBlocks, {
+      stored: (tier, block) => this.#pending.push({ _tag: "Stored", tier, blocks: [block] }),
+      removed: (tier, block) => {
+        this.#pending.push({ _tag: "Removed", tier, block })
+        this.#forget(block.key)
+      }
+    })
     this.counters = {
       received: 0,
       stopped: 0,
@@ -98,6 +120,8 @@ export class EngineCore {
       aborted: 0,
       queries: 0,
       hits: 0,
+      loaded: 0,
+      rankNamed: 0,
       promptTokens: 0,
       generationTokens: 0,
       ttftCounts: new Array<number>(ttftBounds.length + 1).fill(0),
@@ -109,15 +133,15 @@ export class EngineCore {
         blockSize: options.blockSize,
         rates: TimeModel.scaled(options.rates, options.speed),
         stepTokens: options.stepTokens,
-        maxRunning: options.maxRunning
+        maxRunning: options.maxRunning,
+        loadUs: options.hostLoadUs / options.speed,
+        unique: ways.unique
       },
       {
-        stored: (task, from, to) => this.#stored(task.job, from, to),
+        stored: (task, from, to) => this.#stored(task, from, to),
         removed: (key) => this.#removed(key),
-        admitted: (task) => {
-          this.counters.queries += task.job.promptTokens
-          this.counters.hits += task.cachedTokens
-        },
+        loadable: (key) => this.#offload.use(key),
+        admitted: (task) => this.#admitted(task),
         token: (task, now) => this.#token(task, now),
         stepped: () => this.#flush()
       }
@@ -130,6 +154,10 @@ export class EngineCore {
 
   get waiting(): number {
     return this.#scheduler.waiting
+  }
+
+  get waitingTokens(): number {
+    return this.#scheduler.waitingTokens
   }
 
   get usage(): number {
@@ -146,13 +174,17 @@ export class EngineCore {
   }
 
   submit(generation: Generation): EngineTask {
-    const digests: Array<Buffer> = []
     const job: EngineJob = {
       ...generation,
-      digests,
+      blocks: [],
+      window: [],
       promptTokens: generation.prompt.length,
       outputTokens: generation.output.length,
-      key: (index) => this.#key(job, index)
+      key: (index) => {
+        const block = this.#block(job, index)
+        job.blocks.push(block)
+        return block.key
+      }
     }
     this.counters.received++
     const now = this.#clock()
@@ -181,6 +213,8 @@ export class EngineCore {
   reset(): boolean {
     if (!this.#scheduler.reset()) return false
     this.#held.clear()
+    this.#offload.clear()
+    this.#window?.clear()
     this.#pending.push({ _tag: "Cleared" })
     this.#flush()
     return true
@@ -193,34 +227,29 @@ export class EngineCore {
     clearImmediate(this.#kick)
   }
 
-  /** The true cache: every hash once, each parent before its children. */
-  dump(): ReadonlyArray<CachedBlock> {
-    const out: Array<CachedBlock> = []
-    const seen = new Set<string>()
-    for (const start of this.#held.keys()) {
-      // Up to the first ancestor already written (or not cached), then down again.
-      const path: Array<string> = []
-      for (let key = start; this.#held.has(key) && !seen.has(key); ) {
-        seen.add(key)
-        path.push(key)
-        const parent = this.#held.get(key)!.parent
-        if (parent === null) break
-        key = parent.toString("latin1")
-      }
-      for (const key of path.reverse()) {
-        const { digest, parent, tokenIds, salt, lora } = this.#held.get(key)!
-        out.push({
-          hash: BlockHash.published(digest).toString(),
-          parentHash: parent === null ? null : BlockHash.published(parent).toString(),
-          digest: digest.toString("hex"),
-          tokenIds,
-          salt,
-          lora,
-          copies: this.#scheduler.cache.copies(key)
-        })
-      }
+  /** The true cache: every block once, each parent before its children. */
+  dump(): ReadonlyArray<CacheDump.CachedBlock> {
+    const tiered = this.#options.hostBlocks + this.#options.diskBlocks > 0
+    return CacheDump.cached(this.#held, (key) => this.#tiers(key), tiered)
+  }
+
+  /** The same with every ancestor, held or not, so that each chain begins at a first block. */
+  truth(): ReadonlyArray<CacheDump.TrueBlock> {
+    return CacheDump.truth(this.#held, (key) => this.#tiers(key))
+  }
+
+  /** Blocks nobody asked for, in one chain: stored, then removed by the next call. Publishes a batch. */
+  churn(tokenIds: ReadonlyArray<number>, before: ReadonlyArray<Block>): ReadonlyArray<Block> {
+    const size = this.#options.blockSize
+    const blocks: Array<Block> = []
+    for (let i = 0; (i + 1) * size <= tokenIds.length; i++) {
+      const facts = { tokenIds: tokenIds.slice(i * size, (i + 1) * size), parent: blocks.at(-1) ?? null }
+      blocks.push(this.#named({ ...facts, salt: null, lora: null, mm: [] }))
     }
-    return out
+    const stored: ReadonlyArray<CacheEvent> = blocks.length === 0 ? [] : [{ _tag: "Stored", tier: "device", blocks }]
+    const removed = before.map((block): CacheEvent => ({ _tag: "Removed", tier: "device", block }))
+    if (stored.length + removed.length > 0) this.#publish([...stored, ...removed.reverse()])
+    return blocks
   }
 
   #tick(): void {
@@ -244,57 +273,63 @@ export class EngineCore {
     return tokens
   }
 
-  #extra(job: EngineJob, index: number): ReadonlyArray<string> {
-    const extra: Array<string> = []
-    if (job.lora !== null) extra.push(job.lora)
-    if (job.salt !== null && index === 0) extra.push(job.salt)
-    return extra
-  }
-
-  #key(job: EngineJob, index: number): string {
+  #block(job: EngineJob, index: number): Block {
     const size = this.#options.blockSize
-    const tokens = this.#tokens(job, index * size, (index + 1) * size)
-    const parent = index === 0 ? this.#root : job.digests[index - 1]!
-    const digest = BlockHash.digest(parent, tokens, 0, size, this.#extra(job, index))
-    job.digests.push(digest)
-    return digest.toString("latin1")
-  }
-
-  #stored(job: EngineJob, from: number, to: number): void {
-    const size = this.#options.blockSize
-    const tokenIds = this.#tokens(job, from * size, to * size)
-    const hashes = job.digests.slice(from, to)
-    const parent = from === 0 ? null : job.digests[from - 1]!
-    const extraKeys: Array<ReadonlyArray<string> | null> = []
-    for (let i = from; i < to; i++) {
-      const extra = this.#extra(job, i)
-      extraKeys.push(extra.length === 0 ? null : extra)
-      const digest = job.digests[i]!
-      const key = digest.toString("latin1")
-      if (this.#held.has(key)) continue
-      this.#held.set(key, {
-        digest,
-        parent: i === 0 ? null : job.digests[i - 1]!,
-        tokenIds: tokenIds.slice((i - from) * size, (i - from + 1) * size),
-        salt: job.salt,
-        lora: job.lora
-      })
-    }
-    this.#pending.push({
-      _tag: "Stored",
-      hashes,
-      parent,
-      tokenIds,
-      blockSize: size,
-      loraId: job.lora === null ? null : this.#options.loras.indexOf(job.lora) + 1,
-      loraName: job.lora,
-      extraKeys
+    const start = index * size
+    return this.#named({
+      parent: index === 0 ? null : job.blocks[index - 1]!,
+      tokenIds: this.#tokens(job, start, start + size),
+      salt: job.salt,
+      lora: job.lora,
+      mm: picturesIn(job.pictures ?? [], start, start + size)
     })
   }
 
+  #named(facts: Parameters<Namer>[0]): Block {
+    const name = this.#name(facts)
+    return this.#held.get(name.key) ?? { ...name, ...facts }
+  }
+
+  #admitted(task: EngineTask): void {
+    const { job } = task
+    this.counters.queries += job.promptTokens
+    this.counters.hits += task.cachedTokens
+    this.counters.loaded += task.loadedTokens
+    if (job.reportsAll !== true || task.committed === 0) return
+    this.#pending.push({ _tag: "Stored", tier: "device", blocks: job.blocks.slice(0, task.committed) })
+  }
+
+  #stored(task: EngineTask, from: number, to: number): void {
+    const { job } = task
+    const size = this.#options.blockSize
+    const blocks = job.blocks.slice(from, to)
+    for (const block of blocks) this.#held.set(block.key, block)
+    this.#pending.push({ _tag: "Stored", tier: "device", blocks })
+    if (this.#window === undefined) return
+    const computed = Math.max(task.computed, to * size)
+    this.#pending.push(...this.#window.stored(job.window, blocks, from * size, computed))
+  }
+
   #removed(key: string): void {
-    this.#pending.push({ _tag: "Removed", hashes: [Buffer.from(key, "latin1")] })
-    if (this.#scheduler.cache.copies(key) === 0) this.#held.delete(key)
+    const block = this.#held.get(key)!
+    this.#offload.take(block)
+    this.#pending.push({ _tag: "Removed", tier: "device", block })
+    if (this.#scheduler.cache.copies(key) > 0) return
+    if (this.#window !== undefined) this.#pending.push(...this.#window.evicted(block))
+    this.#forget(key)
+  }
+
+  /** When no tier holds it any more. */
+  #forget(key: string): void {
+    if (this.#scheduler.cache.copies(key) === 0 && !this.#offload.holds(key)) this.#held.delete(key)
+  }
+
+  #tiers(key: string): CacheDump.Tiers {
+    return {
+      device: this.#scheduler.cache.copies(key),
+      host: this.#offload.has("host", key) ? 1 : 0,
+      disk: this.#offload.has("disk", key) ? 1 : 0
+    }
   }
 
   #token(task: EngineTask, now: number): void {
@@ -318,3 +353,9 @@ export class EngineCore {
     this.#publish(events)
   }
 }
+
+/** Pictures that touch tokens `[start, end)`, as that block's keys. */
+const picturesIn = (pictures: ReadonlyArray<Picture>, start: number, end: number): ReadonlyArray<MmKey> =>
+  pictures
+    .filter(({ length, offset }) => offset < end && offset + length > start)
+    .map(({ identifier, offset }) => [identifier, offset - start])

@@ -20,6 +20,22 @@ export interface FaultSpec {
   readonly reorder?: Chance
   /** No event batch is sent; replay still answers. */
   readonly silent?: boolean
+  /** Event batches whose bytes are no msgpack, live and replayed: what they said is lost, their number is not. */
+  readonly garbage?: Chance
+  /** Event batches leave this much later, in order. */
+  readonly delayMs?: number
+  /** `absent`: none is announced, and none answers. `oneShot`: each life answers one request, then no more. */
+  readonly replay?: ReplayState
+  /** So many replay requests are not answered. */
+  readonly failReplays?: number
+  /** So many replays stop half way, without an end. */
+  readonly breakReplays?: number
+  /** Once: only the newest so many batches are kept for replay. */
+  readonly ringShort?: number
+  /** Once: the event sockets close and open again on their ports. */
+  readonly flap?: Flap
+  /** Once: batches of blocks nobody asked for, stored and removed again, as fast as they can be made. */
+  readonly flood?: Flood
   /** Steps take this many times as long. */
   readonly slow?: number
   /** Generating requests answered with an error. */
@@ -32,6 +48,20 @@ export interface FaultSpec {
   readonly refuseMs?: number
   /** Once: all sockets are cut and the cache is lost. */
   readonly crash?: Crash
+}
+
+export type ReplayState = "serve" | "absent" | "oneShot"
+
+/** Closed for half of each `everyMs`, for `forMs`. */
+export interface Flap {
+  readonly everyMs: number
+  readonly forMs: number
+}
+
+/** `blocks` stored in each batch (16 unless told), and those of the batch before removed. */
+export interface Flood {
+  readonly batches: number
+  readonly blocks?: number
 }
 
 export interface Crash {
@@ -55,6 +85,11 @@ export interface Standing {
   duplicate: Odds
   reorder: Odds
   silent: boolean
+  garbage: Odds
+  delayMs: number
+  replay: ReplayState
+  failReplays: number
+  breakReplays: number
   slow: number
   error: Odds & { status: number }
   die: Odds & { bytes: number }
@@ -64,35 +99,48 @@ const never = { probability: 0, next: 0 }
 
 export class Faults {
   readonly standing: Standing
+  /** For what faults are made of, apart from whether they happen. */
+  readonly random: Random.Random
   readonly #random: Random.Random
 
   constructor(seed: number) {
     this.#random = Random.make(seed)
+    this.random = Random.make(seed + 1)
     this.standing = {
       drop: { ...never },
       duplicate: { ...never },
       reorder: { ...never },
       silent: false,
+      garbage: { ...never },
+      delayMs: 0,
+      replay: "serve",
+      failReplays: 0,
+      breakReplays: 0,
       slow: 1,
       error: { ...never, status: 500 },
       die: { ...never, bytes: 0 }
     }
   }
 
-  /** Takes over the standing parts of a spec. What happens once (stall, refuse, crash) is the engine's to do. */
+  /** Takes over the standing parts of a spec. What happens once is the engine's to do. */
   set(spec: FaultSpec): void {
     const { standing } = this
     if (spec.drop !== undefined) standing.drop = { ...never, ...spec.drop }
     if (spec.duplicate !== undefined) standing.duplicate = { ...never, ...spec.duplicate }
     if (spec.reorder !== undefined) standing.reorder = { ...never, ...spec.reorder }
     if (spec.silent !== undefined) standing.silent = spec.silent
+    if (spec.garbage !== undefined) standing.garbage = { ...never, ...spec.garbage }
+    if (spec.delayMs !== undefined) standing.delayMs = spec.delayMs
+    if (spec.replay !== undefined) standing.replay = spec.replay
+    if (spec.failReplays !== undefined) standing.failReplays = spec.failReplays
+    if (spec.breakReplays !== undefined) standing.breakReplays = spec.breakReplays
     if (spec.slow !== undefined) standing.slow = spec.slow
     if (spec.error !== undefined) standing.error = { ...never, status: 500, ...spec.error }
     if (spec.die !== undefined) standing.die = { ...never, bytes: 0, ...spec.die }
   }
 
   /** Whether this occasion is hit. */
-  hits(kind: "drop" | "duplicate" | "reorder" | "error" | "die"): boolean {
+  hits(kind: (typeof chances)[number]): boolean {
     const chance = this.standing[kind]
     if (chance.next > 0) {
       chance.next--
@@ -102,9 +150,11 @@ export class Faults {
   }
 }
 
-const chances = ["drop", "duplicate", "reorder", "error", "die"] as const
-const numbers = ["slow", "stallMs", "refuseMs"] as const
-const known = new Set<string>([...chances, ...numbers, "silent", "crash"])
+const chances = ["drop", "duplicate", "reorder", "garbage", "error", "die"] as const
+const numbers = ["slow", "stallMs", "refuseMs", "delayMs", "failReplays", "breakReplays", "ringShort"] as const
+const needed: Readonly<Record<string, ReadonlyArray<string>>> = { flap: ["everyMs", "forMs"], flood: ["batches"] }
+const replays: ReadonlyArray<unknown> = ["serve", "absent", "oneShot"] satisfies ReadonlyArray<ReplayState>
+const known = new Set<string>([...chances, ...numbers, ...Object.keys(needed), "silent", "replay", "crash"])
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0
 
@@ -118,9 +168,13 @@ export const parse = (json: unknown): FaultSpec | string => {
       if (!isNumber(value) || (name === "slow" && value === 0)) return `"${name}" must be a positive number.`
     } else if (name === "silent") {
       if (typeof value !== "boolean") return '"silent" must be true or false.'
+    } else if (name === "replay") {
+      if (!replays.includes(value)) return `"replay" must be one of ${replays.join(", ")}.`
     } else if (typeof value !== "object" || value === null) {
       return `"${name}" must be an object.`
-    } else if (chances.some((n) => n === name)) {
+    } else if (name !== "crash") {
+      const missing = needed[name]?.find((part) => !(part in value))
+      if (missing !== undefined) return `"${name}" must have "${missing}".`
       const bad = Object.entries(value).find(([, part]) => !isNumber(part))
       if (bad !== undefined) return `"${name}.${bad[0]}" must be a number of at least 0.`
     }

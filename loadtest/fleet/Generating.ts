@@ -17,6 +17,7 @@ interface Saying {
 
 export class Generating {
   readonly #core: EngineCore
+  readonly #reportCached: boolean
   readonly #plan: Plan
   readonly #id: string
   readonly #reply: Reply
@@ -32,6 +33,7 @@ export class Generating {
     reply: Reply
   ) {
     this.#core = core
+    this.#reportCached = engine.options.reportCached
     this.#plan = plan
     this.#id = id
     this.#reply = reply
@@ -53,6 +55,9 @@ export class Generating {
         output: answer.ids,
         lora: plan.lora,
         salt: plan.salt,
+        pictures: index === 0 ? plan.pictures : [],
+        priority: plan.priority,
+        reportsAll: plan.reportsAll,
         onToken: (generated, cachedTokens) => this.#token(index, generated, cachedTokens)
       })
     }
@@ -92,13 +97,13 @@ export class Generating {
     )
     if (this.#open > 0) return
     if (this.#plan.includeUsage) {
-      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), true) })
+      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), this.#reportCached) })
     }
     this.#reply.done()
   }
 
   #send(chunk: Record<string, unknown>): void {
-    this.#reply.event(this.#plan.continuousUsage ? { ...chunk, usage: Replies.usage(this.#sum(), false) } : chunk)
+    this.#reply.event(this.#plan.continuousUsage ? { ...chunk, usage: Replies.usage(this.#sum(), undefined) } : chunk)
   }
 
   #finish(answer: Answer): "stop" | "length" {
@@ -121,7 +126,7 @@ export class Generating {
       ids: answer.ids,
       finish: this.#finish(answer)
     }))
-    const sum = Replies.usage(this.#sum(), true)
+    const sum = Replies.usage(this.#sum(), this.#reportCached)
     this.#reply.json(200, Replies.whole(this.#plan, this.#id, this.#created, choices, sum))
   }
 }

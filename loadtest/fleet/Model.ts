@@ -26,6 +26,8 @@ export interface Model {
   /** One id as the vocabulary spells it; undefined when there is no such id. */
   readonly piece: (id: number) => string | undefined
   readonly render: ChatPrompt.ChatPrompt
+  /** What stands for a picture, and the id of it that is repeated; null when the vocabulary has none. */
+  readonly picture: { readonly text: string; readonly id: number } | null
   /** Token that ends an answer; null when the configuration names none. */
   readonly eosId: number | null
 }
@@ -125,8 +127,15 @@ export const make = (folder: string, files: Json, config: Json, template?: strin
             throw new Error("This model has no chat template. Use /v1/completions.")
           }
         : ChatPrompt.make(source, config),
+    picture: pictureOf(tokenizer),
     eosId: eos === undefined ? null : (tokenizer.token_to_id(eos) ?? null)
   }
+}
+
+/** Qwen's: a start, a pad for each of its tokens, an end. */
+const pictureOf = (tokenizer: HfTokenizer): Model["picture"] => {
+  const id = tokenizer.token_to_id("<|image_pad|>")
+  return id === undefined ? null : { text: "<|vision_start|><|image_pad|><|vision_end|>", id }
 }
 
 /** True when special tokens cut a text cleanly, wherever they stand. */

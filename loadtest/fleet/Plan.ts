@@ -2,8 +2,11 @@
  * From the body of a generating request to what the engine is to do, or to why it will not: vLLM's rules and words.
  *
  * Source: vllm-project/vllm `vllm/entrypoints/openai` (protocol and serving of chat and completions). `n`, sampling
- * parameters, tools' choice and the data-parallel rank are accepted and have no effect.
+ * parameters and tools' choice are accepted and have no effect. What other engines do otherwise is in their dialect.
  */
+import { createHash } from "node:crypto"
+import type { Dialect } from "./Dialect.ts"
+import type { Picture } from "./EngineCore.ts"
 import type { Json, Model } from "./Model.ts"
 import type { SimOptions } from "./SimOptions.ts"
 
@@ -15,6 +18,14 @@ export interface Plan {
   readonly model: string
   readonly lora: string | null
   readonly salt: string | null
+  /** Data-parallel rank it must go to; null when any will do. */
+  readonly rank: number | null
+  /** The lowest enters first. */
+  readonly priority: number
+  /** Announce the reused prefix again. */
+  readonly reportsAll: boolean
+  /** Pictures in the first prompt. */
+  readonly pictures: ReadonlyArray<Picture>
   /** Token ids, one list a choice. */
   readonly prompts: ReadonlyArray<ReadonlyArray<number>>
   /** Most tokens of each answer. */
@@ -62,21 +73,28 @@ export const parseBody = (bytes: Buffer): Json | Refusal => {
   }
 }
 
-/** Whom a model name means: the base (null), an adapter, or nobody. */
-export const adapterOf = (options: SimOptions, model: unknown): string | null | Refusal => {
-  if (model === undefined || model === null || options.models.includes(model as string)) return null
-  if (typeof model === "string" && options.loras.includes(model)) return model
-  return refusal(404, "NotFoundError", `The model \`${String(model)}\` does not exist.`, "model")
-}
+/** A data-parallel rank, if there is one of that number. */
+export const inRange = (rank: number, ranks: number): number | Refusal =>
+  rank >= 0 && rank < ranks ? rank : bad(`data_parallel_rank ${rank} is out of range [0, ${ranks}).`)
 
 /** Context limit: what is configured, but never more than the cache can hold. */
 export const contextMax = (options: SimOptions): number =>
   Math.min(options.maxModelLen, options.blocks * options.blockSize)
 
-export const make = (endpoint: Endpoint, body: Json, model: Model, options: SimOptions): Plan | Refusal => {
-  const lora = adapterOf(options, body["model"])
+/** `header` is `X-data-parallel-rank`. */
+export const make = (
+  endpoint: Endpoint,
+  body: Json,
+  header: string | undefined,
+  { dialect, model, options }: { readonly dialect: Dialect; readonly model: Model; readonly options: SimOptions }
+): Plan | Refusal => {
+  const lora = dialect.adapterOf(options, body)
   if (lora !== null && typeof lora === "object") return lora
-  const prompts = endpoint === "chat" ? chatPrompts(body, model) : completionPrompts(body, model)
+  const rank = dialect.rankOf(options.ranks, header, body)
+  if (rank !== null && typeof rank === "object") return rank
+  const pictures: Array<Picture> = []
+  const prompts =
+    endpoint === "chat" ? chatPrompts(body, model, options, dialect, pictures) : completionPrompts(body, model)
   if (!Array.isArray(prompts)) return prompts as Refusal
   const asked = body["max_completion_tokens"] ?? body["max_tokens"] ?? (endpoint === "completions" ? 16 : null)
   if (asked !== null && !(Number.isInteger(asked) && (asked as number) >= 1)) {
@@ -101,6 +119,10 @@ export const make = (endpoint: Endpoint, body: Json, model: Model, options: SimO
     model: lora ?? options.models[0]!,
     lora,
     salt: (salt as string | null | undefined) ?? null,
+    rank,
+    priority: options.priorityScheduling ? Number(body["priority"] ?? 0) * dialect.priorityOrder(options) : 0,
+    reportsAll: (body["vllm_xargs"] as Json | undefined)?.["kv_cache_report_mode"] === "full",
+    pictures,
     prompts: prompts as ReadonlyArray<ReadonlyArray<number>>,
     maxTokens,
     minTokens: typeof body["min_tokens"] === "number" ? body["min_tokens"] : 0,
@@ -124,24 +146,68 @@ const overflow = (limit: number, prompt: number, asked: number | null): Refusal 
     "input_tokens"
   )
 
-/** Ids of a chat body, as `/v1/chat/completions` and `/tokenize` make them. */
-export const chatIds = (body: Json, model: Model): ReadonlyArray<number> | Refusal => {
+/** Ids of a chat body, as `/v1/chat/completions` and `/tokenize` make them; one id where a picture stands. */
+export const chatIds = (body: Json, model: Model, options: SimOptions): ReadonlyArray<number> | Refusal => {
   const messages = body["messages"]
   if (!Array.isArray(messages) || messages.length === 0) return bad("messages must be a non-empty list.", "messages")
   if (messages.some((message) => typeof message !== "object" || message === null)) {
     return bad("Each message must be an object with a role.", "messages")
   }
   try {
-    return model.encode(model.render(body), body["add_special_tokens"] === true)
+    const picture = options.imageTokens > 0 ? model.picture?.text : undefined
+    return model.encode(model.render(body, picture), body["add_special_tokens"] === true)
   } catch (cause) {
     return bad((cause as Error).message, "messages")
   }
 }
 
-const chatPrompts = (body: Json, model: Model): ReadonlyArray<ReadonlyArray<number>> | Refusal => {
-  const ids = chatIds(body, model)
-  return Array.isArray(ids) ? [ids as ReadonlyArray<number>] : (ids as Refusal)
+const chatPrompts = (
+  body: Json,
+  model: Model,
+  options: SimOptions,
+  dialect: Dialect,
+  pictures: Array<Picture>
+): ReadonlyArray<ReadonlyArray<number>> | Refusal => {
+  const ids = chatIds(body, model, options)
+  if (!Array.isArray(ids)) return ids as Refusal
+  return [
+    dialect.pictured(expanded(ids as ReadonlyArray<number>, picturesOf(body), model, options, pictures), pictures)
+  ]
 }
+
+/** Puts each picture's placeholders where its one id stands, and notes where that is. */
+const expanded = (
+  ids: ReadonlyArray<number>,
+  urls: ReadonlyArray<string>,
+  model: Model,
+  { imageTokens }: SimOptions,
+  pictures: Array<Picture>
+): ReadonlyArray<number> => {
+  if (urls.length === 0) return ids
+  const out: Array<number> = []
+  for (const id of ids) {
+    const url = id === model.picture?.id ? urls[pictures.length] : undefined
+    if (url === undefined) {
+      out.push(id)
+      continue
+    }
+    const identifier = createHash("sha256").update(url).digest("hex")
+    pictures.push({ identifier, offset: out.length, length: imageTokens })
+    for (let i = 0; i < imageTokens; i++) out.push(id)
+  }
+  return out
+}
+
+/** URLs of the pictures of a chat, in order. */
+const picturesOf = (body: Json): ReadonlyArray<string> =>
+  (body["messages"] as ReadonlyArray<Json>).flatMap(({ content }) =>
+    Array.isArray(content)
+      ? content.flatMap((part: Json) => {
+          const image = part["image_url"] as { readonly url?: string } | string | undefined
+          return part["type"] === "image_url" ? [String((image as { url?: string } | undefined)?.url ?? image)] : []
+        })
+      : []
+  )
 
 const completionPrompts = (body: Json, model: Model): ReadonlyArray<ReadonlyArray<number>> | Refusal => {
   const prompt = body["prompt"]

@@ -1,4 +1,4 @@
-/** Binding to ports: one the system chooses, or the one held before. */
+/** Binding to ports: one the system chooses, or one in particular. */
 import { networkInterfaces } from "node:os"
 
 interface Bindable {
@@ -6,24 +6,32 @@ interface Bindable {
   readonly lastEndpoint: string | null
 }
 
-/** How often an old port is tried before another is taken: sockets close in the background. */
+/** How often a port held before is tried: sockets close in the background. */
 const triesMax = 40
 const tryEveryMs = 25
 
-/** Binds a ZeroMQ socket to the port of `before` if that can be had, else to a free one. Answers its address. */
-export const bindTcp = async (socket: Bindable, host: string, before?: string): Promise<string> => {
-  const port = before === undefined ? undefined : /:(\d+)$/.exec(before)?.[1]
-  for (let tries = 0; port !== undefined && tries < triesMax; tries++) {
+/**
+ * Binds a ZeroMQ socket to a port, or to a free one when `port` is null. Answers its address, or null when the port
+ * cannot be had; `patient` waits up to a second for it.
+ */
+export const bindTcp = async (
+  socket: Bindable,
+  host: string,
+  port: number | null,
+  patient: boolean
+): Promise<string | null> => {
+  for (let tries = patient ? triesMax : 1; tries > 0; tries--) {
     try {
-      await socket.bind(`tcp://${host}:${port}`)
+      await socket.bind(`tcp://${host}:${port ?? 0}`)
       return socket.lastEndpoint!
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, tryEveryMs))
+      if (tries > 1) await new Promise((resolve) => setTimeout(resolve, tryEveryMs))
     }
   }
-  await socket.bind(`tcp://${host}:0`)
-  return socket.lastEndpoint!
+  return null
 }
+
+export const portOf = (address: string): number => Number(/:(\d+)$/.exec(address)![1])
 
 /** An address others can connect to: a wildcard becomes this machine's first outward IPv4 address. */
 export const advertised = (address: string): string => address.replace("0.0.0.0", outward)

@@ -1,6 +1,6 @@
 /** The JSON an engine answers with: whole answers and stream chunks, field for field as vLLM writes them. */
 import type { Json } from "./Model.ts"
-import type { Plan, Refusal } from "./Plan.ts"
+import type { Plan } from "./Plan.ts"
 
 export interface Usage {
   readonly promptTokens: number
@@ -15,16 +15,12 @@ export interface Choice {
   readonly finish: "stop" | "length"
 }
 
-export const error = ({ status, type, message, param }: Refusal): Json => ({
-  error: { message, type, param, code: status }
-})
-
-/** `details` adds where the prompt's KV came from. */
-export const usage = ({ promptTokens, completionTokens, cachedTokens }: Usage, details: boolean): Json => ({
+/** `details` adds where the prompt's KV came from; false says that this is not told. */
+export const usage = ({ promptTokens, completionTokens, cachedTokens }: Usage, details?: boolean): Json => ({
   prompt_tokens: promptTokens,
   total_tokens: promptTokens + completionTokens,
   completion_tokens: completionTokens,
-  ...(details ? { prompt_tokens_details: { cached_tokens: cachedTokens } } : {})
+  ...(details === undefined ? {} : { prompt_tokens_details: details ? { cached_tokens: cachedTokens } : null })
 })
 
 export const whole = (plan: Plan, id: string, created: number, choices: ReadonlyArray<Choice>, sum: Json): Json =>

@@ -7,6 +7,10 @@
  * the step that fills them is scheduled, chunk by chunk; generated tokens fill blocks too. The last block of a fully
  * cached prompt is computed again.
  *
+ * Blocks that lie below the device are copied back when a request enters that starts with them: they count as cached,
+ * take a device block, and add a little to the step. A `unique` cache, as a radix tree is, holds each key once: a
+ * request that computed a held block again gives its own copy back and goes on with the one held.
+ *
  * Times are milliseconds on the caller's clock, which may be real or virtual: `advance(now)` runs every step that ends
  * by then, `nextAt` says when the running one will. O(running + blocks touched) a step.
  */
@@ -18,6 +22,8 @@ export interface Job<K> {
   readonly promptTokens: number
   /** Tokens it will generate, at least 1. */
   readonly outputTokens: number
+  /** Who enters first: the lowest, and of those who came first. 0 when left out. */
+  readonly priority?: number
   /** Key of full block `index`. Asked once, in order, when every token of the block is known. */
   readonly key: (index: number) => K
 }
@@ -30,6 +36,8 @@ export interface Task<K, J extends Job<K>> {
   admittedAt: number
   /** Prompt tokens found in the cache; 0 before admission. */
   cachedTokens: number
+  /** Of these, copied back to the device. */
+  loadedTokens: number
   /** Tokens whose KV is computed or being computed in the running step. */
   computed: number
   /** Tokens generated. */
@@ -49,6 +57,8 @@ export interface Listener<K, J extends Job<K>> {
   readonly stored: (task: Task<K, J>, from: number, to: number) => void
   /** One copy of a key was evicted. */
   readonly removed: (key: K) => void
+  /** Whether a key lies below the device; asked when a request that needs it enters. */
+  readonly loadable?: (key: K) => boolean
   readonly admitted?: (task: Task<K, J>, now: number) => void
   /** One more token is there; `task.generated` counts it. The task is finished when that is all it wanted. */
   readonly token: (task: Task<K, J>, now: number) => void
@@ -64,6 +74,10 @@ export interface SchedulerOptions {
   readonly stepTokens: number
   /** Most requests that run at once. */
   readonly maxRunning: number
+  /** Copying a token's KV back to the device, microseconds. 0 when left out. */
+  readonly loadUs?: number
+  /** Hold each key once. */
+  readonly unique?: boolean
 }
 
 export class Scheduler<K, J extends Job<K>> {
@@ -78,6 +92,8 @@ export class Scheduler<K, J extends Job<K>> {
   readonly #producing: Array<Task<K, J>> = []
   /** Blocks promised to running tasks that they have not taken yet. */
   #promised = 0
+  /** Tokens copied back to the device for the step that starts. */
+  #loadedTokens = 0
   #stepEndsAt = Number.POSITIVE_INFINITY
 
   constructor(options: SchedulerOptions, listener: Listener<K, J>) {
@@ -92,6 +108,11 @@ export class Scheduler<K, J extends Job<K>> {
 
   get waiting(): number {
     return this.#waiting.length
+  }
+
+  /** Prompt tokens of those that wait. */
+  get waitingTokens(): number {
+    return this.#waiting.reduce((sum, { job }) => sum + job.promptTokens, 0)
   }
 
   /** Fraction of blocks that requests hold. */
@@ -119,6 +140,7 @@ export class Scheduler<K, J extends Job<K>> {
       queuedAt: now,
       admittedAt: Number.NaN,
       cachedTokens: 0,
+      loadedTokens: 0,
       computed: 0,
       generated: 0,
       blocks: [],
@@ -126,7 +148,9 @@ export class Scheduler<K, J extends Job<K>> {
       keys: [],
       done: false
     }
-    this.#waiting.push(task)
+    const priority = job.priority ?? 0
+    const behind = this.#waiting.findLastIndex((other) => (other.job.priority ?? 0) <= priority)
+    this.#waiting.splice(behind + 1, 0, task)
     return task
   }
 
@@ -155,8 +179,11 @@ export class Scheduler<K, J extends Job<K>> {
 
   /** Runs every step that ends by `now`, and starts one when there is work. */
   advance(now: number): void {
-    // An idle engine started when the newest of those that wait came.
-    if (this.#stepEndsAt === Number.POSITIVE_INFINITY) this.#start(Math.min(now, this.#waiting.at(-1)?.queuedAt ?? now))
+    if (this.#stepEndsAt === Number.POSITIVE_INFINITY) {
+      // An idle engine started when the newest of those that wait came.
+      const newest = this.#waiting.reduce((at, { queuedAt }) => Math.max(at, queuedAt), Number.NEGATIVE_INFINITY)
+      this.#start(this.#waiting.length === 0 ? now : Math.min(now, newest))
+    }
     while (this.#stepEndsAt <= now) {
       const endedAt = this.#stepEndsAt
       this.#stepEndsAt = Number.POSITIVE_INFINITY
@@ -190,8 +217,10 @@ export class Scheduler<K, J extends Job<K>> {
       budget -= this.#schedule(task, budget, work)
     }
     if (budget < this.#options.stepTokens) {
-      this.#stepEndsAt = now + TimeModel.stepMs(this.#options.rates, work) * this.slow
+      const loadMs = (this.#loadedTokens * (this.#options.loadUs ?? 0)) / 1e3
+      this.#stepEndsAt = now + (TimeModel.stepMs(this.#options.rates, work) + loadMs) * this.slow
     }
+    this.#loadedTokens = 0
   }
 
   /** Finds what is cached and promises the rest. False when the blocks are not there. */
@@ -200,25 +229,47 @@ export class Scheduler<K, J extends Job<K>> {
     const { job } = task
     // One token at least is computed, or there would be nothing to sample from.
     const hittable = Math.floor((job.promptTokens - 1) / blockSize)
+    /** Blocks to take over; -1 for one to copy back. */
     const hits: Array<number> = []
     let idle = 0
+    let loads = 0
     for (let i = 0; i < hittable; i++) {
       const block = this.cache.find(this.#key(task, i))
-      if (block < 0) break
-      if (this.cache.idle(block)) idle++
+      if (block >= 0) {
+        if (this.cache.idle(block)) idle++
+      } else if (this.#listener.loadable?.(task.keys[i]!) === true) loads++
+      else break
       hits.push(block)
     }
     const fresh = this.#blocksOf(job) - hits.length
-    if (fresh + idle > this.cache.free - this.#promised) return false
-    for (const block of hits) this.cache.touch(block)
+    if (fresh + loads + idle > this.cache.free - this.#promised) return false
+    for (const block of hits) if (block >= 0) this.cache.touch(block)
     this.#promised += fresh
     task.blocks.push(...hits)
+    if (loads > 0) this.#load(task)
+    this.#loadedTokens += task.loadedTokens
     task.committed = hits.length
     task.computed = hits.length * blockSize
     task.cachedTokens = task.computed
     task.admittedAt = now
     this.#listener.admitted?.(task, now)
     return true
+  }
+
+  /** Gives a device block to each of a task's blocks that has none, in order, and what lies below the device with it. */
+  #load(task: Task<K, J>): void {
+    const { blocks } = task
+    for (let from = 0; from < blocks.length; from++) {
+      if (blocks[from]! >= 0) continue
+      let to = from
+      for (; to < blocks.length && blocks[to]! < 0; to++) {
+        blocks[to] = this.cache.allocate()
+        this.cache.commit(blocks[to]!, task.keys[to]!)
+      }
+      task.loadedTokens += (to - from) * this.#options.blockSize
+      this.#listener.stored(task, from, to)
+      from = to
+    }
   }
 
   /** Blocks a job ends with. The last token it generates is never computed. */
@@ -244,12 +295,29 @@ export class Scheduler<K, J extends Job<K>> {
       this.#promised--
     }
     const full = Math.floor(task.computed / blockSize)
-    const from = task.committed
-    for (let i = from; i < full; i++) this.cache.commit(task.blocks[i]!, this.#key(task, i))
-    task.committed = full
-    if (full > from) this.#listener.stored(task, from, full)
+    this.#commit(task, full)
     if (task.computed === known) this.#producing.push(task)
     return tokens
+  }
+
+  /** Makes blocks up to `full` hittable. */
+  #commit(task: Task<K, J>, full: number): void {
+    let from = task.committed
+    for (let i = from; i < full; i++) {
+      const key = this.#key(task, i)
+      const held = this.#options.unique === true ? this.cache.find(key) : -1
+      if (held < 0) {
+        this.cache.commit(task.blocks[i]!, key)
+        continue
+      }
+      this.cache.touch(held)
+      this.cache.release([task.blocks[i]!])
+      task.blocks[i] = held
+      if (i > from) this.#listener.stored(task, from, i)
+      from = i + 1
+    }
+    task.committed = full
+    if (full > from) this.#listener.stored(task, from, full)
   }
 
   #key(task: Task<K, J>, index: number): K {

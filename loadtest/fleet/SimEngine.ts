@@ -1,55 +1,45 @@
 /**
- * One simulated engine: vLLM's HTTP API over a real tokenizer, a paged block cache, a model of time, real KV events over
- * ZeroMQ, and faults on demand. Here are its lives (start, crash, restart, close); what it answers is in `Routes.ts`.
+ * One simulated engine: a dialect's HTTP API over a real tokenizer, paged block caches, a model of time, real KV events
+ * over ZeroMQ, and faults on demand. Here are its lives (start, crash, restart, close); who answers is in `Routes.ts`.
  */
 import { randomUUID } from "node:crypto"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
-import { type CachedBlock, EngineCore } from "./EngineCore.ts"
-import { EventPublisher } from "./EventPublisher.ts"
+import type { CachedBlock, TrueBlock } from "./CacheDump.ts"
+import * as Dialect from "./Dialect.ts"
+import type { EngineCore } from "./EngineCore.ts"
 import * as Faults from "./Faults.ts"
 import { Generating } from "./Generating.ts"
+import { type Call, refuse } from "./Http.ts"
+import { Life } from "./Life.ts"
 import type { Model } from "./Model.ts"
 import * as Plan from "./Plan.ts"
 import { advertised } from "./Ports.ts"
 import { Reply } from "./Reply.ts"
 import * as Routes from "./Routes.ts"
 import type { SimOptions } from "./SimOptions.ts"
+import * as SimState from "./SimState.ts"
 import * as Speech from "./Speech.ts"
 
-/** What `GET /sim/state` shows. */
-export interface SimState {
-  readonly engine: number
-  readonly alive: boolean
-  /** Starts so far, the first included. */
-  readonly lives: number
-  readonly running: number
-  readonly waiting: number
-  /** Requests of this life (one a prompt): received, and how they ended. */
-  readonly received: number
-  readonly finished: number
-  readonly aborted: number
-  readonly promptTokens: number
-  /** Tokens looked up in the cache at admission, and found. */
-  readonly queriedTokens: number
-  readonly cachedTokens: number
-  readonly generatedTokens: number
-  readonly freeBlocks: number
-  readonly cachedBlocks: number
-  /** Batches published in this life. */
-  readonly seq: number
+export type { SimState } from "./SimState.ts"
+
+/** Where one rank publishes. */
+export interface EventSource {
+  readonly endpoint: string
+  /** Null where none is announced. */
+  readonly replayEndpoint: string | null
 }
 
 export class SimEngine {
   readonly index: number
   readonly options: SimOptions
+  readonly dialect: Dialect.Dialect
   readonly model: Model
   readonly speech: Speech.Speech
   readonly faults: Faults.Faults
   readonly #server: Server
   readonly #generating = new Set<Generating>()
-  #core: EngineCore
-  #publisher: EventPublisher
+  #life: Life
   #address = ""
   #port: number
   #alive = false
@@ -60,12 +50,12 @@ export class SimEngine {
   constructor(options: SimOptions, model: Model, index: number, siblings: ReadonlyArray<SimEngine>) {
     this.index = index
     this.options = options
+    this.dialect = Dialect.of(options)
     this.model = model
     this.speech = Speech.make(model)
     this.faults = new Faults.Faults(options.seed * 1_000_003 + index)
     this.#port = options.port === 0 ? 0 : options.port + index
-    this.#publisher = this.#makePublisher()
-    this.#core = this.#makeCore()
+    this.#life = this.#makeLife()
     this.#server = createServer((request, response) => Routes.answer(this, siblings, request, response))
     this.#server.keepAliveTimeout = 75_000
   }
@@ -75,25 +65,41 @@ export class SimEngine {
     return this.#address
   }
 
-  get core(): EngineCore {
-    return this.#core
+  /** One a data-parallel rank. */
+  get cores(): ReadonlyArray<EngineCore> {
+    return this.#life.cores
   }
 
-  /** Address of the event publisher; empty when events are off. */
+  /** One a rank; none when events are off. */
+  get eventSources(): ReadonlyArray<EventSource> {
+    if (!this.options.events) return []
+    const announced = this.faults.standing.replay !== "absent"
+    return this.#life.publishers.map(({ endpoint, replayEndpoint }) => ({
+      endpoint,
+      replayEndpoint: announced ? replayEndpoint : null
+    }))
+  }
+
+  /** Address of the event publisher, of rank 0; empty when events are off. */
   get eventEndpoint(): string {
-    return this.#publisher.endpoint
+    return this.eventSources[0]?.endpoint ?? ""
   }
 
   get replayEndpoint(): string | null {
-    return this.#publisher.replayEndpoint
+    return this.eventSources[0]?.replayEndpoint ?? null
   }
 
   get alive(): boolean {
     return this.#alive
   }
 
+  /** Rank that has the least to do. */
+  get leastLoaded(): number {
+    return this.#life.leastLoaded
+  }
+
   async start(): Promise<void> {
-    if (this.options.events) await this.#publisher.open()
+    await this.#life.open()
     await this.#listen()
     this.#alive = true
     this.#lives++
@@ -106,36 +112,47 @@ export class SimEngine {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
   }
 
-  /** What the cache holds now. Up to date with the events when no step is running. */
-  cache(): ReadonlyArray<CachedBlock> {
-    return this.#core.dump()
+  /** What the cache of a rank holds now, of all ranks one after the other. Up to date with the events when no step runs. */
+  cache(rank?: number): ReadonlyArray<CachedBlock> {
+    return this.#of(rank).flatMap((core) => core.dump())
   }
 
-  state(): SimState {
-    const { counters } = this.#core
+  /** What enters the key of each block held, and of each ancestor of one, parents first; and which tiers hold it. */
+  truth(rank?: number): ReadonlyArray<TrueBlock> {
+    return this.#of(rank).flatMap((core) => core.truth())
+  }
+
+  state(rank?: number): SimState.SimState {
+    const { cores, publishers } = this.#life
+    const states = cores.map((core, i) => SimState.of(core, publishers[i]!))
     return {
       engine: this.index,
       alive: this.#alive,
       lives: this.#lives,
-      running: this.#core.running,
-      waiting: this.#core.waiting,
-      received: counters.received,
-      finished: counters.stopped + counters.lengthened,
-      aborted: counters.aborted,
-      promptTokens: counters.promptTokens,
-      queriedTokens: counters.queries,
-      cachedTokens: counters.hits,
-      generatedTokens: counters.generationTokens,
-      freeBlocks: this.#core.freeBlocks,
-      cachedBlocks: this.#core.cachedBlocks,
-      seq: this.#publisher.seq
+      ...(rank === undefined ? SimState.sum(states) : states[rank]!)
     }
+  }
+
+  /** Forgets every rank's cache and says so. False while requests hold blocks. */
+  reset(): boolean {
+    return this.#life.reset()
+  }
+
+  #of(rank: number | undefined): ReadonlyArray<EngineCore> {
+    return rank === undefined ? this.cores : [this.cores[rank]!]
   }
 
   setFaults(spec: Faults.FaultSpec): void {
     this.faults.set(spec)
-    this.#core.slow(this.faults.standing.slow)
-    if (spec.stallMs !== undefined) this.#core.stall(spec.stallMs)
+    for (const core of this.cores) {
+      core.slow(this.faults.standing.slow)
+      if (spec.stallMs !== undefined) core.stall(spec.stallMs)
+    }
+    for (const publisher of this.#life.publishers) {
+      if (spec.ringShort !== undefined) publisher.shorten(spec.ringShort)
+      if (spec.flap !== undefined && this.options.events) void publisher.flap(spec.flap)
+    }
+    if (spec.flood !== undefined) void this.#life.flood(spec.flood)
     if (spec.refuseMs !== undefined) this.#refuse(spec.refuseMs)
     if (spec.crash !== undefined) this.crash(spec.crash)
   }
@@ -153,13 +170,12 @@ export class SimEngine {
   async restart(newEventPorts = false): Promise<void> {
     if (this.#alive) this.#stop()
     clearTimeout(this.#reopen)
-    const before = this.#publisher
-    this.#publisher = this.#makePublisher()
-    this.#core = this.#makeCore()
-    this.#core.slow(this.faults.standing.slow)
-    if (this.options.events) await this.#publisher.open(newEventPorts ? undefined : before)
+    const { ports } = this.#life.publishers[0]!
+    this.#life = this.#makeLife()
+    for (const core of this.cores) core.slow(this.faults.standing.slow)
+    await this.#life.open(newEventPorts ? undefined : ports)
     if (this.#closed) {
-      this.#publisher.close()
+      this.#life.end()
       return
     }
     await this.#listen()
@@ -167,26 +183,8 @@ export class SimEngine {
     this.#lives++
   }
 
-  #makePublisher(): EventPublisher {
-    const { host, topic, replay, replayLayout, bufferSteps, eventEncoding, hashForm } = this.options
-    return new EventPublisher(
-      {
-        host,
-        topic,
-        replay,
-        replayLayout: replayLayout ?? (eventEncoding === "map" ? "topic" : "plain"),
-        bufferSteps,
-        encoding: eventEncoding,
-        hashForm
-      },
-      this.faults
-    )
-  }
-
-  #makeCore(): EngineCore {
-    return new EngineCore(this.options, (events) => {
-      if (this.options.events) this.#publisher.publish(events)
-    })
+  #makeLife(): Life {
+    return new Life(this.options, this.dialect, this.faults)
   }
 
   async #listen(): Promise<void> {
@@ -204,8 +202,7 @@ export class SimEngine {
   #stop(): void {
     clearTimeout(this.#reopen)
     this.#alive = false
-    this.#core.end()
-    this.#publisher.close()
+    this.#life.end()
     this.#server.close()
     this.#server.closeAllConnections()
     this.#generating.clear()
@@ -218,24 +215,27 @@ export class SimEngine {
   }
 
   /** A generating request, from its body on. */
-  generate(endpoint: Plan.Endpoint, { request, response, body }: Routes.Call): void {
+  generate(endpoint: Plan.Endpoint, { request, response, body }: Call): void {
     if (response.closed) return
     const die = this.faults.hits("die") ? this.faults.standing.die.bytes : undefined
     const reply = new Reply(response, die)
     if (this.faults.hits("error")) {
       const { status } = this.faults.standing.error
-      Routes.refuse(reply, Plan.refusal(status, "InternalServerError", "Internal server error"))
+      refuse(this, reply, Plan.refusal(status, "InternalServerError", "Internal server error"))
       return
     }
     const json = Plan.parseBody(body)
-    const plan = Plan.isRefusal(json) ? json : Plan.make(endpoint, json, this.model, this.options)
+    const rank = request.headers["x-data-parallel-rank"] as string | undefined
+    const plan = Plan.isRefusal(json) ? json : Plan.make(endpoint, json, rank, this)
     if (Plan.isRefusal(plan)) {
-      Routes.refuse(reply, plan)
+      refuse(this, reply, plan)
       return
     }
     const given = request.headers["x-request-id"]
     const id = `${endpoint === "chat" ? "chatcmpl" : "cmpl"}-${given ?? randomUUID().replaceAll("-", "")}`
-    const generating = new Generating(this, this.#core, plan, id, reply)
+    const core = this.cores[plan.rank ?? this.leastLoaded]!
+    if (plan.rank !== null) core.counters.rankNamed += plan.prompts.length
+    const generating = new Generating(this, core, plan, id, reply)
     this.#generating.add(generating)
     // Also after a whole answer; then there is nothing left to abort.
     response.once("close", () => {

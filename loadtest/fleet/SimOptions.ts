@@ -2,9 +2,15 @@
 import type { FaultSpec } from "./Faults.ts"
 import * as TimeModel from "./TimeModel.ts"
 
+export type DialectName = "vllm" | "sglang" | "trtllm"
+
 export interface SimOptions {
   /** Engines in this process. */
   readonly engines: number
+  /** Which engine to be: its HTTP API, its events, its hashes, its rules. */
+  readonly dialect: DialectName
+  /** Data-parallel ranks of each engine: one HTTP server, and for each rank a scheduler, a cache and a publisher. */
+  readonly ranks: number
   /** HTTP port of the first engine; the others follow. 0 lets the system choose each. */
   readonly port: number
   /** Address the HTTP and event sockets bind to. */
@@ -15,10 +21,20 @@ export interface SimOptions {
   readonly loras: ReadonlyArray<string>
   /** Folder with `tokenizer.json` (or `tokenizer.json.br`) and `tokenizer_config.json`; null for the built-in one. */
   readonly tokenizer: string | null
-  /** Tokens a block. */
+  /** Tokens a block; SGLang's page size. */
   readonly blockSize: number
-  /** Device blocks of each engine. */
+  /** Device blocks of each rank. */
   readonly blocks: number
+  /** Blocks of each rank in host memory, for what the device evicts; 0 for none. */
+  readonly hostBlocks: number
+  /** Blocks of each rank on disk, for what the host (or, without one, the device) evicts; 0 for none. */
+  readonly diskBlocks: number
+  /** Copying a token's KV back to the device, microseconds. */
+  readonly hostLoadUs: number
+  /** Tokens of a second, sliding-window KV group, announced beside the first (vLLM); 0 for none. */
+  readonly slidingWindow: number
+  /** Placeholder tokens of a picture; 0 refuses pictures, as a model of text does. */
+  readonly imageTokens: number
   /** Context limit, tokens; never more than the blocks hold. */
   readonly maxModelLen: number
   readonly rates: TimeModel.Rates
@@ -30,17 +46,26 @@ export interface SimOptions {
   readonly maxRunning: number
   /** Mean length of an answer that ends by itself, tokens. */
   readonly outputTokens: number
+  /** Whether `usage` says how many prompt tokens were cached. */
+  readonly reportCached: boolean
+  /** Serve `/metrics` (SGLang; vLLM always does). */
+  readonly metrics: boolean
+  /** Heed a request's `priority`: the lowest first, with SGLang the highest unless `lowPriorityFirst`. */
+  readonly priorityScheduling: boolean
+  readonly lowPriorityFirst: boolean
   /** Publish KV events at all. */
   readonly events: boolean
   readonly eventEncoding: "map" | "array"
-  /** Block hashes as unsigned 64-bit integers, or as the whole digest. */
+  /** How vLLM tells of host and disk blocks: by hash alone, or with all a block on the device has. */
+  readonly offloadEvents: "empty" | "described"
+  /** vLLM's block hashes as unsigned 64-bit integers, or as the whole digest. */
   readonly hashForm: "int" | "bytes"
   /** What `PYTHONHASHSEED` is to vLLM; null draws a root hash for each engine and life. */
   readonly hashSeed: string | null
   readonly topic: string
   /** Serve replay requests. */
   readonly replay: boolean
-  /** Replay frames with or without the topic; null follows the encoding, as vLLM's history does. */
+  /** Replay frames with or without the topic; null for what the dialect does (with vLLM the encoding decides). */
   readonly replayLayout: "topic" | "plain" | null
   /** Batches kept for replay. */
   readonly bufferSteps: number
@@ -51,10 +76,28 @@ export interface SimOptions {
 
 /** What is wrong with the options, in a sentence; null when nothing is. */
 export const problem = (options: SimOptions): string | null => {
-  const positive = ["engines", "blockSize", "blocks", "maxModelLen", "stepTokens", "maxRunning", "bufferSteps"] as const
+  const positive = [
+    "engines",
+    "ranks",
+    "blockSize",
+    "blocks",
+    "maxModelLen",
+    "stepTokens",
+    "maxRunning",
+    "bufferSteps"
+  ] as const
   for (const name of positive) {
     const value = options[name]
     if (!Number.isInteger(value) || value < 1) return `${name} is ${value}; it must be a whole number of at least 1.`
+  }
+  for (const name of ["hostBlocks", "diskBlocks", "hostLoadUs", "slidingWindow", "imageTokens"] as const) {
+    if (!(options[name] >= 0)) return `${name} is ${options[name]}; it must be at least 0.`
+  }
+  if (options.slidingWindow > 0 && options.dialect !== "vllm") {
+    return `slidingWindow is ${options.slidingWindow}; only vllm tells of such a group.`
+  }
+  if (options.hostBlocks + options.diskBlocks > 0 && options.dialect === "trtllm") {
+    return "hostBlocks and diskBlocks must be 0 for trtllm, whose stream tells of the device only."
   }
   if (!(options.speed > 0)) return `speed is ${options.speed}; it must be above 0.`
   if (!(options.outputTokens >= 1)) return `outputTokens is ${options.outputTokens}; it must be at least 1.`
@@ -68,6 +111,8 @@ export const problem = (options: SimOptions): string | null => {
 
 export const defaults: SimOptions = {
   engines: 1,
+  dialect: "vllm",
+  ranks: 1,
   port: 0,
   host: "127.0.0.1",
   models: ["sim/qwen3"],
@@ -75,14 +120,25 @@ export const defaults: SimOptions = {
   tokenizer: null,
   blockSize: 16,
   blocks: 4096,
+  hostBlocks: 0,
+  diskBlocks: 0,
+  // 320 KiB a token over PCIe 5 at 50 GB/s; computing it takes ten times as long.
+  hostLoadUs: 7,
+  slidingWindow: 0,
+  imageTokens: 0,
   maxModelLen: 131_072,
   rates: TimeModel.llama70,
   speed: 1,
   stepTokens: 8192,
   maxRunning: 256,
   outputTokens: 120,
+  reportCached: true,
+  metrics: true,
+  priorityScheduling: false,
+  lowPriorityFirst: false,
   events: true,
   eventEncoding: "map",
+  offloadEvents: "empty",
   hashForm: "int",
   hashSeed: "0",
   topic: "kv-events",

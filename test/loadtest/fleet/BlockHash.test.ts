@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import * as BlockHash from "../../../loadtest/fleet/BlockHash.ts"
+import * as BlockHash from "../../../loadtest/fleet/vllm/BlockHash.ts"
 
 const ascending = Array.from({ length: 64 }, (_, i) => i)
 

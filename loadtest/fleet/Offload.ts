@@ -1,0 +1,77 @@
+/**
+ * Where blocks go that the device gives up: host memory, then disk, each a list of the least recently used.
+ *
+ *   device ──evicts──▶ host ──evicts──▶ disk ──evicts──▶ gone        a block used again is copied back, and stays here
+ *
+ * A tier of size 0 is passed over. Stores are told before the removals they follow from, so that whoever listens never
+ * loses sight of a block that moves. O(1) a call.
+ */
+import type { Block, Tier } from "./CacheEvent.ts"
+
+export interface OffloadListener {
+  readonly stored: (tier: Tier, block: Block) => void
+  readonly removed: (tier: Tier, block: Block) => void
+}
+
+interface Level {
+  readonly tier: Tier
+  readonly size: number
+  /** Oldest use first. */
+  readonly blocks: Map<string, Block>
+}
+
+export class Offload {
+  readonly #levels: ReadonlyArray<Level>
+  readonly #listener: OffloadListener
+
+  constructor(hostBlocks: number, diskBlocks: number, listener: OffloadListener) {
+    this.#listener = listener
+    const levels: ReadonlyArray<Level> = [
+      { tier: "host", size: hostBlocks, blocks: new Map() },
+      { tier: "disk", size: diskBlocks, blocks: new Map() }
+    ]
+    this.#levels = levels.filter(({ size }) => size > 0)
+  }
+
+  /** The device gives a block up. */
+  take(block: Block): void {
+    this.#put(0, block)
+  }
+
+  /** Whether any tier holds it; if so it counts as used now. */
+  use(key: string): boolean {
+    let found = false
+    for (const { blocks } of this.#levels) {
+      const block = blocks.get(key)
+      if (block === undefined) continue
+      blocks.delete(key)
+      blocks.set(key, block)
+      found = true
+    }
+    return found
+  }
+
+  has(tier: Tier, key: string): boolean {
+    return this.#levels.some((level) => level.tier === tier && level.blocks.has(key))
+  }
+
+  holds(key: string): boolean {
+    return this.#levels.some(({ blocks }) => blocks.has(key))
+  }
+
+  clear(): void {
+    for (const { blocks } of this.#levels) blocks.clear()
+  }
+
+  #put(index: number, block: Block): void {
+    const level = this.#levels[index]
+    if (level === undefined || level.blocks.has(block.key)) return
+    const [oldest] = level.blocks.size === level.size ? level.blocks.values() : []
+    if (oldest !== undefined) this.#put(index + 1, oldest)
+    level.blocks.set(block.key, block)
+    this.#listener.stored(level.tier, block)
+    if (oldest === undefined) return
+    level.blocks.delete(oldest.key)
+    this.#listener.removed(level.tier, oldest)
+  }
+}
