@@ -1,5 +1,7 @@
 /** The prefix index as anyone would write it first: a set of holders per key. Oracle of tests, opponent of benches. */
 import type { KeyLanes } from "../../src/domain/Block.ts"
+import type { KvDelta } from "../../src/domain/KvEvent.ts"
+import { DEVICE, GUESS, layersMax } from "../../src/domain/Tier.ts"
 
 const keyAt = (keys: KeyLanes, i: number): bigint => (BigInt(keys[i * 2 + 1]!) << 32n) | BigInt(keys[i * 2]! >>> 0)
 
@@ -50,5 +52,55 @@ export class NaivePrefixIndex {
     let sum = 0
     for (const set of this.holders.values()) sum += set.size
     return sum
+  }
+}
+
+/** The same with layers: a holder per layer and slot, tiers that begin as copies, and what is not told apart read from below. */
+export class NaiveLayers {
+  readonly index = new NaivePrefixIndex()
+  readonly active = new Set<number>()
+  readonly workersMax: number
+
+  constructor(workersMax: number) {
+    this.workersMax = workersMax
+  }
+
+  apply(delta: Exclude<KvDelta, { _tag: "Cleared" }>): void {
+    const { layer, worker } = delta
+    const holder = layer * this.workersMax + worker
+    if (delta._tag === "Deepened") {
+      if (layer === DEVICE || layer === GUESS || this.dump(worker, layer).length > 0) return
+      this.active.add(holder)
+      for (let from = layer - 1; from >= DEVICE; from--) {
+        if (from !== DEVICE && !this.active.has(from * this.workersMax + worker)) continue
+        this.index.copy(from * this.workersMax + worker, holder)
+        return
+      }
+    } else if (layer !== DEVICE && layer !== GUESS && !this.active.has(holder)) return
+    else if (delta._tag === "Stored") this.index.store(holder, delta.keys)
+    else this.index.remove(holder, delta.keys)
+  }
+
+  clear(worker: number, guess: boolean): void {
+    for (let layer = guess ? GUESS : DEVICE; layer < (guess ? layersMax : GUESS); layer++) {
+      this.index.clear(layer * this.workersMax + worker)
+      this.active.delete(layer * this.workersMax + worker)
+    }
+  }
+
+  /** By layer and slot: `out[layer * workersMax + slot]`. */
+  depths(keys: KeyLanes, count: number, out: Uint32Array): void {
+    this.index.overlap(keys, count, out)
+    for (let at = this.workersMax; at < GUESS * this.workersMax; at++) {
+      out[at] = Math.max(out[at]!, out[at - this.workersMax]!)
+    }
+  }
+
+  dump(worker: number, layer: number): KeyLanes {
+    const keys: Array<number> = []
+    for (const [key, set] of this.index.holders) {
+      if (set.has(layer * this.workersMax + worker)) keys.push(Number(BigInt.asIntN(32, key)), Number(key >> 32n))
+    }
+    return Int32Array.from(keys)
   }
 }
