@@ -19,7 +19,8 @@ export const make = (http: HttpJson): Engine => {
       const { blockCount, blockSize, startedAtMs } = Metrics.read(await optional(ask(url, signal)))
       return {
         engine: "trtllm",
-        models,
+        // A model from the hub is served under its hub name, one from a folder under the folder's last.
+        models: models.map((model) => (model.id.includes("/") ? { ...model, root: model.root ?? model.id } : model)),
         blockSize,
         blockCount,
         eventSources: [],

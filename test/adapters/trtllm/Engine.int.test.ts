@@ -49,6 +49,13 @@ describe("TensorRT-LLM over HTTP", () => {
     expect(await engine.load(server.url, soon())).toEqual({ running: 6, waiting: 2, kvUsage: 0.625, ranks: new Map() })
   })
 
+  it("takes a hub name for the place where the model's files came from", async () => {
+    server.scripts["GET /v1/models"] = () => ({
+      body: '{"object":"list","data":[{"id":"Qwen/Qwen3-8B","owned_by":"tensorrt_llm"}]}'
+    })
+    expect((await engine.discover(server.url, soon())).models[0]!.root).toBe("Qwen/Qwen3-8B")
+  })
+
   it("joins without performance metrics, and is not called idle for it", async () => {
     delete server.scripts["GET /prometheus/metrics"]
     expect(await engine.discover(server.url, soon())).toMatchObject({ blockSize: null, blockCount: null })
