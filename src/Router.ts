@@ -268,6 +268,8 @@ export const start = Effect.fnUntraced(function* (
     overlap: index.overlap,
     blockSizeOf: (slot) => blockSizes[slot]!,
     tokenizerOf: ({ model }) => tokenizers.of(model),
+    rankOf: () => null,
+    reportsFull: () => {},
     learn: (slot, keys, exact) => {
       // The worker may have left since: whatever is stored for it would keep its slot for ever.
       if ((exact && trusts[slot] !== "none") || fleet.worker(slot) === undefined) return

@@ -35,4 +35,12 @@ export interface RouteRequest {
   readonly salt: string | null
   /** Most tokens the client will take, or null when it did not say. */
   readonly maxTokens: number | null
+  /**
+   * Whether the client gets usage: `asked` for a stream that asked for it and for every whole answer, `absent` for a
+   * stream without `stream_options`, `off` for one whose `stream_options` say no.
+   */
+  readonly usage: "asked" | "absent" | "off"
+  readonly priority: number | null
+  /** The engine is to report in its events all blocks of this prompt, those it already held included (vLLM). */
+  readonly reportsFull: boolean
 }

@@ -1,9 +1,12 @@
 /**
- * Watches an OpenAI answer pass by: when its first token came, how many records, what usage it reported. Never changes
- * or holds a byte of it; answers that are not what they claim to be simply tell less.
+ * Watches an OpenAI answer pass by: when its first token came, how many records, what usage it reported. Answers that
+ * are not what they claim to be simply tell less.
  *
  * First token = the first record that carries content, reasoning, text or a tool call; the role-only record before it
  * does not count.
+ *
+ * Asked to, it also says what of a stream is for a client that did not ask for usage: all but the record with usage and
+ * no choices. Of a line that is not whole yet nothing is: no client can use half a line, and it may become that record.
  */
 export interface Usage {
   readonly promptTokens: number
@@ -31,15 +34,21 @@ export class SseScan {
   private skipping = false
   /** The last whole line was not the blank one that ends a record. */
   private open = false
+  /** The usage record was taken out, and the blank line after it is still to be. */
+  private dropBlank = false
   readonly stream: boolean
+  private readonly withoutUsage: boolean
+  /** With `withoutUsage`: what the last `feed` or `end` lets through. Valid as long as the bytes it was fed. */
+  passed: Buffer = empty
 
-  constructor(stream: boolean) {
+  constructor(stream: boolean, withoutUsage = false) {
     this.stream = stream
+    this.withoutUsage = stream && withoutUsage
   }
 
-  /** The bytes so far end inside a record. */
+  /** What a client has got so far ends inside a record. */
   get midRecord(): boolean {
-    return this.stream && (this.open || this.carry.length > 0 || this.skipping)
+    return this.stream && (this.open || this.skipping || (this.carry.length > 0 && !this.withoutUsage))
   }
 
   /** Payload bytes as they pass, in order, cut anywhere. True when this call saw the first token. */
@@ -56,11 +65,21 @@ export class SseScan {
       this.carry = empty
     }
     let start = 0
+    let kept = 0
+    let before: Buffer = empty
     for (let end = bytes.indexOf(newline, start); end !== -1; end = bytes.indexOf(newline, start)) {
       const blank = end === start || (end === start + 1 && bytes[start] === carriageReturn)
-      this.open = this.skipping || !blank
-      if (this.skipping) this.skipping = false
-      else this.line(bytes, start, end)
+      const dropped = this.skipping ? false : blank ? this.dropBlank : this.line(bytes, start, end) && this.withoutUsage
+      if (dropped) {
+        before = kept === start ? before : Buffer.concat([before, bytes.subarray(kept, start)])
+        kept = end + 1
+        // A line before it in the same record went on, and so must that record's end.
+        this.dropBlank = !blank && !this.open
+      } else {
+        this.dropBlank = false
+        this.open = this.skipping || !blank
+      }
+      this.skipping = false
       start = end + 1
     }
     if (start < bytes.length && !this.skipping) {
@@ -68,11 +87,21 @@ export class SseScan {
       // Copied: the chunk may lie in a buffer its reader reuses.
       else this.carry = Buffer.from(bytes.subarray(start))
     }
+    if (this.withoutUsage) {
+      const rest = bytes.subarray(kept, this.skipping ? bytes.length : start)
+      this.passed = before.length === 0 ? rest : Buffer.concat([before, rest])
+    }
     return this.firstToken && !had
   }
 
   /** The answer is complete. For a plain JSON answer this is when its usage is read. */
   end(): void {
+    if (this.withoutUsage) {
+      // The last line may lack its end.
+      const dropped = this.carry.length > 0 && this.line(this.carry, 0, this.carry.length)
+      this.passed = dropped ? empty : this.carry
+      this.carry = empty
+    }
     if (this.stream) return
     this.records = 1
     this.firstToken = this.carry.length > 0
@@ -91,9 +120,10 @@ export class SseScan {
     }
   }
 
-  private line(bytes: Buffer, start: number, end: number): void {
+  /** True for a record of usage and no choices. */
+  private line(bytes: Buffer, start: number, end: number): boolean {
     // `data:` and whatever follows; comments, event names and blank lines are not records.
-    if (bytes[start] !== 0x64 || bytes.toString("latin1", start, start + 5) !== "data:") return
+    if (bytes[start] !== 0x64 || bytes.toString("latin1", start, start + 5) !== "data:") return false
     const at = start + 5
     if (
       bytes
@@ -101,14 +131,18 @@ export class SseScan {
         .trim()
         .startsWith("[DONE]")
     )
-      return
+      return false
     this.records++
     const usage = bytes.subarray(at, end).includes(usageKey)
-    if (this.firstToken && !usage) return
+    if (this.firstToken && !usage) return false
     const record = parse(bytes.toString("utf8", at, end))
-    if (record === undefined) return
+    if (record === undefined) return false
     if (!this.firstToken) this.firstToken = carriesToken(record)
-    if (usage) this.usage = readUsage(record["usage"]) ?? this.usage
+    const read = usage ? readUsage(record["usage"]) : null
+    if (read === null) return false
+    this.usage = read
+    const choices = record["choices"]
+    return Array.isArray(choices) && choices.length === 0
   }
 }
 

@@ -62,6 +62,19 @@ export const isDone = (scan: ChunkedScan): boolean => scan.phase === DONE
 /** Between two chunks: the only place where a chunk of our own may be put. */
 export const isBetween = (scan: ChunkedScan): boolean => scan.phase === SIZE_FIRST
 
+/** Moves the payload of the last scanned piece together in its bytes: at most one span is left. */
+export const join = (state: ChunkedScan, bytes: Uint8Array): void => {
+  const { spans, spanCount } = state
+  if (spanCount <= 2) return
+  let end = spans[1]!
+  for (let i = 2; i < spanCount; i += 2) {
+    bytes.copyWithin(end, spans[i]!, spans[i + 1]!)
+    end += spans[i + 1]! - spans[i]!
+  }
+  spans[1] = end
+  state.spanCount = 2
+}
+
 /** Walks `bytes[from, to)`. Answers where the body's bytes end in it (less than `to` when others follow), or `BAD`. */
 export const scan = (state: ChunkedScan, bytes: Uint8Array, from: number, to: number): number => {
   const spans = state.spans

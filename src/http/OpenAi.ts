@@ -62,7 +62,7 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
   const prompts = endpoint === "chat" ? chatPrompts(fields, text) : completionPrompts(fields)
   if (!Array.isArray(prompts)) return prompts as Parsed
   const maxTokens = fields["max_completion_tokens"] ?? fields["max_tokens"]
-  const n = fields["n"]
+  const { n, priority, vllm_xargs: extras } = fields
   return {
     ok: true,
     request: {
@@ -73,9 +73,22 @@ export const parse = (endpoint: Endpoint, id: string, body: Buffer): Parsed => {
       choices: prompts.length * (typeof n === "number" && n > 1 ? n : 1),
       stream: stream === true,
       salt: salt === undefined || salt === null || salt === "" ? null : salt,
-      maxTokens: typeof maxTokens === "number" && maxTokens > 0 ? maxTokens : endpoint === "completions" ? 16 : null
+      maxTokens: typeof maxTokens === "number" && maxTokens > 0 ? maxTokens : endpoint === "completions" ? 16 : null,
+      usage: stream === true ? usageOf(fields["stream_options"]) : "asked",
+      priority: typeof priority === "number" ? priority : null,
+      reportsFull: isObject(extras) && extras["kv_cache_report_mode"] === "full"
     }
   }
+}
+
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Options that do not say are the engine's to read: vLLM takes them for yes. What is no options it refuses. */
+const usageOf = (options: unknown): RouteRequest["usage"] => {
+  if (options === undefined) return "absent"
+  if (options === null) return "off"
+  const asked = isObject(options) ? options["include_usage"] : true
+  return asked === false || asked === null ? "off" : "asked"
 }
 
 /** Numbers that a template may print lie in lists and objects of the body; those of the sampler do not. */

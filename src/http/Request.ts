@@ -5,7 +5,7 @@
  * throws. Another worker is tried only while nothing has gone to the client.
  */
 import { randomUUID } from "node:crypto"
-import type { Fleet, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
+import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
@@ -14,7 +14,9 @@ import type { RouteRequest } from "../domain/Request.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
 import { SseScan, type Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
+import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
+import * as FlatError from "./FlatError.ts"
 import { replaceString } from "./JsonField.ts"
 import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
@@ -54,6 +56,10 @@ export interface Deps {
   readonly tokenizerOf: (route: Route) => Tokenizer | null
   /** A worker computed this prompt: noted for one whose own events cannot tell (`exact` keys) or whose prompt was text. */
   readonly learn: (slot: number, keys: Int32Array, exact: boolean) => void
+  /** The data-parallel rank a slot stands for; null where a worker needs none to be told. */
+  readonly rankOf: (slot: number) => number | null
+  /** A request goes there that makes the engine report all blocks of its prompt, not only new ones. */
+  readonly reportsFull: (slot: number) => void
   readonly pool: Pool
   readonly forward: (pool: Pool, forward: Forward) => { readonly abort: () => void }
   /** Requests out on each slot, streams included. Counted here, read by the fleet. */
@@ -197,24 +203,29 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         served = current.served
         body = served === request.model ? exchange.body : replaceString(exchange.body, "model", served)
       }
+      const mixed = request.priority !== null && Dialect.isMixed(fleet.worker, workersMax, served)
+      const bytes = Dialect.body(body, request, worker.facts, mixed)
       tried[slot] = 1
       tries++
       const booking = ledger.book(slot, ask, request.stream, now())
       decisionMs ??= now() - startedMs
       deps.inFlight[slot]!++
       fleet.sent(slot)
+      if (request.reportsFull) deps.reportsFull(slot)
       const others = eligible.reduce((sum, each) => sum + each, 0) > 1 && tries <= deps.retriesMax
-      send(booking, worker.spec, others, body)
+      send(booking, worker, others, bytes)
     }
 
-    const send = (
-      booking: Booking,
-      spec: { readonly id: string; readonly url: string },
-      others: boolean,
-      bytes: Buffer
-    ): void => {
+    const send = (booking: Booking, { facts, spec }: Worker, others: boolean, bytes: Buffer): void => {
       const { slot } = booking
       const origin = originOf(spec)
+      const addsUsage = Dialect.addsUsage(request, facts.engine)
+      const extraHeaders = ["x-request-id", request.id]
+      const rank = deps.rankOf(slot)
+      if (rank !== null) extraHeaders.push("x-data-parallel-rank", String(rank))
+      // A record in a compressed stream could not be taken out.
+      if (addsUsage) extraHeaders.push("accept-encoding", "identity")
+      let collected: ReturnType<typeof FlatError.collect> | null = null
       let scan: SseScan | null = null
       let ttftMs: number | null = null
       let ok = false
@@ -244,20 +255,32 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         exchange,
         origin,
         path: spec.url.slice(originText(spec.url).length) + exchange.target,
-        extraHeaders: ["x-request-id", request.id],
+        extraHeaders,
         answerHeaders: ["x-request-id", request.id, "x-warmpath-worker", spec.id],
         body: bytes,
         onHead: (status, header) => {
           // Overloaded or shutting down: it has computed nothing, so another may.
           if (status === 503 && others) return "hold"
-          if (status < 300) scan = new SseScan(header("content-type")?.startsWith("text/event-stream") === true)
-          return "relay"
+          const contentType = header("content-type")
+          if (status < 300) {
+            const events = contentType?.startsWith("text/event-stream") === true
+            scan = new SseScan(events, addsUsage)
+            return events && addsUsage ? "edit" : "relay"
+          }
+          if (!FlatError.isPossible(facts.engine, status, contentType)) return "relay"
+          collected = FlatError.collect()
+          return "edit"
         },
         onBytes: (payload) => {
           if (scan === null || !scan.feed(payload)) return
           ttftMs = now() - startedMs
           booking.firstByte(now())
           began()
+        },
+        edit: (payload, last) => {
+          if (scan === null) return collected!(payload, last)
+          if (last) scan.end()
+          return scan.passed
         },
         onFail: (_code, reason) =>
           // A record cut in the middle is ended first: it cannot be taken back.

@@ -4,8 +4,9 @@
  *   head ──▶ body ──▶ over        nothing goes to the client before the first byte of payload has been checked, so until
  *                                 then every failure leaves the exchange open for another worker or for a 502
  *
- * Bytes pass as they are, framing included; what is odd is never passed. The client's pace is the worker's: a write that
- * is refused pauses the worker's socket. A client that goes destroys it.
+ * Bytes pass as they are, framing included; what is odd is never passed. An answer that is edited is the exception: its
+ * payload goes through a hook, and what comes out is framed anew. The client's pace is the worker's: a write that is
+ * refused pauses the worker's socket. A client that goes destroys it.
  */
 import * as ChunkedScan from "./ChunkedScan.ts"
 import { type Exchange, headerOf } from "./Exchange.ts"
@@ -43,10 +44,18 @@ export interface Forward {
   readonly body: Buffer
   /** Flat `[name, value, …]`, lower-case names: set or override response headers. */
   readonly answerHeaders?: ReadonlyArray<string>
-  /** Nothing has gone to the client yet. `hold` discards this answer: `onEnd` says `held`, the exchange is still to be answered. */
-  readonly onHead?: (status: number, header: (name: string) => string | undefined) => "relay" | "hold"
+  /**
+   * Nothing has gone to the client yet. `hold` discards this answer: `onEnd` says `held`, the exchange is still to be
+   * answered. `edit`: the payload passes through `edit`.
+   */
+  readonly onHead?: (status: number, header: (name: string) => string | undefined) => "relay" | "hold" | "edit"
   /** Body payload (never framing) as it passes. The bytes are valid during the call only. */
   readonly onBytes?: (payload: Buffer, nowMs: number) => void
+  /**
+   * What goes to the client in place of this payload; no bytes while it waits for more. The bytes are valid during the
+   * call only, as is what it answers. `last`: the answer is whole, and `payload` empty.
+   */
+  readonly edit?: (payload: Buffer, last: boolean) => Buffer
   /** After a failure in the middle of a chunked event stream: bytes to append so that it ends properly, or null to cut it. */
   readonly onFail?: (code: FailCode, reason: string) => string | null
   /** Called exactly once. */
@@ -77,7 +86,7 @@ export const forward = (pool: Pool, forward: Forward): { readonly abort: () => v
 
 class Job implements LineUser {
   private readonly pool: Pool
-  private readonly forward: Forward
+  private forward: Forward
   private readonly exchange: Exchange
   private line: Line | null = null
   private phase: "head" | "body" | "over" = "head"
@@ -92,6 +101,7 @@ class Job implements LineUser {
   private paused = false
   private lastMs = 0
   private relaying = false
+  private editing = false
 
   constructor(pool: Pool, forward: Forward) {
     this.pool = pool
@@ -132,9 +142,13 @@ class Job implements LineUser {
       if (this.phase === "body") this.takeBody(bytes, 0, length)
       else this.takeHead(bytes, length)
     } catch (error) {
-      this.warn(error)
-      this.fail("aborted", "the router failed on its answer")
+      this.hookFailed(error)
     }
+  }
+
+  private hookFailed(error: unknown): void {
+    this.warn(error)
+    this.fail("aborted", "the router failed on its answer")
   }
 
   /** Tells the outcome. A hook that throws is our bug: it must cost this request at most, not the process. */
@@ -179,8 +193,9 @@ class Job implements LineUser {
 
   /** The head is whole: relay it or hold it, and go on with the first bytes of the body. */
   private start(head: ResponseHead.ResponseHead, bytes: Buffer, from: number) {
-    const { answerHeaders, onHead } = this.forward
-    if (onHead !== undefined && onHead(head.status, (name) => headerOf(head.headers, name)) === "hold") {
+    const { answerHeaders, edit, onHead } = this.forward
+    const verdict = onHead?.(head.status, (name) => headerOf(head.headers, name))
+    if (verdict === "hold") {
       this.over()
       this.line!.socket.destroy()
       return this.tell({ kind: "held", status: head.status })
@@ -189,8 +204,13 @@ class Job implements LineUser {
     if ((this.phase as string) === "over") return
     this.answer = head
     this.phase = "body"
+    // It will not be sent again, and the answer may stream for minutes.
+    this.forward = { ...this.forward, body: empty }
+    this.editing = verdict === "edit" && edit !== undefined && head.framing !== "none"
     const passed = HeaderLines.passed(head.headers, answerHeaders ?? none)
-    this.exchange.begin(head.status, head.reason, passed, head.framing, head.length)
+    // Nobody knows how long an edited answer will be: towards the client it ends when the worker's does.
+    if (this.editing) this.exchange.begin(head.status, head.reason, passed, "close", -1)
+    else this.exchange.begin(head.status, head.reason, passed, head.framing, head.length)
     if (head.framing === "chunked") this.chunks = ChunkedScan.make()
     else if (head.framing === "length") this.left = head.length
     this.takeBody(bytes, from, bytes.length)
@@ -216,6 +236,13 @@ class Job implements LineUser {
     const end = ChunkedScan.scan(chunks, bytes, from, to)
     if (end === ChunkedScan.BAD) return this.fail("badBody", "its chunked body is broken")
     const done = ChunkedScan.isDone(chunks)
+    if (this.editing) {
+      // Several chunks of one read become one: their framing is not passed on.
+      ChunkedScan.join(chunks, bytes)
+      if (chunks.spanCount > 0) this.pass(bytes, chunks.spans[0]!, chunks.spans[1]!)
+      if (done) this.complete(end < to)
+      return
+    }
     const { onBytes } = this.forward
     if (onBytes !== undefined && chunks.spanCount > 0) {
       const nowMs = performance.now()
@@ -247,7 +274,13 @@ class Job implements LineUser {
 
   private pass(bytes: Buffer, from: number, to: number): void {
     this.forward.onBytes?.(bytes.subarray(from, to), performance.now())
-    this.write(bytes, from, to)
+    if (this.editing) this.passEdited(bytes.subarray(from, to), false)
+    else this.write(bytes, from, to)
+  }
+
+  private passEdited(payload: Buffer, last: boolean): void {
+    const edited = this.forward.edit!(payload, last)
+    if (edited.length > 0) this.write(edited, 0, edited.length)
   }
 
   private write(bytes: Buffer, from: number, to: number): void {
@@ -268,6 +301,13 @@ class Job implements LineUser {
   /** The answer is whole. `surplus`: bytes came after its end, so the socket is not to be trusted. */
   private complete(surplus: boolean): void {
     if (this.phase === "over") return
+    if (this.editing) {
+      try {
+        this.passEdited(empty, true)
+      } catch (error) {
+        return this.hookFailed(error)
+      }
+    }
     const line = this.line!
     const answer = this.answer!
     this.over()
@@ -350,11 +390,11 @@ class Job implements LineUser {
 
   /** Ends an answer that was begun: properly, with a last event, where that is possible; else by cutting it. */
   private endBroken(code: FailCode, reason: string) {
-    const { answer, chunks, exchange } = this
+    const { answer, chunks, editing, exchange } = this
     const isEvents = headerOf(answer!.headers, "content-type")?.startsWith("text/event-stream") ?? false
-    const framed = exchange.framed && chunks !== null
-    const possible = isEvents && answer!.framing !== "length" && (!framed || ChunkedScan.isBetween(chunks))
-    const text = possible ? this.lastWords(code, reason) : null
+    const framed = exchange.framed && chunks !== null && !editing
+    const isOpen = editing || (answer!.framing !== "length" && (!framed || ChunkedScan.isBetween(chunks)))
+    const text = isEvents && isOpen ? this.lastWords(code, reason) : null
     if (text === null) return exchange.destroy()
     const payload = Buffer.from(text)
     const open = framed ? `${payload.length.toString(16)}\r\n` : ""

@@ -1,6 +1,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { SseScan } from "../../src/hot/SseScan.ts"
+import * as Streams from "../http/Streams.ts"
 
 const record = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`
 const delta = (fields: unknown): string => record({ choices: [{ index: 0, delta: fields }], usage: null })
@@ -101,5 +102,75 @@ describe("SseScan", () => {
     ])
     expect(s.firstToken).toBe(true)
     expect(s.usage).toEqual({ promptTokens: 0, completionTokens: 0, cachedTokens: null })
+  })
+})
+
+describe("SseScan for a client that did not ask for usage", () => {
+  /** What it lets through, each piece in a buffer that is overwritten afterwards, as a socket's is. */
+  const through = (pieces: ReadonlyArray<Buffer>, s = new SseScan(true, true)): string => {
+    let out = ""
+    for (const piece of pieces) {
+      const shared = Buffer.from(piece)
+      s.feed(shared)
+      out += s.passed.toString("latin1")
+      shared.fill(0x21)
+    }
+    s.end()
+    return out + s.passed.toString("latin1")
+  }
+  const cutStream = Streams.stream.chain((stream) =>
+    Streams.cuts(stream.whole.length).map((at) => ({ ...stream, pieces: Streams.cut(stream.whole, at) }))
+  )
+
+  it("lets through every byte but those of the usage record, however the stream is cut", () => {
+    fc.assert(
+      fc.property(cutStream, ({ client, pieces }) => {
+        const s = new SseScan(true, true)
+        expect(through(pieces, s)).toBe(client.toString("latin1"))
+        expect(s.usage).toEqual({ promptTokens: 40, completionTokens: 3, cachedTokens: 32 })
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+  it("holds back no more than the line that is not whole", () => {
+    fc.assert(
+      fc.property(cutStream, ({ whole, client, pieces }) => {
+        const s = new SseScan(true, true)
+        let fed = 0
+        let out = 0
+        for (const piece of pieces) {
+          s.feed(piece)
+          fed += piece.length
+          out += s.passed.length
+          const lines = whole.subarray(0, fed).lastIndexOf("\n") + 1
+          const taken = whole.subarray(0, lines).equals(client.subarray(0, lines)) ? 0 : whole.length - client.length
+          expect(out).toBeGreaterThanOrEqual(lines - taken)
+          expect(out).toBeLessThanOrEqual(lines)
+        }
+      })
+    )
+  })
+  it("lets a line through that is longer than any record, and takes the usage out after it", () => {
+    const long = Buffer.from(`data: {"choices":[{"text":"${"x".repeat(3 << 20)}"}]}\n\n`)
+    const pieces = Streams.cut(
+      long,
+      Array.from({ length: 48 }, (_, i) => (i + 1) << 16)
+    )
+    const s = new SseScan(true, true)
+    expect(through([...pieces, Buffer.from(`${record({ choices: [], usage })}data: [DONE]\n\n`)], s)).toBe(
+      `${long.toString("latin1")}data: [DONE]\n\n`
+    )
+    expect(s.usage?.cachedTokens).toBe(32)
+  })
+  it("knows whether the client, not the engine, is inside a record", () => {
+    const after = (text: string): boolean => {
+      const s = new SseScan(true, true)
+      s.feed(Buffer.from(text))
+      return s.midRecord
+    }
+    expect(["data: {}\n", "data: {}\n\ndata: {", record({ choices: [], usage }).trimEnd(), ": x\n"].map(after)).toEqual(
+      [true, false, false, true]
+    )
+    expect(after(`${record({ choices: [], usage }).trimEnd()}\n`)).toBe(false)
   })
 })

@@ -22,9 +22,15 @@ const walk = (pieces: ReadonlyArray<string>): Walked => {
     const bytes = Buffer.from(`##${piece}`, "latin1")
     const end = ChunkedScan.scan(state, bytes, 2, bytes.length)
     if (end === ChunkedScan.BAD) return { payload, passed, done: false, bad: true, used: -1 }
-    for (let i = 0; i < state.spanCount; i += 2) payload += bytes.toString("latin1", state.spans[i], state.spans[i + 1])
+    let spans = ""
+    for (let i = 0; i < state.spanCount; i += 2) spans += bytes.toString("latin1", state.spans[i], state.spans[i + 1])
+    payload += spans
     passed += bytes.toString("latin1", 2, state.cutFrom) + bytes.toString("latin1", state.cutTo, end)
     used += end - 2
+    // Together they are the same bytes, in one span.
+    ChunkedScan.join(state, bytes)
+    expect(state.spanCount).toBe(spans === "" ? 0 : 2)
+    if (spans !== "") expect(bytes.toString("latin1", state.spans[0], state.spans[1])).toBe(spans)
   }
   return { payload, passed, done: ChunkedScan.isDone(state), bad: false, used }
 }

@@ -1,15 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import type { Fleet } from "../../actors/Fleet.ts"
-import type { Route } from "../../actors/FleetRoutes.ts"
-import * as Ledger from "../../actors/Ledger.ts"
-import * as BlockHash from "../../src/hot/BlockHash.ts"
 import type { Exchange } from "../../src/http/Exchange.ts"
-import type { Pool } from "../../src/http/Pool.ts"
-import * as Request from "../../src/http/Request.ts"
-import type { Forward } from "../../src/http/Upstream.ts"
+import type * as Request from "../../src/http/Request.ts"
 import type { Tokenizer } from "../../src/ports/Tokenizer.ts"
+import * as RequestPath from "./RequestPath.ts"
 
-const workersMax = 4
 const chat = (fields: Record<string, unknown> = {}) => ({
   model: "m",
   messages: [{ role: "user", content: "a".repeat(400) }],
@@ -41,65 +35,7 @@ const exchangeOf = (body: string, path = "/v1/chat/completions") => {
   return { exchange, replies }
 }
 
-const setUp = (given: Partial<Request.Deps> = {}) => {
-  const ledger = Ledger.make({ policy: "eta", workersMax })
-  const route: Route = {
-    model: "m",
-    served: "m",
-    lora: null,
-    maxModelLen: null,
-    eligible: Uint8Array.of(1, 1),
-    eligibleCount: 2,
-    workers: 2,
-    states: "2 ready"
-  }
-  const state = {
-    routes: new Map<string, Route>([["m", route]]),
-    forwards: [] as Forward[],
-    learned: [] as number[],
-    records: [] as Request.Settled[],
-    refused: [] as number[],
-    outcomes: [] as string[]
-  }
-  const inFlight = new Uint32Array(workersMax)
-  const workers = [0, 1].map((slot) => ({ slot, spec: { id: `w${slot}`, url: `http://127.0.0.1:${9_000 + slot}` } }))
-  for (const { slot } of workers) ledger.join(slot, null)
-  const fleet = {
-    resolve: (name: string) => state.routes.get(name),
-    worker: (slot: number) => workers[slot],
-    sent: () => {},
-    outcome: (_slot: number, kind: string) => void state.outcomes.push(kind),
-    models: () => [],
-    list: () => []
-  } as unknown as Fleet["Service"]
-  const deps: Request.Deps = {
-    fleet,
-    ledger,
-    hasher: BlockHash.make(0n),
-    overlap: (_keys, _count, out) => void out.fill(0),
-    blockSizeOf: () => 16,
-    tokenizerOf: () => null,
-    learn: (slot) => void state.learned.push(slot),
-    pool: { origin: () => ({}) } as unknown as Pool,
-    forward: (_pool, forward) => {
-      state.forwards.push(forward)
-      return { abort: () => {} }
-    },
-    inFlight,
-    workersMax,
-    retriesMax: 2,
-    draining: () => false,
-    now: () => performance.now(),
-    settled: (record) => void state.records.push(record),
-    refused: (status) => void state.refused.push(status),
-    ...given
-  }
-  const idle = () => {
-    const { workers: loads } = ledger.snapshot(performance.now())
-    return inFlight.every((count) => count === 0) && loads.every(({ active, queued }) => active + queued === 0)
-  }
-  return { ...state, deps, handle: Request.make(deps), idle, inFlight, ledger }
-}
+const setUp = (deps: Partial<Request.Deps> = {}) => RequestPath.setUp({ deps })
 
 const codeOf = (body: string): unknown => (JSON.parse(body) as { error: { code: unknown } }).error.code
 const turn = () => new Promise((resolve) => setImmediate(resolve))
@@ -192,6 +128,38 @@ describe("the life of a request", () => {
       '{"model" : "one","messages":[{"role":"user"}]}',
       '{"model" : "two","messages":[{"role":"user"}]}'
     ])
+  })
+
+  it("turns a priority for the engine it is sent to, try by try, where the fleet is mixed", () => {
+    const { forwards, handle } = RequestPath.setUp({
+      workers: [
+        { engine: "vllm", priorityOrder: "lowFirst" },
+        { engine: "sglang", priorityOrder: "highFirst" }
+      ]
+    })
+    handle(exchangeOf(JSON.stringify(chat({ priority: 3 }))).exchange)
+    forwards[0]!.onEnd({ kind: "failed", sent: false, code: "connect", reason: "refused" })
+    const priorities = forwards.map(({ body }) => (JSON.parse(body.toString()) as { priority: number }).priority)
+    expect(priorities.sort((a, b) => a - b)).toEqual([-3, 3])
+  })
+
+  it("forwards the very bytes that came when nothing needs to change", () => {
+    const { forwards, handle } = RequestPath.setUp({ workers: [{ engine: "vllm", priorityOrder: "lowFirst" }] })
+    const { exchange } = exchangeOf(JSON.stringify(chat({ priority: 3 })))
+    handle(exchange)
+    expect(forwards[0]!.body).toBe(exchange.body)
+    expect(forwards[0]!.extraHeaders).toEqual(["x-request-id", expect.any(String)])
+  })
+
+  it("tells of a request that makes the engine report all of its blocks, when it is sent", () => {
+    const { handle, reported } = setUp()
+    const asking = (extras: unknown) => handle(exchangeOf(JSON.stringify(chat({ vllm_xargs: extras }))).exchange)
+    for (const extras of [undefined, null, [], { kv_cache_report_mode: "delta" }, { kv_cache_report_mode: true }]) {
+      asking(extras)
+    }
+    expect(reported).toEqual([])
+    asking({ kv_cache_report_mode: "full", other: 1 })
+    expect(reported).toHaveLength(1)
   })
 
   it("teaches nothing about pace and length when several answers are asked for at once", () => {

@@ -535,6 +535,57 @@ describe("The stream between them", () => {
     }
   )
 
+  it.each(["in the middle", "at the end"])("survives an edit that throws %s, and answers 502", async (where) => {
+    const upstream = await worker((socket) => socket.write(`${eventHead}${chunk("data: 1\n\n")}0\r\n\r\n`))
+    const warnings: Array<Error> = []
+    const note = (warning: Error): unknown => warnings.push(warning)
+    process.on("warning", note)
+    closers.push(async () => process.off("warning", note))
+    const { front, outcomes } = await plane(upstream.url, {
+      forward: {
+        onHead: () => "edit",
+        edit: (payload, last) => {
+          if (last === (where === "at the end")) throw new Error("a bug")
+          return payload.subarray(0, 0)
+        }
+      }
+    })
+    const client = await connectRaw(front.port)
+    client.send(plainRequest)
+    await until(() => outcomes.length === 1 && readAnswers(client.received()).answers[0]?.status === 502)
+    client.socket.destroy()
+    await until(() => warnings.length === 1)
+    expect(outcomes).toMatchObject([{ kind: "failed", sent: false, code: "aborted" }])
+  })
+
+  it("frames what an edit makes of an answer, and both connections go on", async () => {
+    const answers: Record<string, string> = {
+      chunked: `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunk("a-")}${chunk("b-c")}0\r\nx: y\r\n\r\n`,
+      length: ok("a-b-c"),
+      "of no bytes": ok(""),
+      "without a body": "HTTP/1.1 204 No Content\r\n\r\n"
+    }
+    const names = Object.keys(answers)
+    const upstream = await worker((socket, _request, nth) => socket.write(answers[names[nth - 1]!]!))
+    const { front, outcomes } = await plane(upstream.url, {
+      forward: {
+        onHead: () => "edit",
+        edit: (payload, last) => Buffer.from(last ? "!" : payload.toString().replaceAll("-", ""))
+      }
+    })
+    const client = await connectRaw(front.port)
+    for (const [i] of names.entries()) {
+      client.send(plainRequest)
+      await until(() => outcomes.length === i + 1 && readAnswers(client.received()).answers.length === i + 1)
+    }
+    expect(readAnswers(client.received())).toMatchObject({
+      rest: "",
+      answers: [{ body: "abc!" }, { body: "abc!" }, { body: "!" }, { status: 204, body: "" }]
+    })
+    expect(upstream.accepted()).toBe(1)
+    client.socket.destroy()
+  })
+
   it("shows the scanner the payload and never the framing", async () => {
     const upstream = await worker(async (socket) => {
       for (const byte of `${eventHead}${chunk("data: 1\n\n")}${chunk("data: 2\n\n")}0\r\nx: y\r\n\r\n`) {
