@@ -312,7 +312,7 @@ export class Translator {
       }
       sliceReach[i] = alias.add(lo, hi, tier, keyLo, keyHi)
       if (sliceReach[i] === KeyAlias.NOWHERE) {
-        if (offloads.size > 0) this.redeem(alias, lo, hi, emit)
+        if (offloads.size > 0 && this.redeem(alias, lo, hi, tier, emit)) sliceReach[i] = 0
       } else if (alias.keyLo !== keyLo || alias.keyHi !== keyHi) {
         this.correct(alias, lo, hi, i, emit)
         sliceReach[i] = alias.add(lo, hi, tier, keyLo, keyHi)
@@ -337,19 +337,35 @@ export class Translator {
       if (sliceKeys[i * 2] === keys[0] && sliceKeys[i * 2 + 1] === keys[1]) sliceReach[i] = 0
     }
     for (let layer = DEVICE; layer <= EXTERNAL; layer++) {
-      if ((this.layers & (1 << layer)) === 0) continue
-      emit({ _tag: "Removed", worker: this.options.worker, layer: layer as Layer, keys })
+      if (this.isTold(layer)) emit({ _tag: "Removed", worker: this.options.worker, layer: layer as Layer, keys })
     }
   }
 
-  /** Copies on lower tiers that were held until this hash was described. */
-  private redeem(alias: KeyAlias.KeyAlias, lo: number, hi: number, emit: (delta: KvDelta) => void): void {
+  /**
+   * Copies that were held until this hash, just added, was described. True when one of them is nearer than its tier:
+   * then its store is told here.
+   */
+  private redeem(
+    alias: KeyAlias.KeyAlias,
+    lo: number,
+    hi: number,
+    tier: number,
+    emit: (delta: KvDelta) => void
+  ): boolean {
     const copies = this.offloads.take(lo, hi)
-    for (let tier = 1; tier <= EXTERNAL; tier++) {
-      const count = countOf(copies, tier)
-      if (count > 0) this.deepen(tier, emit)
-      for (let i = 0; i < count; i++) alias.join(lo, hi, tier)
+    for (let held = 1; held <= EXTERNAL; held++) {
+      const count = countOf(copies, held)
+      if (count > 0) this.deepen(held, emit)
+      for (let i = 0; i < count; i++) alias.join(lo, hi, held)
     }
+    const reach = KeyAlias.reachOf(copies)
+    if (reach >= tier) return false
+    const { worker } = this.options
+    const keys = Int32Array.of(alias.keyLo, alias.keyHi)
+    for (let layer = EXTERNAL; layer >= reach; layer--) {
+      if (this.isTold(layer)) emit({ _tag: "Stored", worker, layer: layer as Layer, parent: null, keys })
+    }
+    return true
   }
 
   /** Blocks of which the tokens are not known: counted where their hashes are, else held or skipped. */
@@ -432,9 +448,13 @@ export class Translator {
 
   /** From the first copy on a lower tier on, its layer is told apart. */
   private deepen(tier: number, emit: (delta: KvDelta) => void): void {
-    if ((this.layers & (1 << tier)) !== 0) return
+    if (this.isTold(tier)) return
     this.layers |= 1 << tier
     emit({ _tag: "Deepened", worker: this.options.worker, layer: tier as Layer })
+  }
+
+  private isTold(layer: number): boolean {
+    return (this.layers & (1 << layer)) !== 0
   }
 
   /** What of a slice came nearer, for each layer the stretches of keys that are new to it. */
@@ -443,7 +463,7 @@ export class Translator {
     const isOnly = this.tables.length === 1
     let all: KeyLanes | null = null
     for (let layer = EXTERNAL; layer >= tier; layer--) {
-      if ((this.layers & (1 << layer)) === 0) continue
+      if (!this.isTold(layer)) continue
       // With several groups another one may have had the last word on the deeper layers.
       const reachMin = isOnly ? layer + 1 : tier + 1
       let from = 0
@@ -467,7 +487,7 @@ export class Translator {
     const { worker } = this.options
     let all: KeyLanes | null = null
     for (let layer = this.tables.length === 1 ? tier : DEVICE; layer <= EXTERNAL; layer++) {
-      if ((this.layers & (1 << layer)) === 0) continue
+      if (!this.isTold(layer)) continue
       let lost = 0
       for (let i = 0; i < size; i++) if (sliceReach[i]! > layer) lost++
       if (lost === 0) return

@@ -355,6 +355,11 @@ describe("KeyTranslate", () => {
     expect([...layer(2)]).toEqual([wanted([1, 2])[1]])
   })
 
+  it("brings a block nearer that was held for a nearer tier than the one it is described on", () => {
+    apply(stored([1], null), offloaded([2]), stored([2], 1, { tier: "disk" }))
+    expect([layer(0).size, layer(1).size, layer(2).size]).toEqual([1, 2, 2])
+  })
+
   it("holds a bounded number of undescribed blocks, and gives up the oldest", () => {
     for (let first = 10; first < KeyOffloads.offloadsMax + 12; first += 1_000) {
       const end = Math.min(first + 1_000, KeyOffloads.offloadsMax + 12)
