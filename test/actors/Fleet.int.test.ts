@@ -65,7 +65,8 @@ describe("Fleet before simulated engines", () => {
     expect(fleet.models().map(({ id }) => id)).toEqual(["sim/qwen3", "qwen", "poet"])
     expect(fleet.resolve("qwen")).toMatchObject({ model: "sim/qwen3", served: "qwen", lora: null, eligibleCount: 2 })
     expect(fleet.resolve("poet")).toMatchObject({ model: "sim/qwen3", lora: "poet" })
-    await poll(() => fleet.find("w0")?.load).toEqual({ running: 0, waiting: 0, kvUsage: 0 })
+    const idle = { running: 0, waiting: 0, kvUsage: 0 }
+    await poll(() => fleet.find("w0")?.load).toEqual({ ...idle, ranks: new Map([[0, idle]]) })
   })
 
   it("has the engine tokenise text and chats", async () => {
