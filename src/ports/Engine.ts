@@ -9,10 +9,11 @@ export interface Engine {
   /** Everything the router wants to know of a worker, in one visit. Rejects when the worker does not answer. */
   readonly discover: (url: string, signal: AbortSignal) => Promise<WorkerFacts>
   /**
-   * True when the worker says it can serve. `deep`: where the engine can, by generating a token; asked before a worker
-   * that failed is believed again. Rejects when it does not answer.
+   * True when the worker says it can serve; a busy one can. `deep`: where the engine can, by generating a token; asked
+   * before a worker that failed is believed again. Rejects when it does not answer.
    */
   readonly healthy: (url: string, signal: AbortSignal, deep: boolean) => Promise<boolean>
+  /** Null where it does not tell, or cannot just now. Rejects when it does not answer. */
   readonly load: (url: string, signal: AbortSignal) => Promise<EngineLoad>
   /** The engine's own tokenisation, or null when it declines. Rejects when the worker does not answer. */
   readonly tokenize: (url: string, model: string, prompt: Prompt, signal: AbortSignal) => Promise<Uint32Array | null>

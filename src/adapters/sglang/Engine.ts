@@ -31,8 +31,10 @@ const first = async (
   return answer
 }
 
+const infoPaths = ["/model_info", "/get_model_info"]
+
 const modelInfo = async (http: HttpJson, url: string, signal: AbortSignal): Promise<unknown> =>
-  json(await first(http, url, ["/model_info", "/get_model_info"], signal))
+  json(await first(http, url, infoPaths, signal))
 
 /** Whether SGLang answers here, whatever it calls its owner. */
 export const answers = async (http: HttpJson, url: string, signal: AbortSignal): Promise<boolean> => {
@@ -40,7 +42,15 @@ export const answers = async (http: HttpJson, url: string, signal: AbortSignal):
   return typeof info?.["model_path"] === "string" && typeof info["is_generation"] === "boolean"
 }
 
-export const make = (http: HttpJson): Engine => {
+/**
+ * `/health` waits for a token too unless its operator turned that off (`SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION`): one
+ * second when idle, and as long as no token comes while it computes long prompts (sgl-project/sglang#22511). Later than
+ * this a worker is busy, not gone, if its front still answers; leaving it out would make the others busy as well.
+ */
+const busyAfterMs = 2_000
+
+/** `busyMs`: how long `/health` may take before the worker's front is asked instead. */
+export const make = (http: HttpJson, busyMs = busyAfterMs): Engine => {
   /** Workers of a version whose `/tokenize` knows texts only: to ask them again for each chat would be in vain. */
   const textOnly = new LRUCache<string, true>({ max: 1_024 })
 
@@ -81,10 +91,21 @@ export const make = (http: HttpJson): Engine => {
     return metrics.ranks.size > 0 ? metrics : Loads.readOld(json(await http.get(`${url}/get_load`, signal)))
   }
 
+  const healthy = async (url: string, signal: AbortSignal, deep: boolean): Promise<boolean> => {
+    if (deep) return Health.ask(http, url, signal, true)
+    const late = AbortSignal.timeout(busyMs)
+    try {
+      return await Health.ask(http, url, AbortSignal.any([signal, late]), false)
+    } catch (cause) {
+      if (!late.aborted || signal.aborted) throw cause
+      return (await first(http, url, infoPaths, signal)).status === 200
+    }
+  }
+
   return {
     name: "sglang",
     discover,
-    healthy: (url, signal, deep) => Health.ask(http, url, signal, deep),
+    healthy,
     load,
     tokenize: async (url, model, prompt, signal) => {
       if (prompt._tag === "Tokens") return prompt.ids

@@ -148,6 +148,24 @@ describe("SGLang over HTTP", () => {
     expect(await engine.healthy(server.url, soon(), true)).toBe(false)
   })
 
+  it("is busy, not gone, while it computes long prompts and its front still answers", async () => {
+    const hurried = Sglang.make(http, 20)
+    server.scripts["GET /health"] = () => "hang"
+    expect(await hurried.healthy(server.url, soon(), false)).toBe(true)
+    server.scripts["GET /model_info"] = () => ({ status: 503, body: "" })
+    expect(await hurried.healthy(server.url, soon(), false)).toBe(false)
+    // A worker that is out must show its token, however long that takes.
+    server.scripts["GET /health_generate"] = () => "hang"
+    const asked = server.asked.length
+    const controller = new AbortController()
+    const deep = hurried.healthy(server.url, controller.signal, true)
+    await expect.poll(() => server.asked.length).toBe(asked + 1)
+    controller.abort()
+    await expect(deep).rejects.toThrow(/no answer before the deadline/)
+    server.scripts["GET /health"] = () => "reset"
+    await expect(engine.healthy(server.url, soon(), false)).rejects.toThrow(/health failed/)
+  })
+
   it("does not call a rank idle that is not ready, nor a worker whose scheduler reports no rank at all", async () => {
     server.scripts["GET /v1/loads"] = () =>
       SglangServer.loads(SglangServer.load(0), SglangServer.load(1, { max_total_num_tokens: 0, num_running_reqs: 0 }))
