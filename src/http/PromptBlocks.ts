@@ -1,9 +1,10 @@
 /**
  * The `hash` phase: from the prompts of a request to block keys.
  *
- * With a tokenizer the keys are exact, the ones the worker's own events lead to. Without one they are keys of text
- * blocks, which only the router's own placements are compared with.
+ * With a tokenizer the keys are exact, the ones the worker's own events lead to. Without one, and for prompts with
+ * pictures and sounds in them, they are keys of text blocks, which only the router's own placements are compared with.
  */
+import { hash as digest } from "node:crypto"
 import type { KeyLanes } from "../domain/Block.ts"
 import type { Prompt } from "../domain/Request.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
@@ -46,12 +47,33 @@ const bytesPerToken = 4
 
 const utf8 = new TextEncoder()
 
+/** What a picture of a megapixel costs most models; a sound or a film is anyone's guess. */
+const mediaTokens = 1024
+
+/**
+ * A picture or a sound stands as its digest, repeated to about the size it has as tokens: printed, a megabyte of it would
+ * pass for the longest prompt there is.
+ */
+const mediaOf = (part: unknown): unknown => {
+  if (typeof part !== "object" || part === null || "text" in part || "refusal" in part || "thinking" in part)
+    return part
+  const once = digest("sha256", JSON.stringify(part), "base64")
+  return once.repeat(Math.ceil((mediaTokens * bytesPerToken) / once.length))
+}
+
+const withoutMedia = (message: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  const content = message["content"]
+  return Array.isArray(content) ? { ...message, content: content.map(mediaOf) } : message
+}
+
 /** Text that starts alike for prompts that start alike: tools come before messages in every chat template. */
 const textOf = (prompt: Prompt): Uint8Array => {
   switch (prompt._tag) {
     case "Messages":
       try {
-        return utf8.encode(JSON.stringify(prompt.body.tools ?? null) + JSON.stringify(prompt.body.messages))
+        return utf8.encode(
+          JSON.stringify(prompt.body.tools ?? null) + JSON.stringify(prompt.body.messages.map(withoutMedia))
+        )
       } catch {
         // Nested too deep to print: no engine takes it either, and what refuses it is theirs to say.
         return new Uint8Array(0)

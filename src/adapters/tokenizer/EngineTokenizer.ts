@@ -11,6 +11,7 @@ import type { Prompt } from "../../domain/Request.ts"
 import * as JsonExact from "../../hot/JsonExact.ts"
 import type { Engine } from "../../ports/Engine.ts"
 import type { Tokenizer } from "../../ports/Tokenizer.ts"
+import { hasMedia } from "./Messages.ts"
 
 export interface Options {
   readonly engine: Pick<Engine, "tokenize">
@@ -24,7 +25,7 @@ export interface Options {
 
 const entryBytes = 300
 
-/** Remembered for a prompt the engine answered without ids (media, a template that refuses). */
+/** Remembered for a prompt the engine answered without ids (a template that refuses). */
 const declined = new Uint32Array(0)
 
 /** The engine is asked with the body as parsed here; what parsing changed would come out as another prompt. */
@@ -84,7 +85,7 @@ export const make = (options: Options): Tokenizer => {
   return {
     encode: (prompt) => {
       if (prompt._tag === "Tokens") return prompt.ids
-      if (prompt._tag === "Messages" && isChanged(prompt)) return null
+      if (prompt._tag === "Messages" && (isChanged(prompt) || hasMedia(prompt.body.messages))) return null
       const key = digest(prompt)
       if (key === null) return null
       const known = cache.get(key) ?? inFlight.get(key)

@@ -26,6 +26,12 @@ const textFields: Readonly<Record<string, string>> = {
   thinking: "thinking"
 }
 
+/** Some part of some message is not text: the ids of such a prompt do not tell one picture from another. */
+export const hasMedia = (messages: ReadonlyArray<Readonly<Json>>): boolean =>
+  messages.some(({ content }) => Array.isArray(content) && content.some((part) => isObject(part) && !isText(part)))
+
+const isText = (part: Json): boolean => typeof part["type"] === "string" && part["type"] in textFields
+
 /** Texts of a message's content in order, or null when one of the parts is not text. */
 const textsOf = (content: unknown): Array<string> | null => {
   if (content === undefined || content === null) return []

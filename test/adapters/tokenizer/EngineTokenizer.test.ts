@@ -43,6 +43,37 @@ describe("EngineTokenizer", () => {
     expect(asked.length).toBe(1)
   })
 
+  it("does not ask for a prompt with a picture or a sound in it, whose ids would not tell it from another", () => {
+    const { asked, tokenizer } = make(async () => ids, { concurrencyMax: 4 })
+    for (const part of [
+      { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } },
+      { type: "input_audio", input_audio: { data: "AAAA", format: "wav" } },
+      { image_url: "http://x/y.png" }
+    ]) {
+      const content = [{ type: "text", text: "What is this?" }, part]
+      expect(
+        tokenizer.encode(
+          chat({
+            messages: [
+              { role: "user", content: "hi" },
+              { role: "user", content }
+            ]
+          })
+        )
+      ).toBe(null)
+    }
+    expect(asked.length).toBe(0)
+    for (const content of [
+      [{ type: "text", text: "hi" }, "you"],
+      [{ type: "thinking", thinking: "hm" }],
+      null,
+      undefined
+    ]) {
+      expect(tokenizer.encode(chat({ messages: [{ role: "user", content }] }))).toBeInstanceOf(Promise)
+    }
+    expect(asked.length).toBe(4)
+  })
+
   it("tells prompts apart by all that enters them, and only by that", async () => {
     const { asked, tokenizer } = make(async () => ids)
     await tokenizer.encode(chat({}))
