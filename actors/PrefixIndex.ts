@@ -94,7 +94,7 @@ export const make = (
     changesMax = 65_536,
     keysMax = 4_194_304,
     workersMax,
-    holdersMax = holdersFor(workersMax),
+    holdersMax = SlotLayers.holdersFor(workersMax),
     ...tableOptions
   } = options
   const makeTable = () => PrefixTable.make({ ...tableOptions, holdersMax })
@@ -332,8 +332,6 @@ export const make = (
     })
   }
 }
-
-const holdersFor = (workersMax: number): number => Math.min(65_536, Math.ceil((2 * workersMax) / 32) * 32)
 
 const epochOf = ({ layer, worker }: { readonly layer: Tier.Layer; readonly worker: number }): number =>
   2 * worker + (layer === Tier.GUESS ? 1 : 0)

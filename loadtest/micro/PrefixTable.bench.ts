@@ -6,12 +6,13 @@
  * process took does not count and what the index took does.
  */
 import * as PrefixTable from "../../src/hot/PrefixTable.ts"
+import * as SlotLayers from "../../src/hot/SlotLayers.ts"
 import { MapSetIndex } from "./MapSetIndex.ts"
 import { type Case, collect, cpuMs, cpuNsPerCall, median, type Options, quantile } from "./Measure.ts"
 import { generate, type Workload } from "./PrefixWorkload.ts"
 
 const EVENT = 4
-const SWEEP_BLOCKS = 2_048
+const SLICE_BLOCKS = 2_048
 const FLEET = 1_000
 
 export interface Result {
@@ -32,7 +33,11 @@ interface Figures {
 }
 
 const build = (workload: Workload, workers: number): PrefixTable.PrefixTable =>
-  PrefixTable.make({ holdersMax: workers, blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024, shared: true })
+  PrefixTable.make({
+    holdersMax: SlotLayers.holdersFor(workers),
+    blocksMax: Math.ceil(workload.blocks * 1.1) + 1_024,
+    shared: true
+  })
 
 /** Applies one event. A parent key is copied to `parentKey`, as a decoder would have it. */
 const storeEvent = (table: PrefixTable.PrefixTable, { events, keys }: Workload, e: number): void => {
@@ -126,7 +131,11 @@ const measureFragmented = ({ blocks, cellMs, repeats }: Options): ReadonlyArray<
   const depth = 512
   const workers = 64
   const count = Math.min(2_000, Math.ceil(blocks / depth / 5))
-  const table = PrefixTable.make({ holdersMax: workers, blocksMax: count * depth + 1_024, blocksPerSpan: 0.5 })
+  const table = PrefixTable.make({
+    holdersMax: SlotLayers.holdersFor(workers),
+    blocksMax: count * depth + 1_024,
+    blocksPerSpan: 0.5
+  })
   const words = order(0x7fffffff, count * depth * 2)
   const chains = Array.from({ length: count }, (_, i) => words.subarray(i * depth * 2, (i + 1) * depth * 2))
   const holes = order(depth, count * workers * 10)
@@ -213,10 +222,17 @@ const measureSingle = (table: PrefixTable.PrefixTable, workload: Workload, repea
   })
 }
 
-/** Wall milliseconds of the longest store event, and of the longest sweep slice after a quarter of the fleet left. */
-const measureSlices = (workload: Workload, { repeats, workers }: Options): { store: number; sweep: number } => {
+/**
+ * Wall milliseconds of the longest store event, of the longest slice while a second layer of every fourth worker begins as
+ * a copy of its first, and of the longest sweep slice after those workers left.
+ */
+const measureSlices = (
+  workload: Workload,
+  { repeats, workers }: Options
+): { store: number; copy: number; sweep: number } => {
   const { events } = workload
   const fastest = new Float64Array(events.length / EVENT).fill(Number.POSITIVE_INFINITY)
+  const copies: Array<number> = []
   const sweeps: Array<number> = []
   for (let i = 0; i < repeats; i++) {
     const table = build(workload, workers)
@@ -227,15 +243,34 @@ const measureSlices = (workload: Workload, { repeats, workers }: Options): { sto
       const took = performance.now() - before
       if (took < fastest[e / EVENT]!) fastest[e / EVENT] = took
     }
-    for (let worker = 0; worker < workers; worker += 4) PrefixTable.clear(table, worker)
+    let copied = 0
+    for (let worker = 0; worker < workers; worker += 4) {
+      PrefixTable.join(table, workers + worker, worker)
+      for (let cursor = 0, more = true; more; more = cursor !== 0) {
+        const before = performance.now()
+        cursor = PrefixTable.copy(table, worker, workers + worker, cursor, SLICE_BLOCKS)
+        const took = performance.now() - before
+        if (!(took >= copies[copied]!)) copies[copied] = took
+        copied++
+      }
+    }
+    for (let worker = 0; worker < workers; worker += 4) {
+      PrefixTable.clear(table, worker)
+      PrefixTable.clear(table, workers + worker)
+    }
     for (let slice = 0, more = true; more; slice++) {
       const before = performance.now()
-      more = PrefixTable.sweep(table, SWEEP_BLOCKS)
+      more = PrefixTable.sweep(table, SLICE_BLOCKS)
       const took = performance.now() - before
       if (!(took >= sweeps[slice]!)) sweeps[slice] = took
     }
   }
-  return { store: fastest.reduce((a, b) => Math.max(a, b), 0), sweep: sweeps.reduce((a, b) => Math.max(a, b), 0) }
+  const longest = (took: Iterable<number>) => {
+    let most = 0
+    for (const one of took) most = Math.max(most, one)
+    return most
+  }
+  return { store: longest(fastest), copy: longest(copies), sweep: longest(sweeps) }
 }
 
 const lanes = (keys: Int32Array): BigInt64Array => {
@@ -374,7 +409,8 @@ export const run = (options: Options): Result => {
       row("lookup, first block unknown", "ns", (of) => of.miss),
       row("memory", "B/block", (of) => of.bytes, { atMost: 34 }),
       { name: "longest store event", value: slices.store, unit: "ms wall", gate: { atMost: 1 } },
-      { name: `longest sweep(${SWEEP_BLOCKS}) slice`, value: slices.sweep, unit: "ms wall", gate: { atMost: 1 } },
+      { name: `longest copy(${SLICE_BLOCKS}) slice`, value: slices.copy, unit: "ms wall", gate: { atMost: 1 } },
+      { name: `longest sweep(${SLICE_BLOCKS}) slice`, value: slices.sweep, unit: "ms wall", gate: { atMost: 1 } },
       ...alsoShown
     ]
   }

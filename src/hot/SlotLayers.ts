@@ -34,6 +34,9 @@ export interface SlotLayers {
   deeper: number
 }
 
+/** Holders for a fleet unless told: a device for each slot, and one more layer for each. Bitsets come in words of 32. */
+export const holdersFor = (slotsMax: number): number => Math.min(65_536, Math.ceil((2 * slotsMax) / 32) * 32)
+
 /** Throws a RangeError when device layers would not always fit. */
 export const make = (slotsMax: number, holdersMax: number): SlotLayers => {
   if (!(holdersMax >= slotsMax)) {

@@ -292,6 +292,10 @@ describe("PrefixIndex", () => {
       assert.deepStrictEqual(index.dump(0, DISK), keys(3, 6))
       assert.strictEqual(index.heldBy(0, HOST), 0)
       assert.strictEqual(index.stats().holders, 2)
+      for (let chain = 300; chain < 500; chain++) index.tell(stored(1, chain, 8))
+      index.tell(deepened(1, HOST))
+      runAll()
+      assert.strictEqual(index.heldBy(1, HOST), 1_600)
     }
   })
 

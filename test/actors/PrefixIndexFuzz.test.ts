@@ -26,7 +26,7 @@ const fuzz = ({ seed, workersMax, chains, lengthMax, steps, index: options, less
   const next = random(seed)
   const turns: Array<() => void> = []
   const index = PrefixIndex.make(
-    { workersMax, holdersMax: 6 * workersMax, blocksMax: 200_000, blocksPerSpan: 0.1, blocksPerTurn: 40, ...options },
+    { workersMax, holdersMax: 6 * workersMax, blocksMax: 200_000, blocksPerSpan: 0.1, blocksPerTurn: 8, ...options },
     (turn) => turns.push(turn),
     (error) => {
       throw error

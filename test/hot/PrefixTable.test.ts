@@ -277,6 +277,15 @@ describe("PrefixTable holders of one worker", () => {
     }
   })
 
+  it("counts a copy whose number is higher than any that ever stored", () => {
+    const table = small(70)
+    const keys = chain(10)
+    PrefixTable.store(table, 0, null, keys)
+    assert.strictEqual(PrefixTable.copy(table, 0, 69, 0, 100), 0)
+    assert.strictEqual(depths(table, keys)[69], 10)
+    checkInvariants(table)
+  })
+
   it("is done at once where there is nothing to copy, or nobody to copy to", () => {
     const { table } = ragged()
     assert.strictEqual(PrefixTable.copy(table, 6, 5, 0, 1), 0)
@@ -329,8 +338,10 @@ describe("PrefixTable holders of one worker", () => {
     drain(table)
     assert.deepEqual(depths(table, keys).slice(0, 2), [20, 0])
     assert.deepInclude(PrefixTable.stats(table), { blocks: 20, spans: 0 })
+    // Cleared, it belongs to nobody: another's run is not gone on with.
+    PrefixTable.store(table, 1, null, part(keys, 0, 20))
     PrefixTable.store(table, 1, part(keys, 19, 20), part(keys, 20, 30))
-    assert.strictEqual(PrefixTable.stats(table).runs, 2)
+    assert.deepInclude(PrefixTable.stats(table), { runs: 2, spans: 0 })
   })
 })
 
