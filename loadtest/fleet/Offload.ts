@@ -66,12 +66,13 @@ export class Offload {
   #put(index: number, block: Block): void {
     const level = this.#levels[index]
     if (level === undefined || level.blocks.has(block.key)) return
-    const [oldest] = level.blocks.size === level.size ? level.blocks.values() : []
-    if (oldest !== undefined) this.#put(index + 1, oldest)
+    // First of all, so that it is known to be held whatever goes below.
     level.blocks.set(block.key, block)
     this.#listener.stored(level.tier, block)
-    if (oldest === undefined) return
-    level.blocks.delete(oldest.key)
-    this.#listener.removed(level.tier, oldest)
+    if (level.blocks.size <= level.size) return
+    const [oldest] = level.blocks.values()
+    this.#put(index + 1, oldest!)
+    level.blocks.delete(oldest!.key)
+    this.#listener.removed(level.tier, oldest!)
   }
 }

@@ -11,11 +11,15 @@ export interface Followed {
   readonly blockSize: number
   readonly loraName: string | null
   readonly extraKeys: ReadonlyArray<ReadonlyArray<string> | null>
+  readonly medium: string | null
+  /** KV-cache group; 0 where none is named. */
+  readonly group: number
 }
 
 export interface Batch {
   readonly topic: string
   readonly seq: number
+  readonly rank: number | null
   readonly events: ReadonlyArray<Followed>
 }
 
@@ -39,6 +43,8 @@ const followed = (raw: unknown): Followed => {
         (name) => (raw as Record<string, unknown>)[name]
       )
   const stored = type === "BlockStored"
+  // Their places in the array form differ: medium and group stand sixth and ninth in a store, second and third after.
+  const at = (place: number, name: string) => (Array.isArray(raw) ? raw[place] : (raw as Record<string, unknown>)[name])
   return {
     type: type as string,
     hashes: ((hashes ?? []) as ReadonlyArray<unknown>).map(hashText),
@@ -46,13 +52,15 @@ const followed = (raw: unknown): Followed => {
     tokenIds: stored ? (tokenIds as ReadonlyArray<unknown>).map(Number) : [],
     blockSize: stored ? Number(blockSize) : 0,
     loraName: stored ? (loraName as string | null) : null,
-    extraKeys: stored ? (extraKeys as ReadonlyArray<ReadonlyArray<string> | null>) : []
+    extraKeys: stored ? (extraKeys as ReadonlyArray<ReadonlyArray<string> | null>) : [],
+    medium: (at(stored ? 6 : 2, "medium") as string | undefined) ?? null,
+    group: Number(at(stored ? 9 : 3, "group_idx") ?? 0)
   }
 }
 
 const batchOf = (topic: Buffer, seq: Buffer, payload: Buffer): Batch => {
-  const [, events] = decode(payload, { useBigInt64: true }) as [number, ReadonlyArray<unknown>]
-  return { topic: topic.toString("utf8"), seq: Number(seq.readBigUInt64BE(0)), events: events.map(followed) }
+  const [, events, rank] = decode(payload, { useBigInt64: true }) as [number, ReadonlyArray<unknown>, number | null]
+  return { topic: topic.toString("utf8"), seq: Number(seq.readBigUInt64BE(0)), rank, events: events.map(followed) }
 }
 
 /** Applies batches in the order given to an empty picture of the cache. */

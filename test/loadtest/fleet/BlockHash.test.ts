@@ -1,36 +1,98 @@
+import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
-import * as BlockHash from "../../../loadtest/fleet/vllm/BlockHash.ts"
+import type { Block, MmKey, Namer } from "../../../loadtest/fleet/CacheEvent.ts"
+import * as Sglang from "../../../loadtest/fleet/sglang/BlockHash.ts"
+import * as Vllm from "../../../loadtest/fleet/vllm/BlockHash.ts"
 
-const ascending = Array.from({ length: 64 }, (_, i) => i)
-
-/** Published hashes of 0..63 in blocks of 16, as vLLM computes them with `sha256_cbor`. */
-const chain = (seed: string, extras: (index: number) => ReadonlyArray<string>): ReadonlyArray<string> => {
-  let parent = BlockHash.rootDigest(seed)
-  return [0, 1, 2].map((i) => {
-    parent = BlockHash.digest(parent, ascending, i * 16, (i + 1) * 16, extras(i))
-    return BlockHash.published(parent).toString()
-  })
+interface Chain {
+  readonly name: string
+  readonly tokens: ReadonlyArray<number>
+  readonly blocks: ReadonlyArray<{ readonly digest: string; readonly event_int: string; readonly extra_keys: unknown }>
+}
+interface VllmChain extends Chain {
+  readonly algorithm: string
+  readonly pythonhashseed: string
+  readonly block_size: number
+}
+interface SglangChain extends Chain {
+  readonly page_size: number
+  readonly cache_salt: string | null
+  readonly lora_name: string | null
+  readonly bigram: boolean
 }
 
-describe("BlockHash", () => {
-  it("computes vLLM's sha256_cbor chain", () => {
-    expect(BlockHash.rootDigest("0").toString("hex")).toBe(
+const file = new URL("../../support/vectors/vllm-block-hashes.json", import.meta.url)
+const vectors = JSON.parse(readFileSync(file, "utf8")) as {
+  readonly vllm: ReadonlyArray<VllmChain>
+  readonly sglang: ReadonlyArray<SglangChain>
+}
+
+/** Names a chain's full blocks. */
+const named = (
+  name: Namer,
+  tokens: ReadonlyArray<number>,
+  size: number,
+  facts: {
+    readonly salt?: string | null
+    readonly lora?: string | null
+    readonly mm?: (block: number) => ReadonlyArray<MmKey>
+  }
+): ReadonlyArray<Block> => {
+  const blocks: Array<Block> = []
+  for (let i = 0; (i + 1) * size <= tokens.length; i++) {
+    const block = {
+      parent: blocks.at(-1) ?? null,
+      tokenIds: tokens.slice(i * size, (i + 1) * size),
+      salt: facts.salt ?? null,
+      lora: facts.lora ?? null,
+      mm: facts.mm?.(i) ?? []
+    }
+    blocks.push({ ...name(block), ...block })
+  }
+  return blocks
+}
+
+const told = (blocks: ReadonlyArray<Block>) =>
+  blocks.map(({ digest, published }) => [digest.toString("hex"), published.toString()])
+const golden = ({ blocks }: Chain) => blocks.map(({ digest, event_int }) => [digest, event_int])
+
+describe("vLLM's block hashes", () => {
+  // Identifiers without an offset are older than what is simulated.
+  const chains = vectors.vllm.filter(({ algorithm, name }) => algorithm === "sha256_cbor" && !name.includes("legacy"))
+
+  it.each(chains.map((chain) => [chain.name, chain] as const))("are sha256_cbor's: %s", (_name, chain) => {
+    const keys = chain.blocks.map(({ extra_keys }) => (extra_keys ?? []) as ReadonlyArray<string | MmKey>)
+    const texts = (i: number) => keys[i]!.filter((key) => typeof key === "string")
+    // An adapter is in every block, a salt in the first only.
+    const lora = chain.name.includes("lora") ? texts(0)[0]! : null
+    const salt = texts(0).find((text) => text !== lora) ?? null
+    const mm = (i: number) => keys[i]!.filter((key) => typeof key !== "string")
+    expect(told(named(Vllm.namer(chain.pythonhashseed), chain.tokens, chain.block_size, { lora, salt, mm }))).toEqual(
+      golden(chain)
+    )
+  })
+
+  it("draw another root for every life without a seed", () => {
+    expect(Vllm.rootDigest(null).equals(Vllm.rootDigest(null))).toBe(false)
+    expect(Vllm.rootDigest("0").toString("hex")).toBe(
       "4e1195df020de59e0d65a33a4279f1183e7ae4e5d980e309f8b55adff2e61c3e"
     )
-    expect(chain("0", () => [])).toEqual(["12687895063098490012", "1814341696565857452", "2713165534665270607"])
-    expect(chain("1337", () => [])).toEqual(["5049836419188936452", "16491679757740516347", "8717235716685991074"])
+  })
+})
+
+describe("SGLang's page hashes", () => {
+  const chains = vectors.sglang.filter(({ bigram }) => !bigram)
+
+  it.each(chains.map((chain) => [chain.name, chain] as const))("equal its own: %s", (_name, chain) => {
+    const facts = { salt: chain.cache_salt, lora: chain.lora_name }
+    expect(told(named(Sglang.namer(true), chain.tokens, chain.page_size, facts))).toEqual(golden(chain))
   })
 
-  it("keeps salts and adapters apart, the salt in the first block only", () => {
-    const salted = chain("0", (i) => (i === 0 ? ["tenant-a-salt"] : []))
-    expect(salted).toEqual(["17527418816040589368", "7287874783555529401", "6917978202148010575"])
-    const adapted = chain("0", () => ["sql-adapter"])
-    expect(adapted).toEqual(["8042577980934336343", "14807716761895838297", "1506781726274646473"])
-    const both = chain("0", (i) => (i === 0 ? ["sql-adapter", "tenant-a-salt"] : ["sql-adapter"]))
-    expect(both).toEqual(["12300208337169736321", "5612132374246264072", "18427375018941073982"])
-  })
-
-  it("draws another root for every life without a seed", () => {
-    expect(BlockHash.rootDigest(null).equals(BlockHash.rootDigest(null))).toBe(false)
+  it("of older versions are the same for every adapter, which the cache still keeps apart", () => {
+    const tokens = Array.from({ length: 16 }, (_, i) => i)
+    const [plain] = named(Sglang.namer(false), tokens, 16, {})
+    const [adapted] = named(Sglang.namer(false), tokens, 16, { lora: "sql-adapter" })
+    expect(adapted!.published).toBe(plain!.published)
+    expect(adapted!.key).not.toBe(plain!.key)
   })
 })

@@ -7,6 +7,9 @@ interface NamedJob extends Job<string> {
   readonly name: string
 }
 
+/** Keys that lie below the device. */
+type Below = ReadonlySet<string>
+
 /** Ten milliseconds a step and one a prompt token, nothing else. */
 const rates: TimeModel.Rates = { floorMs: 10, overheadMs: 0, tokenUs: 1000, attentionNs: 0, kvReadNs: 0 }
 const options: SchedulerOptions = { blocks: 64, blockSize: 4, rates, stepTokens: 32, maxRunning: 8 }
@@ -19,7 +22,7 @@ const job = (name: string, promptTokens: number, outputTokens: number, family = 
   key: (index) => ((index + 1) * 4 <= promptTokens ? `${family}:${index}` : `${name}!${index}`)
 })
 
-const harness = (changes: Partial<SchedulerOptions> = {}) => {
+const harness = (changes: Partial<SchedulerOptions> = {}, below: Below = new Set()) => {
   const tokens: Array<string> = []
   const events: Array<string> = []
   /** A naive follower of the events: copies by key. */
@@ -39,6 +42,7 @@ const harness = (changes: Partial<SchedulerOptions> = {}) => {
         if (left === 0) followed.delete(key)
         else followed.set(key, left)
       },
+      loadable: (key) => below.has(key),
       token: (task, now) => tokens.push(`${task.job.name}${task.generated}@${now}`)
     }
   )
@@ -201,6 +205,77 @@ describe("Scheduler", () => {
     scheduler.slow = 3
     scheduler.advance(10_000)
     expect(tokens).toEqual(["a1@510", "a2@540"])
+  })
+
+  it("copies blocks back that lie below the device, as hits that cost a little, as far as the prefix goes", () => {
+    const { events, scheduler, tokens } = harness({ loadUs: 500 }, new Set(["a:0", "a:2", "a:4"]))
+    scheduler.add(job("x", 16, 1, "a"), 0)
+    scheduler.advance(100)
+    // Nothing holds the second, so the hits end before it.
+    expect(events).toEqual(["+a:0", "+a:1", "+a:2", "+a:3"])
+    expect(tokens).toEqual(["x1@14"])
+    const again = scheduler.add(job("y", 24, 1, "a"), 100)
+    scheduler.advance(200)
+    expect([again.cachedTokens, again.loadedTokens]).toEqual([20, 4])
+    expect(events.slice(4)).toEqual(["+a:4", "+a:5"])
+    // Four tokens computed: the floor. Four copied: 2 ms.
+    expect(tokens.at(-1)).toBe("y1@112")
+  })
+
+  it("waits with blocks to copy back until there is room for them", () => {
+    const below = new Set(["a:0", "a:1", "a:2"])
+    const { scheduler } = harness({ blocks: 6 }, below)
+    scheduler.add(job("x", 12, 1), 0)
+    scheduler.add(job("y", 16, 1, "a"), 0)
+    scheduler.advance(0)
+    expect([scheduler.running, scheduler.waiting]).toEqual([1, 1])
+    scheduler.advance(1000)
+    expect([scheduler.running, scheduler.waiting, scheduler.cache.free]).toEqual([0, 0, 6])
+  })
+
+  it("holds each key once when told to, and evicts no block before those that follow it", () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      const random = Random.make(seed)
+      const blocks = 24 + Math.floor(random() * 40)
+      const { followed, scheduler } = harness({ blocks, stepTokens: 24, unique: true })
+      const tasks: Array<Task<string, NamedJob>> = []
+      let now = 0
+      let evictions = 0
+      for (let i = 0; i < 400; i++) {
+        now += random() * 60
+        const before = followed.size
+        scheduler.advance(now)
+        if (followed.size < before) evictions++
+        const prompt = 1 + Math.floor(random() * 60)
+        tasks.push(
+          scheduler.add(job(`s${i}`, prompt, 1 + Math.floor(random() * 20), `f${Math.floor(random() * 5)}`), now)
+        )
+        scheduler.advance(now)
+        if (random() < 0.15) scheduler.abort(tasks[Math.floor(random() * tasks.length)]!)
+        expect([...followed.values()].every((copies) => copies === 1)).toBe(true)
+        for (const key of followed.keys()) {
+          const [, family, index] = /^(f\d):(\d+)$/.exec(key) ?? []
+          if (index !== undefined && index !== "0") expect(followed.has(`${family}:${Number(index) - 1}`)).toBe(true)
+        }
+      }
+      scheduler.advance(now + 1e7)
+      expect([scheduler.running, scheduler.waiting, scheduler.cache.free]).toEqual([0, 0, blocks])
+      expect([scheduler.cache.keys, scheduler.cache.cached]).toEqual([followed.size, followed.size])
+      expect(evictions).toBeGreaterThan(0)
+    }
+  })
+
+  it("lets the lowest priority in first, and of those who came first", () => {
+    const { scheduler, tokens } = harness({ maxRunning: 1 })
+    const names = [
+      ["a", 5],
+      ["b", 0],
+      ["c", 5],
+      ["d", -1]
+    ] as const
+    for (const [name, priority] of names) scheduler.add({ ...job(name, 4, 1), priority }, 0)
+    scheduler.advance(1000)
+    expect(tokens.map((token) => token[0])).toEqual(["d", "b", "a", "c"])
   })
 
   it("ends every seeded run with the cache its events describe, all blocks free, and every request served", () => {
