@@ -121,10 +121,15 @@ export class Hasher {
     const stride = blocksPerCall(words.length, blockSize)
     for (let block = 0; block < blocks; block += stride) {
       const count = Math.min(stride, blocks - block)
-      words.set(tokens.subarray(block * blockSize, (block + count) * blockSize))
+      const first = block * blockSize
+      const length = count * blockSize
+      // Views and bulk copies cost as much as hashing several blocks.
+      if (length <= 64) for (let i = 0; i < length; i++) words[i] = tokens[first + i]!
+      else words.set(length === tokens.length ? tokens : tokens.subarray(first, first + length))
       if (extras !== null) extra.set(extras.subarray(block * 2, (block + count) * 2))
       this.xxh3.chain(count, blockSize * 4, 0, extras === null ? 0 : 1)
-      out.set(output.subarray(0, count * 2), block * 2)
+      if (count > 128) out.set(output.subarray(0, count * 2), block * 2)
+      else for (let i = 0, at = block * 2; i < count * 2; i++) out[at + i] = output[i]!
     }
     return out
   }

@@ -108,6 +108,7 @@ export class Translator {
   /** Layers told apart: a bit each. */
   private layers = 1
   private batch = 0
+  private touched = 0
 
   constructor(options: Options) {
     this.options = options
@@ -259,7 +260,7 @@ export class Translator {
     let parent: KeyLanes | null = null
     if (event.parent !== null) {
       const found = this.find(event.groupIdx ?? -1, event.parent[0]!, event.parent[1]!)!
-      parent = Int32Array.of(found.keyLo, found.keyHi)
+      parent = pair(found.keyLo, found.keyHi)
     }
     const salt = saltOf(event, lora)
     const extras = this.namespace.extras(event, count, lora, salt)
@@ -277,7 +278,7 @@ export class Translator {
         this.join(event, first + added, emit)
         return
       }
-      if (first + size < count) parent = before = sliceKeys.slice(size * 2 - 2, size * 2)
+      if (first + size < count) parent = before = copied(size - 1, size)
     }
   }
 
@@ -295,6 +296,7 @@ export class Translator {
     emit: (delta: KvDelta) => void
   ): number {
     const { offloads } = this
+    if (size > 1) this.touched ^= alias.touch(hashes, first, size)
     for (let i = 0, at = first * 2; i < size; i++, at += 2) {
       const lo = hashes[at]!
       const hi = hashes[at + 1]!
@@ -331,7 +333,7 @@ export class Translator {
   ): void {
     this.counters.mismatched++
     alias.drop(lo, hi)
-    const keys = Int32Array.of(alias.keyLo, alias.keyHi)
+    const keys = pair(alias.keyLo, alias.keyHi)
     // It may be of this very slice and not stored yet.
     for (let i = 0; i < done; i++) {
       if (sliceKeys[i * 2] === keys[0] && sliceKeys[i * 2 + 1] === keys[1]) sliceReach[i] = 0
@@ -361,7 +363,7 @@ export class Translator {
     const reach = KeyAlias.reachOf(copies)
     if (reach >= tier) return false
     const { worker } = this.options
-    const keys = Int32Array.of(alias.keyLo, alias.keyHi)
+    const keys = pair(alias.keyLo, alias.keyHi)
     for (let layer = EXTERNAL; layer >= reach; layer--) {
       if (this.isTold(layer)) emit({ _tag: "Stored", worker, layer: layer as Layer, parent: null, keys })
     }
@@ -419,6 +421,7 @@ export class Translator {
     for (let first = 0; first < hashes.length; first += sliceMax * 2) {
       const end = Math.min(hashes.length, first + sliceMax * 2)
       let size = 0
+      if (own !== undefined && end - first > 2) this.touched ^= own.touch(hashes, first >> 1, (end - first) >> 1)
       for (let at = first; at < end; at += 2) {
         const lo = hashes[at]!
         const hi = hashes[at + 1]!
@@ -470,11 +473,11 @@ export class Translator {
       for (let i = 0; i <= size; i++) {
         if (i < size && sliceReach[i]! >= reachMin) continue
         if (i === size && from === 0) {
-          all ??= sliceKeys.slice(0, size * 2)
+          all ??= copied(0, size)
           emit({ _tag: "Stored", worker, layer: layer as Layer, parent, keys: all })
         } else if (i > from) {
-          const before = from === 0 ? parent : sliceKeys.slice(from * 2 - 2, from * 2)
-          const keys = sliceKeys.slice(from * 2, i * 2)
+          const before = from === 0 ? parent : copied(from - 1, from)
+          const keys = copied(from, i)
           emit({ _tag: "Stored", worker, layer: layer as Layer, parent: before, keys })
         }
         from = i + 1
@@ -493,7 +496,7 @@ export class Translator {
       if (lost === 0) return
       let keys: KeyLanes
       if (lost === size) {
-        all ??= sliceKeys.slice(0, size * 2)
+        all ??= copied(0, size)
         keys = all
       } else {
         keys = new Int32Array(lost * 2)
@@ -517,6 +520,24 @@ export class Translator {
 }
 
 export const make = (options: Options): Translator => new Translator(options)
+
+/** Faster than `Int32Array.of`. */
+const pair = (lo: number, hi: number): KeyLanes => {
+  const out = new Int32Array(2)
+  out[0] = lo
+  out[1] = hi
+  return out
+}
+
+/** Keys of the slice, to keep. A loop beats `slice` up to some hundred numbers. */
+const copied = (from: number, to: number): KeyLanes => {
+  const first = from * 2
+  const length = (to - from) * 2
+  if (length > 256) return sliceKeys.slice(first, first + length)
+  const out = new Int32Array(length)
+  for (let i = 0; i < length; i++) out[i] = sliceKeys[first + i]!
+  return out
+}
 
 const countOf = (copies: number, tier: number): number => (copies >>> (tier << 3)) & 0xff
 
