@@ -102,6 +102,7 @@ export const make = (
   let table = makeTable()
   let scratch = PrefixTable.makeLevels(table)
   const rows = new Uint32Array(Tier.layersMax * workersMax)
+  const devices = rows.subarray(0, workersMax)
   let mailbox: Array<KvDelta> = []
   /** Epoch of its layers when each change was told; changes of an older epoch were overtaken by a clear. */
   let epochsTold: Array<number> = []
@@ -206,7 +207,8 @@ export const make = (
       epochsTold = mailbox.length === 0 ? [] : epochsTold.slice(at)
       at = 0
     }
-    const sweeping = left > 0 && PrefixTable.sweep(table, left)
+    // What is left of the slice, and an eighth however busy it was: else a flood would keep what was cleared for ever.
+    const sweeping = PrefixTable.sweep(table, Math.max(left, Math.ceil(blocksPerTurn / 8)))
     release()
     return sweeping || left <= 0 || mailbox.length > 0
   }
@@ -296,7 +298,7 @@ export const make = (
     depths: (keys, count, out) => SlotLayers.depths(layers, table, keys, count, scratch, out),
     overlap: (keys, count, out) => {
       SlotLayers.depths(layers, table, keys, count, scratch, rows)
-      for (let slot = 0; slot < workersMax; slot++) out[slot] = rows[slot]!
+      out.set(devices)
     },
     drop,
     reusable: (worker) => {

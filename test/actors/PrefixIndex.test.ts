@@ -119,6 +119,20 @@ describe("PrefixIndex", () => {
     assert.strictEqual(index.heldBy(0), 4)
   })
 
+  it("sweeps what was cleared even while changes keep coming", () => {
+    const { index, runAll, turns } = byHand({ blocksPerTurn: 64 })
+    for (let chain = 0; chain < 100; chain++) index.tell(stored(0, chain, 4))
+    runAll()
+    index.drop(0)
+    assert.strictEqual(index.stats().blocks, 400)
+    for (let i = 0; i < 100; i++) {
+      for (let more = 0; more < 3; more++) index.tell(stored(1, 1_000, 40))
+      turns.shift()!()
+      assert.isAbove(index.stats().queuedChanges, 0)
+    }
+    assert.deepInclude(index.stats(), { blocks: 40, holders: 1 })
+  })
+
   it("waits for the sweep where no holder is left for a device, and loses nothing told meanwhile", () => {
     const { index, overlap, runAll, turns } = byHand({ blocksPerTurn: 8, workersMax: 2, holdersMax: 2 })
     for (let chain = 0; chain < 200; chain++) index.tell(stored(0, chain, 4))
