@@ -179,7 +179,8 @@ export class Translator {
     return this.offloads.size
   }
 
-  private stored(event: BlockStored, emit: (delta: KvDelta) => void): void {
+  /** `waited`: it was parked, so a report may have told of its blocks meanwhile. */
+  private stored(event: BlockStored, emit: (delta: KvDelta) => void, waited = false): void {
     const { counters } = this
     const { blockSize, groupIdx, hashes, specKind, tokenIds } = event
     const group = groupIdx ?? -1
@@ -224,7 +225,7 @@ export class Translator {
       this.aliases.set(group, alias)
       this.tables = [...this.tables, alias]
     }
-    this.insert(alias, event, tier, emit)
+    this.insert(alias, event, tier, emit, waited)
     if (this.parking.size > 0) this.adopt(group, hashes, emit)
   }
 
@@ -251,7 +252,13 @@ export class Translator {
   }
 
   /** Blocks of which the tokens are known: one chain behind `event.parent`, which is known, or behind a root. */
-  private insert(alias: KeyAlias.KeyAlias, event: BlockStored, tier: number, emit: (delta: KvDelta) => void): void {
+  private insert(
+    alias: KeyAlias.KeyAlias,
+    event: BlockStored,
+    tier: number,
+    emit: (delta: KvDelta) => void,
+    waited = false
+  ): void {
     const { hasher } = this.options
     const { hashes, tokenIds } = event
     const count = hashes.length >> 1
@@ -264,7 +271,7 @@ export class Translator {
     }
     const salt = saltOf(event, lora)
     const extras = this.namespace.extras(event, count, lora, salt)
-    const isRefresh = this.repeats === "refresh" && parent === null
+    const isRefresh = this.repeats === "refresh" && (parent === null || waited)
     let before = parent ?? this.namespace.root(lora, salt, blockSize)
     if (tier !== DEVICE) this.deepen(tier, emit)
     for (let first = 0; first < count; first += sliceMax) {
@@ -513,8 +520,8 @@ export class Translator {
   /** Stores the events that waited for one of these blocks. */
   private adopt(group: number, hashes: EngineHashes, emit: (delta: KvDelta) => void): void {
     for (let i = 0; i < hashes.length && this.parking.size > 0; i += 2) {
-      const waited = this.parking.take(group, hashes[i]!, hashes[i + 1]!)
-      if (waited !== null) for (const child of waited) this.stored(child, emit)
+      const children = this.parking.take(group, hashes[i]!, hashes[i + 1]!)
+      if (children !== null) for (const child of children) this.stored(child, emit, true)
     }
   }
 }

@@ -9,9 +9,13 @@ import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
+import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
+import type { KeyLanes } from "../domain/Block.ts"
 import type { RouteError } from "../domain/Errors.ts"
 import type { RouteRequest } from "../domain/Request.ts"
+import { layersMax } from "../domain/Tier.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
+import * as Overlap from "../hot/Overlap.ts"
 import { SseScan, type Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import * as Dialect from "./Dialect.ts"
@@ -30,6 +34,8 @@ export interface Settled {
   readonly model: string
   /** Null when no worker was ever chosen. */
   readonly worker: string | null
+  /** Where it ended; null when nowhere. */
+  readonly slot: number | null
   readonly outcome: "complete" | "clientGone" | "failed"
   readonly status: number
   readonly tries: number
@@ -45,17 +51,30 @@ export interface Settled {
   readonly totalMs: number
 }
 
+/** What the engine said at the end, or null where it did not. */
+export interface Report {
+  readonly cachedTokens: number | null
+  readonly outputTokens: number | null
+}
+
 export interface Deps {
   readonly fleet: Fleet["Service"]
   readonly ledger: Ledger["Service"]
   readonly hasher: Hasher
-  /** Writes each worker's overlap with a prompt, in blocks, into `out[slot]`. */
-  readonly overlap: (keys: Int32Array, count: number, out: Uint32Array) => void
+  /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
+  readonly depths: PrefixIndex["Service"]["depths"]
   /** Tokens per block of a worker. */
   readonly blockSizeOf: (slot: number) => number
   readonly tokenizerOf: (route: Route) => Tokenizer | null
-  /** A worker computed this prompt: noted for one whose own events cannot tell (`exact` keys) or whose prompt was text. */
-  readonly learn: (slot: number, keys: Int32Array, exact: boolean) => void
+  /**
+   * A worker computed these prompts. `exact`: their keys are those its events lead to. Answers null when events tell of
+   * it, else what to call once with the engine's report.
+   */
+  readonly computed: (
+    slot: number,
+    prompts: ReadonlyArray<KeyLanes>,
+    exact: boolean
+  ) => ((report: Report) => void) | null
   /** The data-parallel rank a slot stands for; null where a worker needs none to be told. */
   readonly rankOf: (slot: number) => number | null
   /** A request goes there that makes the engine report all blocks of its prompt, not only new ones. */
@@ -97,8 +116,9 @@ const blame = (outcome: Extract<Outcome, { kind: "failed" }>): WorkerOutcome => 
 
 export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   const { fleet, ledger, now, workersMax } = deps
-  const depth = new Uint32Array(workersMax)
+  const depths = new Uint32Array(layersMax * workersMax)
   const cachedTokens = new Uint32Array(workersMax)
+  const heldTokens = new Uint32Array(workersMax)
   const origins = new WeakMap<object, Origin>()
 
   const originOf = (spec: { readonly url: string }): Origin => {
@@ -110,9 +130,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     return origin
   }
 
-  /** Fills `cachedTokens` for every eligible worker, and answers with what the ledger wants to know. */
+  /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
   const match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array): Ask => {
     cachedTokens.fill(0)
+    heldTokens.fill(0)
     let keys = new Int32Array(0)
     let blockSize = 0
     const done = new Set<number>()
@@ -123,19 +144,19 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const prompts = hashed.keysFor(blockSize)
       for (const prompt of prompts) {
         if (prompt.count === 0) continue
-        deps.overlap(prompt.keys, prompt.count, depth)
+        const layered = deps.depths(prompt.keys, prompt.count, depths)
         // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
         const most = Math.floor((prompt.tokens - 1) / blockSize)
         for (let other = slot; other < eligible.length; other++) {
           if (eligible[other] === 0 || deps.blockSizeOf(other) !== blockSize) continue
-          cachedTokens[other]! += Math.min(depth[other]!, most) * blockSize
+          Overlap.add(depths, workersMax, other, layered, most, blockSize, heldTokens, cachedTokens)
         }
       }
       if (prompts.length === 1) keys = prompts[0]!.keys as Int32Array<ArrayBuffer>
     }
     // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
     if (done.size !== 1) keys = new Int32Array(0)
-    return { cachedTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
+    return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
   }
 
   const route = (
@@ -156,6 +177,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
     const record = (
       worker: string | null,
+      slot: number | null,
       outcome: Settled["outcome"],
       status: number,
       predictedTokens = 0,
@@ -166,6 +188,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         endpoint: request.endpoint,
         model: found.model,
         worker,
+        slot,
         outcome,
         status,
         tries,
@@ -179,7 +202,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
     const attempt = (last: { readonly worker: string; readonly reason: string } | null): void => {
       if (exchange.gone) {
-        record(null, "clientGone", 0)
+        record(null, null, "clientGone", 0)
         return
       }
       // The fleet may have changed since the last try. Slots of the route found first may be others' by now.
@@ -195,7 +218,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           last === null
             ? { _tag: "NoEligibleWorker", model: request.model, workers, states }
             : { _tag: "WorkerFailed", ...last, tries }
-        record(last?.worker ?? null, "failed", sendError(exchange, request.id, error))
+        record(last?.worker ?? null, null, "failed", sendError(exchange, request.id, error))
         return
       }
       // An alias may be turned to another model at any time.
@@ -228,13 +251,15 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       let collected: ReturnType<typeof FlatError.collect> | null = null
       let scan: SseScan | null = null
       let ttftMs: number | null = null
+      let report: ReturnType<Deps["computed"]> = null
       let ok = false
       const began = (): void => {
         if (ok) return
         ok = true
         fleet.outcome(slot, "ok")
         if (hashed === null) return
-        for (const { keys } of hashed.keysFor(deps.blockSizeOf(slot))) deps.learn(slot, keys, hashed.exact)
+        const prompts = hashed.keysFor(deps.blockSizeOf(slot)).map(({ keys }) => keys)
+        report = deps.computed(slot, prompts, hashed.exact)
         hashed = null
       }
       let charged = true
@@ -290,29 +315,27 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           const usage = scan?.usage ?? null
           const answered = outcome.kind === "complete" && scan !== null
           settle(usage, answered ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
+          const conclude = (how: Settled["outcome"], status: number): void => {
+            const cachedTokens = usage?.cachedTokens ?? null
+            report?.({ cachedTokens, outputTokens: usage?.completionTokens ?? null })
+            record(spec.id, slot, how, status, booking.heldTokens, cachedTokens, ttftMs)
+          }
           switch (outcome.kind) {
             case "complete":
               if (outcome.status >= 500) fleet.outcome(slot, "serverError")
               else if (scan === null) fleet.outcome(slot, "ok")
               else began()
-              return record(
-                spec.id,
-                "complete",
-                outcome.status,
-                booking.cachedTokens,
-                usage?.cachedTokens ?? null,
-                ttftMs
-              )
+              return conclude("complete", outcome.status)
             case "clientGone":
               if (!ok) fleet.outcome(slot, "cancelled")
-              return record(spec.id, "clientGone", 0, booking.cachedTokens)
+              return conclude("clientGone", 0)
             case "held":
               fleet.outcome(slot, "serverError")
               return attempt({ worker: spec.id, reason: `it answered ${outcome.status}` })
             case "failed":
               fleet.outcome(slot, blame(outcome))
               if (!outcome.sent) return attempt({ worker: spec.id, reason: outcome.reason })
-              return record(spec.id, "failed", 0, booking.cachedTokens)
+              return conclude("failed", 0)
           }
         }
       }

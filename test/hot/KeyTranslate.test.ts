@@ -131,6 +131,12 @@ describe("KeyTranslate", () => {
     expect(translator.counters.unknownRemovals).toBe(1)
   })
 
+  it("takes what waited for its parent, and was reported meanwhile, for the copy it is", () => {
+    translator.repeats = "refresh"
+    apply(stored([2], 1), stored([1, 2, 3], null), removed([2]))
+    expect(held).toEqual(new Set(wanted([1, 2, 3]).filter((_, i) => i !== 1)))
+  })
+
   it("takes a sequence told again from its start for copies, or for a refresh when told so", () => {
     apply(stored([1, 2], null), stored([1, 2], null), removed([1, 2]))
     expect([held.size, translator.copies]).toEqual([2, 2])

@@ -85,7 +85,7 @@ describe("the life of a request", () => {
   it("is answered 500 when the router fails after its tokenizer left the event loop", async () => {
     const { handle, idle, refused } = setUp({
       tokenizerOf: () => ({ encode: async () => Uint32Array.of(1, 2, 3), close: async () => {} }),
-      overlap: () => {
+      depths: () => {
         throw new Error("a defect")
       },
       blockSizeOf: () => 1

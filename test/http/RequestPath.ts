@@ -51,6 +51,7 @@ export const setUp = ({ deps: given = {}, urls = [], workers: special = [{}, {}]
     routes: new Map<string, Route>([["m", route]]),
     forwards: [] as Forward[],
     learned: [] as number[],
+    reports: [] as Request.Report[],
     reported: [] as number[],
     records: [] as Request.Settled[],
     refused: [] as number[],
@@ -70,10 +71,16 @@ export const setUp = ({ deps: given = {}, urls = [], workers: special = [{}, {}]
     fleet,
     ledger,
     hasher: BlockHash.make(0n),
-    overlap: (_keys, _count, out) => void out.fill(0),
+    depths: (_keys, _count, out) => {
+      out.fill(0)
+      return false
+    },
     blockSizeOf: () => 16,
     tokenizerOf: () => null,
-    learn: (slot) => void state.learned.push(slot),
+    computed: (slot) => {
+      state.learned.push(slot)
+      return (report) => void state.reports.push(report)
+    },
     rankOf: () => null,
     reportsFull: (slot) => void state.reported.push(slot),
     pool: { origin: () => ({}) } as unknown as Pool,
