@@ -1,9 +1,13 @@
 /** What must hold for any bytes at all given to the decoder of KV events. Throws an Error that says what did not. */
 import { isDeepStrictEqual } from "node:util"
+import { describe } from "../../src/adapters/kvevents/EngineHash.ts"
 import { decode } from "../../src/adapters/kvevents/KvEvents.ts"
 import { decodeGeneric } from "../../src/adapters/kvevents/KvGeneric.ts"
 import { scan } from "../../src/adapters/kvevents/KvScan.ts"
 import type { EngineBatch } from "../../src/domain/KvEvent.ts"
+import * as BlockHash from "../../src/hot/BlockHash.ts"
+
+const hasher = BlockHash.make()
 
 const attempt = (read: (payload: Uint8Array) => EngineBatch, payload: Uint8Array): EngineBatch | null => {
   try {
@@ -42,6 +46,11 @@ export const checkFrame = (bytes: Uint8Array): Verdict => {
       const words = event.hashes.length + (event._tag === "BlockStored" ? event.tokenIds.length : 0)
       if (words > bytes.length * 2) throw new Error(`${words} words from ${bytes.length} bytes`)
       blocks += event.hashes.length >> 1
+    }
+    if (event._tag === "BlockStored") {
+      // What comes after the decoder must bear whatever passed it.
+      if (event.extraKeys !== null) hasher.extras(event.extraKeys)
+      describe(event)
     }
   }
   const names = generic?.unknown ?? []

@@ -8,7 +8,7 @@ const lengthHeads = [0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xd9, 0xda, 0xdb, 0xdc,
 /** `bytes` damaged in one to six places; now and then joined with a piece of `other`. */
 export const mutate = (bytes: Uint8Array, other: Uint8Array, random: Random): Buffer => {
   let out = Buffer.from(bytes)
-  for (let left = 1 + below(random, 6); left > 0 && out.length > 0; left--) {
+  for (let left = random() < 0.5 ? 1 : 1 + below(random, 6); left > 0 && out.length > 0; left--) {
     const at = below(random, out.length)
     switch (below(random, 8)) {
       case 0:
