@@ -105,23 +105,13 @@ export class SseScan {
     if (this.stream) return
     this.records = 1
     this.firstToken = this.carry.length > 0
-    const at = this.carry.lastIndexOf(usageKey)
-    if (at === -1) return
-    const open = this.carry.indexOf(0x7b, at)
-    if (open === -1) return
-    let depth = 0
-    for (let i = open; i < this.carry.length; i++) {
-      const byte = this.carry[i]
-      if (byte === 0x7b) depth++
-      else if (byte === 0x7d && --depth === 0) {
-        this.usage = readUsage(parse(this.carry.toString("utf8", open, i + 1)))
-        return
-      }
-    }
+    this.usage = usageAtEnd(this.carry)
   }
 
   /** True for a record of usage and no choices. */
   private line(bytes: Buffer, start: number, end: number): boolean {
+    // Whether it came whole or in pieces must not tell.
+    if (end - start > recordBytesMax) return false
     // `data:` and whatever follows; comments, event names and blank lines are not records.
     if (bytes[start] !== 0x64 || bytes.toString("latin1", start, start + 5) !== "data:") return false
     const at = start + 5
@@ -144,6 +134,42 @@ export class SseScan {
     const choices = record["choices"]
     return Array.isArray(choices) && choices.length === 0
   }
+}
+
+/** The last `"usage": {…}` of an answer of which only the tail may be there. */
+const usageAtEnd = (tail: Buffer): Usage | null => {
+  for (let at = tail.lastIndexOf(usageKey); at !== -1; at = at === 0 ? -1 : tail.lastIndexOf(usageKey, at - 1)) {
+    const colon = afterBlanks(tail, at + usageKey.length)
+    // A text that happens to say so is no key.
+    if (tail[colon] !== 0x3a) continue
+    const open = afterBlanks(tail, colon + 1)
+    // Null, say; the next brace would open something else.
+    if (tail[open] !== 0x7b) return null
+    const end = objectEnd(tail, open)
+    return end === -1 ? null : readUsage(parse(tail.toString("utf8", open, end)))
+  }
+  return null
+}
+
+/** Where the object that opens at `open` ends; -1 when it does not. Braces in texts are none. */
+const objectEnd = (bytes: Buffer, open: number): number => {
+  let depth = 0
+  let text = false
+  for (let i = open; i < bytes.length; i++) {
+    const byte = bytes[i]
+    if (byte === 0x22) text = !text
+    else if (text) {
+      if (byte === 0x5c) i++
+    } else if (byte === 0x7b) depth++
+    else if (byte === 0x7d && --depth === 0) return i + 1
+  }
+  return -1
+}
+
+const afterBlanks = (bytes: Buffer, from: number): number => {
+  let at = from
+  while (bytes[at] === 0x20 || (bytes[at]! >= 0x09 && bytes[at]! <= 0x0d)) at++
+  return at
 }
 
 const parse = (text: string): Record<string, unknown> | undefined => {
@@ -178,7 +204,7 @@ const isCount = (value: unknown): value is number => typeof value === "number" &
 const count = (value: unknown): number => (isCount(value) ? value : 0)
 
 const readUsage = (value: unknown): Usage | null => {
-  if (typeof value !== "object" || value === null) return null
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return null
   const usage = value as Record<string, unknown>
   const details = usage["prompt_tokens_details"] as Record<string, unknown> | null | undefined
   const cached = details?.["cached_tokens"]

@@ -64,6 +64,30 @@ describe("SseScan", () => {
     s.end()
     expect(s.usage).toEqual({ promptTokens: 40, completionTokens: 3, cachedTokens: 32 })
   })
+  it("reads no usage where a plain answer has none, whatever stands behind the word", () => {
+    const read = (text: string) => {
+      const s = new SseScan(false)
+      s.feed(Buffer.from(text))
+      s.end()
+      return s.usage
+    }
+    expect(read('{"usage":null,"choices":[{"index":0}]}')).toBe(null)
+    expect(read('{"usage":[],"choices":[{"index":0}]}')).toBe(null)
+    expect(read('{"usage" : {"prompt_tokens":7} ,"choices":[{"text":"usage"},{"index":0}]}')?.promptTokens).toBe(7)
+    expect(read('{"usage":{"note":"}","prompt_tokens":7,"more":{"a":"\\"}"}}}')?.promptTokens).toBe(7)
+    expect(read('{"usage":{"prompt_tokens":7')).toBe(null)
+  })
+  it("passes a record over that is longer than it keeps, whole as in pieces", () => {
+    const bytes = Buffer.from(record({ choices: [{ text: "x".repeat(1 << 20) }] }) + answer)
+    const early = bytes.indexOf("\n") - 10
+    for (const pieces of [
+      [bytes],
+      [bytes.subarray(0, early), bytes.subarray(early)],
+      [bytes.subarray(0, 1 << 19), bytes.subarray(1 << 19)]
+    ]) {
+      expect(scan(pieces)).toMatchObject({ records: 4, firstToken: true, usage: { cachedTokens: 32 } })
+    }
+  })
   it("does not mind nonsense, and forgets a record that never ends", () => {
     expect(scan([Buffer.from("data: {oops\n\ndata: 7\n\nhello\n")]).usage).toBe(null)
     const s = new SseScan(true)
