@@ -1,5 +1,6 @@
 /** Every bench of `npm run bench`, by name, in the order they run. */
 import * as CostBench from "./Cost.bench.ts"
+import * as IngestBench from "./Ingest.bench.ts"
 import type { Case, Options } from "./Measure.ts"
 import * as PrefixTableBench from "./PrefixTable.bench.ts"
 import * as TokenizerBench from "./Tokenizer.bench.ts"
@@ -26,6 +27,10 @@ export const benches: Readonly<Record<string, Bench>> = {
         ? `; a plain Map/Set index at ${twinBlocks.toLocaleString("en")} blocks, its ratio is to ours at that size`
         : ""),
     run: PrefixTableBench.run
+  },
+  ingest: {
+    about: () => "KV events of full caches, a removal beside every store, one core, thread CPU time",
+    run: IngestBench.run
   },
   cost: { about: () => "a placement decision, one core, thread CPU time", run: CostBench.run },
   tokenizer: {

@@ -15,7 +15,7 @@ const measured = async (name: string) => {
 
 describe("npm run bench", () => {
   it("has the benches it is documented with, the prefix index first", () => {
-    assert.deepEqual(Object.keys(benches), ["prefix-table", "cost", "tokenizer"])
+    assert.deepEqual(Object.keys(benches), ["prefix-table", "ingest", "cost", "tokenizer"])
   })
 
   it("measures every case of the prefix index, and both indexes give the same answers", async () => {
@@ -27,6 +27,15 @@ describe("npm run bench", () => {
     )
     const memory = cases.find(({ name }) => name === "memory")!
     assert.isAtMost(memory.value, 40)
+  })
+
+  it("measures KV events from bytes to table, and in the end the table holds what the caches do", async () => {
+    const { cases, compared } = await measured("ingest")
+    assert.strictEqual(compared, 12)
+    assert.includeMembers(
+      cases.map(({ name }) => name),
+      ["1 block: decode", "32 blocks: decode with a library", "256 blocks: translate", "32 blocks: bytes to table"]
+    )
   })
 
   it("measures a placement decision, and the worker chosen is the cheapest of the explanation", async () => {

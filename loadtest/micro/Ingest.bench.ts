@@ -1,0 +1,162 @@
+/**
+ * KV events on one core, from the bytes of a ZeroMQ message to the prefix table: each station alone, then all together.
+ * Blocks stored per second, where as many are removed beside them, as full caches do; in events of 1, 32 and 256
+ * blocks, one to a batch. CPU time of the thread, collection of garbage on it included; medians of the repeats.
+ *
+ * The whole path is sequence, decode, translate and table. The bus and the mailbox between the last two, which only
+ * hand a change on, are left out: benches may not import actors.
+ */
+import { Decoder } from "@msgpack/msgpack"
+import { decode } from "../../src/adapters/kvevents/KvEvents.ts"
+import { decodeGeneric } from "../../src/adapters/kvevents/KvGeneric.ts"
+import type { EngineBatch, KvDelta } from "../../src/domain/KvEvent.ts"
+import * as BlockHash from "../../src/hot/BlockHash.ts"
+import * as EventSequence from "../../src/hot/EventSequence.ts"
+import * as KeyTranslate from "../../src/hot/KeyTranslate.ts"
+import * as PrefixTable from "../../src/hot/PrefixTable.ts"
+import type { Result } from "./Benches.ts"
+import { blockSize, generate, publishers, type Stream } from "./IngestWorkload.ts"
+import { type Case, collect, cpuMs, median, type Options } from "./Measure.ts"
+
+const sizes = [1, 32, 256]
+/** Blocks of a stream at most: 90 bytes each on the wire. Events of one block are many objects, so fewer of them. */
+const blocksMax = 1_000_000
+const hasher = BlockHash.make()
+const model = "bench"
+/** Read by nobody, written by all: so that no work is optimised away. */
+let sink = 0
+
+const library = new Decoder({ useBigInt64: true })
+
+const table = (blocks: number): PrefixTable.PrefixTable =>
+  PrefixTable.make({ holdersMax: publishers, blocksMax: blocks + 4_096 })
+
+const translators = (): ReadonlyArray<KeyTranslate.Translator> =>
+  Array.from({ length: publishers }, (_, worker) =>
+    KeyTranslate.make({
+      worker,
+      model,
+      blockSize: null,
+      blockCount: null,
+      hasher,
+      copiesMax: 255,
+      parkedMax: 64,
+      parkedBatches: 256,
+      hashesMax: blocksMax
+    })
+  )
+
+const write = (index: PrefixTable.PrefixTable, delta: KvDelta): void => {
+  if (delta._tag === "Stored") PrefixTable.store(index, delta.worker, delta.parent, delta.keys)
+  else if (delta._tag === "Removed") PrefixTable.remove(index, delta.worker, delta.keys)
+}
+
+/** M blocks/s of the steady part of a stream, after `work` did the rest of it. */
+const rate = (stream: Stream, work: (from: number, to: number) => void): number => {
+  work(0, stream.steadyFrom)
+  collect()
+  return stream.steadyBlocks / cpuMs(() => work(stream.steadyFrom, stream.payloads.length)) / 1_000
+}
+
+const decoding = (stream: Stream, read: (payload: Uint8Array) => unknown): number =>
+  rate(stream, (from, to) => {
+    for (let i = from; i < to; i++) if (read(stream.payloads[i]!) !== null) sink++
+  })
+
+const translating = (stream: Stream, batches: ReadonlyArray<EngineBatch>): number => {
+  const all = translators()
+  const emit = (delta: KvDelta) => {
+    if (delta._tag === "Stored") sink += delta.keys.length
+  }
+  return rate(stream, (from, to) => {
+    for (let i = from; i < to; i++) all[i % publishers]!.apply(batches[i]!.events, emit)
+  })
+}
+
+/** The changes of each payload, as the translators make them. */
+const changesOf = (batches: ReadonlyArray<EngineBatch>): ReadonlyArray<ReadonlyArray<KvDelta>> => {
+  const all = translators()
+  return batches.map(({ events }, i) => {
+    const changes: Array<KvDelta> = []
+    all[i % publishers]!.apply(events, (delta) => changes.push(delta))
+    return changes
+  })
+}
+
+const writing = (stream: Stream, blocks: number, changes: ReadonlyArray<ReadonlyArray<KvDelta>>): number => {
+  const index = table(blocks)
+  return rate(stream, (from, to) => {
+    for (let i = from; i < to; i++) for (const delta of changes[i]!) write(index, delta)
+  })
+}
+
+const ingesting = (stream: Stream, index: PrefixTable.PrefixTable): number => {
+  const sequences = Array.from({ length: publishers }, () =>
+    EventSequence.make({ replayable: false, heldMax: 1, heldBytesMax: 1, attemptsMax: 1 })
+  )
+  const all = translators()
+  const emit = (delta: KvDelta) => write(index, delta)
+  return rate(stream, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const publisher = i % publishers
+      const seq = (i - publisher) / publishers
+      const live: EventSequence.Input = { _tag: "Live", seq, payload: stream.payloads[i]! }
+      for (const output of EventSequence.step(sequences[publisher]!, live)) {
+        if (output._tag === "Apply") all[publisher]!.apply(decode(output.payload).events, emit)
+      }
+    }
+  })
+}
+
+/** Caches whose every block is in the table, and no other: keys as a request with the same tokens has them. */
+const agreeing = ({ caches }: Stream, index: PrefixTable.PrefixTable): number => {
+  const root = hasher.root({ model, lora: null, salt: null, blockSize })
+  return caches.filter((cache, publisher) => {
+    let held = 0
+    for (const { cached, tokens } of cache) {
+      held += cached
+      const keys = hasher.chain(Uint32Array.from(tokens).subarray(0, cached * blockSize), blockSize, root)
+      for (let i = 0; i < keys.length; i += 2) {
+        if (!PrefixTable.holds(index, publisher, keys[i]!, keys[i + 1]!)) return false
+      }
+    }
+    return held === PrefixTable.heldBy(index, publisher)
+  }).length
+}
+
+export const run = ({ blocks: wanted, repeats }: Options): Result => {
+  const cases: Array<Case> = []
+  let agree = true
+  let compared = 0
+  const measure = (name: string, once: () => number, gate?: Case["gate"]): void => {
+    const values = Array.from({ length: repeats }, once)
+    const figure = { name, value: median(values), best: Math.max(...values), unit: "M blocks/s" }
+    cases.push(gate === undefined ? figure : { ...figure, gate })
+  }
+  // Warm-up: the compiler sees every path first.
+  const small = generate(20_000, 8, 2)
+  decoding(small, decode)
+  decoding(small, decodeGeneric)
+  ingesting(small, table(20_000))
+  for (const size of sizes) {
+    const blocks = Math.min(wanted, size === 1 ? blocksMax / 4 : blocksMax)
+    const stream = generate(blocks, size)
+    const of = `${size} ${size === 1 ? "block" : "blocks"}`
+    measure(`${of}: decode`, () => decoding(stream, decode))
+    measure(`${of}: decode with a library`, () => decoding(stream, decodeGeneric))
+    measure(`${of}: the library alone`, () => decoding(stream, (payload) => library.decode(payload)))
+    const batches = stream.payloads.map(decode)
+    measure(`${of}: translate`, () => translating(stream, batches))
+    const changes = changesOf(batches)
+    measure(`${of}: table`, () => writing(stream, blocks, changes))
+    let index = table(blocks)
+    const whole = () => {
+      index = table(blocks)
+      return ingesting(stream, index)
+    }
+    measure(`${of}: bytes to table`, whole, size === 32 ? { atLeast: 3 } : undefined)
+    agree &&= agreeing(stream, index) === publishers
+    compared += publishers
+  }
+  return { cases, agree, compared: sink === 0 ? 0 : compared }
+}
