@@ -306,6 +306,7 @@ export class Publisher {
       this.shedding = null
       // What fresh starts do not cure is left alone: the picture grows again from what comes.
       const hopeless = this.pace.count(nowMs) > options.attemptsMax
+      if (hopeless) silence.postpone(nowMs)
       this.step({ _tag: hopeless ? "Admit" : "Resync", why: shedding })
       return
     }

@@ -80,8 +80,14 @@ export class Silence {
   /** True when a look is due; the next one is put off. */
   look(nowMs: number): boolean {
     if (nowMs < this.lookAtMs) return false
-    this.looks++
-    this.lookAtMs = nowMs + this.options.quietMs * 2 ** Math.min(this.looks, doublingsMax)
+    this.looks = Math.min(this.looks + 1, doublingsMax)
+    this.lookAtMs = nowMs + this.options.quietMs * 2 ** this.looks
     return true
+  }
+
+  /** The next look waits as long as any. */
+  postpone(nowMs: number): void {
+    this.looks = doublingsMax
+    this.lookAtMs = nowMs + this.options.quietMs * 2 ** doublingsMax
   }
 }

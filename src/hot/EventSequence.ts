@@ -85,6 +85,10 @@ export interface State {
   suspect: boolean
   same: boolean
   other: boolean
+  /** It has a hole: its rest is not applied. */
+  cut: boolean
+  /** Number where the last hole inside a replay began; -1 for none. */
+  cutAt: number
   attempt: number
   /** Replays failed in a row. */
   failures: number
@@ -122,6 +126,8 @@ export const make = (options: Options): State => ({
   suspect: false,
   same: false,
   other: false,
+  cut: false,
+  cutAt: -1,
   attempt: 0,
   failures: 0,
   gaps: 0,
@@ -197,6 +203,7 @@ const replay = (s: State, from: number, out: Array<Output>): void => {
   s.first = -1
   s.same = false
   s.other = false
+  s.cut = false
   dropHeld(s)
   out.push({ _tag: "Replay", id: s.id, from, attempt: s.attempt })
 }
@@ -321,8 +328,9 @@ const connected = (s: State, out: Array<Output>): void => {
 }
 
 const replayed = (s: State, seq: number, payload: Uint8Array, out: Array<Output>): void => {
-  if (s.other) return
-  if (s.first < 0) {
+  if (s.other || s.cut) return
+  const begins = s.first < 0
+  if (begins) {
     s.first = seq
     // The batch that would show whose life this is has left the buffer.
     if (seq === s.next && seq > s.from) skipTo(s, seq, out)
@@ -338,7 +346,15 @@ const replayed = (s: State, seq: number, payload: Uint8Array, out: Array<Output>
     s.other = true
     return
   }
-  if (seq > s.next) skipTo(s, seq, out)
+  if (seq > s.next) {
+    // Nothing is kept of what lies before. But a hole inside: a socket that was too slow drops, so it is asked for again.
+    if (!begins && s.cutAt !== s.next) {
+      s.cut = true
+      s.cutAt = s.next
+      return
+    }
+    skipTo(s, seq, out)
+  }
   apply(s, seq, payload, out)
 }
 
@@ -362,6 +378,11 @@ const replayDone = (s: State, out: Array<Output>): void => {
       return
     }
     newLife(s, out)
+  }
+  if (s.cut) {
+    open(s, `sequence gap at ${s.next}`)
+    replayFromLast(s, out)
+    return
   }
   if (s.next === 0 && s.awaited < 0) s.complete = true
   s.started = true

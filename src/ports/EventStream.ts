@@ -4,7 +4,7 @@
  * Live messages may be lost, never invented; the sequence number says which. What a subscriber missed it asks for with
  * `replay`, where the engine keeps a buffer. Real: ZeroMQ (`adapters/zmq`). In-process twin: `memory`.
  */
-import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import { Context, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
 import type { EventSource } from "../domain/Worker.ts"
 
 /** Called on the socket's turn; must not block. */
@@ -70,18 +70,37 @@ export interface MemoryPublisher {
   readonly restart: () => void
   readonly disconnect: () => void
   readonly connect: () => void
+  /** Leaves out a number, as an engine does that lost a batch after numbering it. */
+  readonly skip: () => void
   /** How many of the next replays fail. */
   failReplays: number
-  /** Replays answered so far. */
+  /** Replays that will be answered; those after them fail. */
+  answersLeft: number
+  /**
+   * What is wrong with replays. `hang`: never answered. `cut`: broken off half-way. `garble`: other bytes than were
+   * published.
+   */
+  replayFault: "none" | "hang" | "cut" | "garble"
+  /** Time a replay takes before its first batch. */
+  replayMs: number
+  /** Replays asked for so far, and those of them that were answered. */
+  asked: number
   replays: number
   /** Subscribers now. */
   readonly listeners: () => number
 }
 
+export interface Memory {
+  readonly publisher: (endpoint: string) => MemoryPublisher
+  readonly layer: Layer.Layer<EventStream>
+  /** Most replays that ever ran at the same time, over all publishers. */
+  readonly replaysAtOnce: () => number
+}
+
 /** The twin: publishers by endpoint, and the layer that subscribes to them. `bufferMax`: batches kept for replay. */
-export const memory = (
-  bufferMax = 10_000
-): { readonly publisher: (endpoint: string) => MemoryPublisher; readonly layer: Layer.Layer<EventStream> } => {
+export const memory = (bufferMax = 10_000): Memory => {
+  let running = 0
+  let atOnce = 0
   interface Room {
     readonly listeners: Set<Listener>
     buffer: Array<readonly [number, Uint8Array]>
@@ -118,7 +137,12 @@ export const memory = (
         connect: () => {
           for (const listener of room.listeners) listener.connected()
         },
+        skip: () => void room.next++,
         failReplays: 0,
+        answersLeft: Infinity,
+        replayFault: "none",
+        replayMs: 0,
+        asked: 0,
         replays: 0,
         listeners: () => room.listeners.size
       }
@@ -126,6 +150,39 @@ export const memory = (
     rooms.set(endpoint, room)
     return room
   }
+  const counted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        atOnce = Math.max(atOnce, ++running)
+      }),
+      () => effect,
+      () => Effect.sync(() => void running--)
+    )
+  const replay = Effect.fnUntraced(function* (
+    { buffer, publisher }: Room,
+    source: EventSource,
+    from: number,
+    take: (seq: number, payload: Uint8Array) => void
+  ) {
+    const failed = (reason: string) => new ReplayFailed({ endpoint: source.endpoint, from, reason })
+    if (source.replayEndpoint === null) return yield* failed("the source has no replay address")
+    publisher.asked++
+    if (publisher.replayMs > 0) yield* Effect.sleep(publisher.replayMs)
+    if (publisher.replayFault === "hang") return yield* Effect.never
+    if (publisher.failReplays > 0) {
+      publisher.failReplays--
+      return yield* failed("told to fail")
+    }
+    if (publisher.answersLeft <= 0) return yield* failed("no more answers")
+    publisher.answersLeft--
+    const answer = buffer.filter(([seq]) => seq >= from)
+    const cut = publisher.replayFault === "cut"
+    for (const [seq, payload] of cut ? answer.slice(0, answer.length >> 1) : answer) {
+      take(seq, publisher.replayFault === "garble" ? payload.map((byte) => byte ^ 0x55) : payload)
+    }
+    if (cut) return yield* failed("broken off")
+    publisher.replays++
+  })
   const layer = Layer.succeed(
     EventStream,
     EventStream.of({
@@ -139,22 +196,10 @@ export const memory = (
             }),
             () => Effect.sync(() => void room.listeners.delete(listener))
           )
-          return {
-            replay: (from, take) =>
-              Effect.suspend(() => {
-                const failed = (reason: string) => new ReplayFailed({ endpoint: source.endpoint, from, reason })
-                if (source.replayEndpoint === null) return Effect.fail(failed("the source has no replay address"))
-                if (room.publisher.failReplays > 0) {
-                  room.publisher.failReplays--
-                  return Effect.fail(failed("told to fail"))
-                }
-                room.publisher.replays++
-                for (const [seq, payload] of room.buffer) if (seq >= from) take(seq, payload)
-                return Effect.void
-              })
-          }
+          const one = yield* Semaphore.make(1)
+          return { replay: (from, take) => one.withPermits(1)(counted(replay(room, source, from, take))) }
         })
     })
   )
-  return { publisher: (endpoint) => roomOf(endpoint).publisher, layer }
+  return { publisher: (endpoint) => roomOf(endpoint).publisher, layer, replaysAtOnce: () => atOnce }
 }

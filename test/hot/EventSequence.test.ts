@@ -46,6 +46,7 @@ const pair = (given: Partial<EventSequence.Options> = {}, ringMax = 1_000) => {
     /** Serves the oldest order; `between` happens after its last batch and before its end. */
     serve: (between = () => {}) => {
       const order = orders.shift()!
+      feed({ _tag: "ReplayBegun", id: order.id })
       for (const seq of ring.filter((n) => n >= order.from)) {
         feed({ _tag: "Replayed", id: order.id, seq, payload: payload(life, seq) })
       }
@@ -55,6 +56,7 @@ const pair = (given: Partial<EventSequence.Options> = {}, ringMax = 1_000) => {
     },
     fail: () => {
       const order = orders.shift()!
+      feed({ _tag: "ReplayBegun", id: order.id })
       feed({ _tag: "ReplayFailed", id: order.id })
       return order
     },
@@ -81,6 +83,7 @@ describe("EventSequence", () => {
     p.feed({ _tag: "Connected" })
     p.both(2)
     expect(p.seqs()).toEqual([])
+    expect(p.state).toMatchObject({ doubt: true, why: "reading what was published before" })
     p.serve(() => p.both())
     expect(p.seqs()).toEqual(upTo(8))
     expect(p.state).toMatchObject({ phase: "live", complete: true, doubt: false, purges: 0 })
@@ -113,21 +116,52 @@ describe("EventSequence", () => {
     p.send(a)
     p.send(c)
     expect(p.seqs()).toEqual(upTo(5))
-    expect(p.state).toMatchObject({ purges: 0, restarts: 0, duplicates: 5 })
+    expect(p.state).toMatchObject({ purges: 0, restarts: 0, duplicates: 2 })
   })
 
-  it("notices a lost last message once it has been quiet", () => {
+  it("finds a lost last message by looking", () => {
     const p = pair()
     p.feed({ _tag: "Connected" })
     p.serve()
     p.both(3)
     p.publish()
-    p.feed({ _tag: "Quiet" })
-    expect(p.orders.length).toBe(0)
-    p.feed({ _tag: "Quiet" })
+    p.feed({ _tag: "Look" })
+    expect(p.state.doubt).toBe(false)
     p.serveAll()
     expect(p.seqs()).toEqual(upTo(4))
     expect(p.state.doubt).toBe(false)
+  })
+
+  it("applies what is heard while it only looks, and holds back what follows a hole", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    p.both(3)
+    p.feed({ _tag: "Look" })
+    p.both(2)
+    expect(p.seqs()).toEqual(upTo(5))
+    p.publish()
+    p.both()
+    expect(p.seqs()).toEqual(upTo(5))
+    p.serveAll()
+    expect(p.seqs()).toEqual(upTo(7))
+    p.feed({ _tag: "Look" })
+    p.serve(() => {
+      p.publish()
+      p.both(2)
+    })
+    p.serveAll()
+    expect(p.seqs()).toEqual(upTo(10))
+    expect(p.state).toMatchObject({ doubt: false, complete: true, purges: 0, gaps: 2 })
+  })
+
+  it("keeps nothing it hears before the replay begins: its answer holds that", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.both(50)
+    expect(p.state.held.size).toBe(0)
+    p.serveAll()
+    expect(p.seqs()).toEqual(upTo(50))
   })
 
   it("asks a quiet publisher nothing that would cost the picture", () => {
@@ -136,10 +170,10 @@ describe("EventSequence", () => {
     p.serve()
     p.both(3)
     for (let i = 0; i < 5; i++) {
-      p.feed({ _tag: "Quiet" })
+      p.feed({ _tag: "Look" })
       p.serveAll()
-      p.feed({ _tag: "Quiet" })
-      p.orders.length > 0 && p.fail()
+      p.feed({ _tag: "Look" })
+      p.fail()
     }
     expect(p.seqs()).toEqual(upTo(3))
     expect(p.state).toMatchObject({ purges: 0, doubt: false, phase: "live" })
@@ -170,8 +204,7 @@ describe("EventSequence", () => {
       p.feed({ _tag: "Connected" })
       p.both()
       p.serveAll()
-      p.feed({ _tag: "Quiet" })
-      p.feed({ _tag: "Quiet" })
+      p.feed({ _tag: "Look" })
       p.serveAll()
       expect(p.seqs()).toEqual(upTo(published + 1))
       expect(p.lives()).toEqual(new Set([2]))
@@ -224,7 +257,25 @@ describe("EventSequence", () => {
     expect(p.orders).toEqual([])
   })
 
-  it("gives up on a replay that keeps failing, after growing pauses", () => {
+  it("believes nothing after a reconnect without replay: the numbers may go on in another life", () => {
+    const p = pair({ replayable: false })
+    p.feed({ _tag: "Connected" })
+    p.both(3)
+    p.feed({ _tag: "Disconnected" })
+    p.restart()
+    for (let i = 0; i < 3; i++) p.publish()
+    p.feed({ _tag: "Connected" })
+    expect(p.seqs()).toEqual([])
+    p.both()
+    expect(p.seqs()).toEqual([3])
+    expect(p.lives()).toEqual(new Set([2]))
+    expect(p.state).toMatchObject({
+      complete: false,
+      lostWhy: "reconnected, and no replay address tells what was missed"
+    })
+  })
+
+  it("gives up on a replay that keeps failing, forgets, and goes on from what comes", () => {
     const p = pair()
     p.feed({ _tag: "Connected" })
     p.serve()
@@ -232,8 +283,69 @@ describe("EventSequence", () => {
     p.publish()
     p.both(2)
     expect([p.fail().attempt, p.fail().attempt, p.fail().attempt]).toEqual([0, 1, 2])
-    expect(p.seqs()).toEqual([3, 4])
-    expect(p.state).toMatchObject({ phase: "live", complete: false, doubt: false, lost: 1, attempt: 0 })
+    expect(p.state).toMatchObject({
+      phase: "live",
+      complete: false,
+      doubt: false,
+      lost: 1,
+      lostWhy: "sequence gap at 2, and its replay fails"
+    })
+    expect(p.seqs()).toEqual([])
+    p.both(2)
+    expect(p.seqs()).toEqual([5, 6])
+  })
+
+  it("asks once for a later hole while no replay succeeds, and as often as ever after one has", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    const hole = () => {
+      p.publish()
+      p.both()
+    }
+    p.both()
+    hole()
+    for (let i = 0; i < 3; i++) p.fail()
+    expect(p.orders.length).toBe(0)
+    p.both()
+    hole()
+    p.fail()
+    expect(p.orders.length).toBe(0)
+    p.both()
+    hole()
+    p.serve()
+    expect(p.seqs().at(-1)).toBe(p.next() - 1)
+    hole()
+    p.fail()
+    expect(p.orders.length).toBe(1)
+  })
+
+  it("believes nothing it cannot verify: a reconnect whose replays fail costs the picture", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    p.both(5)
+    p.restart()
+    for (let i = 0; i < 5; i++) p.publish()
+    p.feed({ _tag: "Connected" })
+    for (let i = 0; i < 3; i++) p.fail()
+    p.both()
+    expect(p.seqs()).toEqual([5])
+    expect(p.lives()).toEqual(new Set([2]))
+  })
+
+  it("asks again for what was dropped inside a replay", () => {
+    const p = pair()
+    for (let i = 0; i < 10; i++) p.publish()
+    p.feed({ _tag: "Connected" })
+    const order = p.orders.shift()!
+    p.feed({ _tag: "ReplayBegun", id: order.id })
+    for (const seq of [0, 1, 2, 6, 7]) p.feed({ _tag: "Replayed", id: order.id, seq, payload: payload(1, seq) })
+    p.feed({ _tag: "ReplayDone", id: order.id })
+    expect(p.state).toMatchObject({ doubt: true, why: "sequence gap at 3", purges: 0 })
+    expect(p.serve().from).toBe(2)
+    expect(p.seqs()).toEqual(upTo(10))
+    expect(p.state).toMatchObject({ doubt: false, complete: true, purges: 0 })
   })
 
   it("goes on when the publisher itself has skipped a number", () => {
@@ -254,17 +366,23 @@ describe("EventSequence", () => {
     p.serve()
     p.publish()
     p.both(10)
-    expect(p.state.held.size).toBe(3)
+    p.serve(() => {
+      p.both(10)
+      expect(p.state.held.size).toBe(3)
+    })
     p.serveAll()
-    expect(p.seqs()).toEqual(upTo(11))
-    expect(p.state.heldBytes).toBe(0)
+    p.both()
+    p.serveAll()
+    expect(p.seqs()).toEqual(upTo(22))
+    expect(p.state).toMatchObject({ heldBytes: 0, purges: 0 })
   })
 
   it("ignores what an abandoned replay still says", () => {
     const p = pair()
     p.feed({ _tag: "Connected" })
     const old = p.orders.shift()!
-    p.feed({ _tag: "Resync" })
+    p.feed({ _tag: "ReplayBegun", id: old.id })
+    p.feed({ _tag: "Resync", why: "told to" })
     p.feed({ _tag: "Replayed", id: old.id, seq: 5, payload: payload(9, 5) })
     p.feed({ _tag: "ReplayDone", id: old.id })
     p.both(2)
@@ -282,7 +400,8 @@ describe("EventSequence", () => {
       }
       for (let round = 0; round < 150; round++) {
         const ringMax = next(4) === 0 ? 4 : 1_000
-        const p = pair({ heldMax: next(3) === 0 ? 5 : 100 }, ringMax)
+        const replayable = next(4) > 0
+        const p = pair({ heldMax: next(3) === 0 ? 5 : 100, replayable }, ringMax)
         const wire: Array<readonly [number, number]> = []
         p.feed({ _tag: "Connected" })
         for (let i = 0; i < 150; i++) {
@@ -298,7 +417,7 @@ describe("EventSequence", () => {
             p.feed({ _tag: "Disconnected" })
             p.restart()
             p.feed({ _tag: "Connected" })
-          } else if (what < 72) p.feed({ _tag: "Quiet" })
+          } else if (what < 72) p.feed({ _tag: "Look" })
           else if (what < 85 && p.orders.length > 0) {
             if (next(6) === 0) p.fail()
             else p.serve(() => wire.length > 0 && p.send(...wire.shift()!))
@@ -306,8 +425,10 @@ describe("EventSequence", () => {
         }
         for (const [seq, life] of wire) p.send(seq, life)
         p.serveAll()
-        for (let i = 0; i < 4; i++) {
-          p.feed({ _tag: "Quiet" })
+        // Where nothing can be asked for, the next message shows what was lost.
+        if (!replayable) p.both()
+        for (let i = 0; i < 2; i++) {
+          p.feed({ _tag: "Look" })
           p.serveAll()
         }
         const seqs = p.seqs()

@@ -13,8 +13,12 @@ import type { EventSource } from "../../domain/Worker.ts"
 import { EndpointInvalid, EventStream, ReplayFailed } from "../../ports/EventStream.ts"
 
 export interface Options {
-  /** Messages ZeroMQ keeps for us while we are busy. */
+  /** Messages ZeroMQ keeps for us while we are busy; beyond them it drops, which shows as a hole. */
   readonly queueMessagesMax: number
+  /** Messages of one replay kept while we are busy. */
+  readonly replayMessagesMax: number
+  /** Larger messages end the connection. */
+  readonly messageBytesMax: number
   /** Longest silence inside a replay. */
   readonly replayTimeoutMs: number
   readonly reconnectMsMin: number
@@ -24,7 +28,12 @@ export interface Options {
 }
 
 const defaults: Options = {
-  queueMessagesMax: 100_000,
+  // As many as an engine keeps for replay by default: some 50 MB, and what is dropped can still be asked for.
+  queueMessagesMax: 10_000,
+  // The engine's ROUTER drops what its peer does not take: ten times the ring of 10 000.
+  replayMessagesMax: 100_000,
+  // The blocks of a prompt of a million tokens, ten times.
+  messageBytesMax: 64 * 1024 * 1024,
   // A publisher answers between two of its own sends, which may be a long prefill step apart.
   replayTimeoutMs: 5_000,
   reconnectMsMin: 100,
@@ -35,7 +44,7 @@ const defaults: Options = {
 /** Bytes handed on before the event loop gets a turn: about half a millisecond of decoding and hashing. */
 const bytesPerTurn = 64 * 1024
 
-/** A worker takes a socket and the two ends of its monitor, and one more while it replays; the default is 1 023. */
+/** A worker takes a socket and the two ends of its monitor, and as many while it replays; the default is 1 023. */
 const socketsMax = 16_383
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
@@ -66,6 +75,19 @@ const replayWith = (
   const failed = (reason: string) => new ReplayFailed({ endpoint: replayEndpoint ?? source.endpoint, from, reason })
   if (replayEndpoint === null) return Effect.fail(failed("the source has no replay address"))
   const read = async (socket: zmq.Dealer): Promise<void> => {
+    let refused = false
+    // ZeroMQ would try for ever, in silence. Closing the socket ends what waits on it.
+    socket.events.on("connect:retry", () => {
+      refused = true
+      socket.close()
+    })
+    try {
+      await answer(socket)
+    } catch (error) {
+      throw refused ? new Error("nobody listens there") : error
+    }
+  }
+  const answer = async (socket: zmq.Dealer): Promise<void> => {
     socket.connect(replayEndpoint)
     await socket.send(["", seqFrame(from)])
     let bytes = 0
@@ -92,6 +114,8 @@ const replayWith = (
         new zmq.Dealer({
           context,
           linger: 0,
+          receiveHighWaterMark: options.replayMessagesMax,
+          maxMessageSize: options.messageBytesMax,
           receiveTimeout: replayTimeoutMs,
           sendTimeout: replayTimeoutMs,
           sendHighWaterMark: 1
@@ -125,6 +149,7 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
                   context,
                   linger: 0,
                   receiveHighWaterMark: options.queueMessagesMax,
+                  maxMessageSize: options.messageBytesMax,
                   reconnectInterval: options.reconnectMsMin,
                   reconnectMaxInterval: options.reconnectMsMax,
                   heartbeatInterval: options.heartbeatMs,
