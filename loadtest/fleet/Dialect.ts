@@ -1,6 +1,6 @@
 /** What differs between the engines a simulated one can be. One folder each, same file names. */
 import type { Encode, Namer } from "./CacheEvent.ts"
-import type { Picture } from "./EngineCore.ts"
+import type { Picture } from "./Generation.ts"
 import type { Routes } from "./Http.ts"
 import type { Json } from "./Model.ts"
 import type { Refusal } from "./Plan.ts"

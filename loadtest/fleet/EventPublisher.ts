@@ -52,6 +52,7 @@ export class EventPublisher {
   readonly #late: Array<{ readonly frames: Frames; readonly at: number }> = []
   #lateTimer: NodeJS.Timeout | undefined
   #closed = false
+  #flapping = false
   #replays = 0
   #endpoint = ""
   #replayEndpoint: string | null = null
@@ -124,8 +125,13 @@ export class EventPublisher {
     this.#ring.splice(0, Math.max(0, this.#ring.length - batches))
   }
 
-  /** Closes the sockets and opens them again, over and over. What is published meanwhile is only kept for replay. */
+  /**
+   * Closes the sockets and opens them again, over and over. What is published meanwhile is only kept for replay. One at a
+   * time: asked for another before it is over, it goes on as it is.
+   */
   async flap({ everyMs, forMs }: Flap): Promise<void> {
+    if (this.#flapping) return
+    this.#flapping = true
     const half = () => new Promise((resolve) => setTimeout(resolve, everyMs / 2))
     for (const until = performance.now() + forMs; performance.now() < until && !this.#closed; ) {
       const { ports } = this
@@ -134,6 +140,7 @@ export class EventPublisher {
       while (!this.#closed && !(await this.open(ports, true)));
       await half()
     }
+    this.#flapping = false
   }
 
   /** Numbers a batch, keeps it for replay, and sends it unless a fault says otherwise. */

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto"
 import type { Dialect } from "./Dialect.ts"
-import type { Picture } from "./EngineCore.ts"
+import type { Picture } from "./Generation.ts"
 import type { Json, Model } from "./Model.ts"
 import type { SimOptions } from "./SimOptions.ts"
 

@@ -1,5 +1,6 @@
 /** `/metrics` as SGLang writes it: the series a router reads. Rows say `dp_rank` only where there are several ranks. */
-import { type EngineCore, ttftBounds } from "../EngineCore.ts"
+import { ttftBounds } from "../Counters.ts"
+import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
 import * as ServerInfo from "./ServerInfo.ts"

@@ -1,5 +1,6 @@
 /** `/metrics` as vLLM writes it: the series a router reads, one row a rank. */
-import { type EngineCore, ttftBounds } from "../EngineCore.ts"
+import { ttftBounds } from "../Counters.ts"
+import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
 

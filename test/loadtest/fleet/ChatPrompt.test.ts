@@ -44,6 +44,16 @@ describe("ChatPrompt", () => {
     expect(() => render({ messages: [user], continue_final_message: true })).toThrow("add_generation_prompt")
   })
 
+  it("puts a picture's text before the words of its message, or where it stands when a template walks through parts", () => {
+    const image = { type: "image_url", image_url: { url: "x" } }
+    const content = [{ type: "text", text: "one" }, image, { type: "text", text: "two" }]
+    const body = { messages: [{ role: "user", content }] }
+    expect(prompts.get("qwen3")!(body, "<image>")).toContain("<image>\none\ntwo")
+    const walked = prompts.get("parts")!(body, "<image>")
+    expect(walked.indexOf("one")).toBeLessThan(walked.indexOf("<image>"))
+    expect(walked.indexOf("<image>")).toBeLessThan(walked.indexOf("two"))
+  })
+
   it("takes arguments that are no JSON for an empty object", () => {
     const call = { id: "1", type: "function", function: { name: "f", arguments: "{" } }
     const prompt = prompts.get("qwen3")!({ messages: [user, { role: "assistant", content: null, tool_calls: [call] }] })

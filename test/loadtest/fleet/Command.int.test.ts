@@ -59,6 +59,23 @@ describe("warmpath sim-engine", () => {
     }
   })
 
+  it("is the engine it is told to be, with its faults", async () => {
+    const { said } = run(
+      ...["--port", "0", "--dialect", "sglang", "--ranks", "2", "--host-blocks", "8", "--block-size", "32"],
+      ...["--low-priority-first", "--no-report-cached", "--fault-replay", "absent", "--fault-flood", "3"]
+    )
+    const [url] = /http:\/\/127\.0\.0\.1:\d+(?= .*no replay)/.exec(await said("Ctrl-C"))!
+    const info = (await (await fetch(`${url}/server_info`)).json()) as Record<string, unknown>
+    expect(info).toMatchObject({
+      page_size: 32,
+      dp_size: 2,
+      enable_hierarchical_cache: true,
+      enable_cache_report: false,
+      schedule_low_priority_values_first: true
+    })
+    await expect.poll(async () => ((await (await fetch(`${url}/sim/state`)).json()) as { seq: number }).seq).toBe(2 * 4)
+  })
+
   it("ends with status 1 when told to crash the process", async () => {
     const { child, said } = run("--port", "0")
     const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(await said("Ctrl-C"))!
@@ -72,6 +89,9 @@ describe("SimFleet", () => {
   it("refuses options that make no sense, with the value", async () => {
     await expect(SimFleet.start({ blocks: 0 })).rejects.toThrow("blocks is 0; it must be a whole number of at least 1.")
     await expect(SimFleet.start({ speed: Number.NaN })).rejects.toThrow("speed is NaN; it must be above 0.")
+    await expect(SimFleet.start({ ranks: 0 })).rejects.toThrow("ranks is 0")
+    await expect(SimFleet.start({ hostBlocks: -1 })).rejects.toThrow("hostBlocks is -1; it must be at least 0.")
+    await expect(SimFleet.start({ dialect: "trtllm", hostBlocks: 9 })).rejects.toThrow("must be 0 for trtllm")
     await expect(SimFleet.start({ models: [] })).rejects.toThrow("models is empty")
     await expect(SimFleet.start({ tokenizer: "/nowhere" })).rejects.toThrow("There is neither /nowhere/tokenizer")
   })

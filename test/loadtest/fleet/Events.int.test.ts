@@ -1,30 +1,8 @@
-import { afterEach, describe, expect, it, vi } from "vitest"
-import type { FaultSpec } from "../../../loadtest/fleet/Faults.ts"
+import { describe, expect, it, vi } from "vitest"
 import type { SimEngine } from "../../../loadtest/fleet/SimEngine.ts"
-import * as SimFleet from "../../../loadtest/fleet/SimFleet.ts"
-import type { SimOptions } from "../../../loadtest/fleet/SimOptions.ts"
 import * as Random from "../../../loadtest/Random.ts"
-import { apply, type Batch, EventFollower, replay } from "../../support/EventFollower.ts"
-import { qwen3 } from "../../support/SimModel.ts"
-
-const open: Array<() => unknown> = []
-
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
-
-const start = async (options: Partial<SimOptions> = {}): Promise<SimEngine> => {
-  const fleet = await SimFleet.start({ tokenizer: qwen3, speed: 50, blocks: 64, outputTokens: 10, ...options })
-  open.push(fleet.close)
-  return fleet.engines[0]!
-}
-
-const complete = async (engine: SimEngine, prompt: ReadonlyArray<number>, extra: object = {}): Promise<void> => {
-  const body = JSON.stringify({ prompt, max_tokens: 3, ...extra })
-  const response = await fetch(`${engine.url}/v1/completions`, { method: "POST", body })
-  await response.text()
-  expect(response.status).toBe(200)
-}
+import { apply, type Batch, replay } from "../../support/EventFollower.ts"
+import { another as anew, caughtUp, complete, faults, follow, start } from "./Simulated.ts"
 
 /** A client that goes away in the middle of its answer. */
 const abandon = async (engine: SimEngine, prompt: ReadonlyArray<number>): Promise<void> => {
@@ -35,35 +13,8 @@ const abandon = async (engine: SimEngine, prompt: ReadonlyArray<number>): Promis
   await reader.cancel()
 }
 
-/** A prompt of 20 tokens that no other call makes: one full block, one batch. */
-let fresh = 0
-const another = (): ReadonlyArray<number> => {
-  fresh++
-  return Array.from({ length: 20 }, (_, i) => 1000 + ((fresh * 31 + i * 7) % 90_000))
-}
-
-const faults = async (engine: SimEngine, spec: FaultSpec): Promise<void> => {
-  const response = await fetch(`${engine.url}/sim/faults`, { method: "POST", body: JSON.stringify(spec) })
-  expect(response.status).toBe(200)
-}
-
-/** A follower whose subscription has taken effect: subscribers miss what was published before. */
-const follow = async (engine: SimEngine): Promise<EventFollower> => {
-  const follower = new EventFollower(engine.eventEndpoint, engine.options.topic)
-  open.push(() => follower.close())
-  await vi.waitFor(
-    async () => {
-      await complete(engine, another(), { max_tokens: 1 })
-      expect(follower.batches.length).toBeGreaterThan(0)
-    },
-    { timeout: 10_000, interval: 20 }
-  )
-  await caughtUp(engine, follower)
-  return follower
-}
-
-const caughtUp = (engine: SimEngine, follower: EventFollower): Promise<void> =>
-  vi.waitFor(() => expect(follower.batches.at(-1)!.seq).toBe(engine.state().seq - 1), { timeout: 10_000 })
+/** One full block, so one batch. */
+const another = (): ReadonlyArray<number> => anew(20)
 
 const seqs = (batches: ReadonlyArray<Batch>): ReadonlyArray<number> => batches.map(({ seq }) => seq)
 

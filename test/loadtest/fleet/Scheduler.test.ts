@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { type Job, Scheduler, type SchedulerOptions, type Task } from "../../../loadtest/fleet/Scheduler.ts"
+import { Scheduler, type SchedulerOptions } from "../../../loadtest/fleet/Scheduler.ts"
+import type { Job, Task } from "../../../loadtest/fleet/Task.ts"
 import * as TimeModel from "../../../loadtest/fleet/TimeModel.ts"
 import * as Random from "../../../loadtest/Random.ts"
 
