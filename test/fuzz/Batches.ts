@@ -52,7 +52,7 @@ export const nonsense = (random: Random, depth = 0): Value => {
     case 8:
       return listOf(below(random, 4), () => nonsense(random, depth + 1))
     case 9:
-      return listOf(40, () => 0).reduce<Value>((inner) => [inner], null)
+      return listOf(24 + below(random, 16), () => 0).reduce<Value>((inner) => [inner], null)
     default:
       return new Entries(
         listOf(below(random, 3), () => [
@@ -69,7 +69,22 @@ const hashOf = (random: Random): Value => {
   if (roll < 0.5) return value
   if (roll < 0.7) return BigInt.asIntN(64, value)
   if (roll < 0.85) return bytesOf(random, pick(random, [8, 16, 32, 32, 64]))
-  return pick<Value>(random, [0, 1, 127, 128, -1, -33, 65_536, 2 ** 31, 2 ** 32 - 1, -(2 ** 31), 2n ** 63n])
+  return pick<Value>(random, [
+    0,
+    1,
+    127,
+    128,
+    -1,
+    -33,
+    -200,
+    -32_768,
+    -40_000,
+    65_536,
+    2 ** 31,
+    2 ** 32 - 1,
+    -(2 ** 31),
+    2n ** 63n
+  ])
 }
 
 const tokenOf = (random: Random): number =>
@@ -81,7 +96,7 @@ const tokensOf = (random: Random, count: number): Value => {
   if (roll < 0.92) return listOf(count, () => [tokenOf(random), tokenOf(random)])
   if (roll < 0.96) return listOf(count, () => pick<Value>(random, [tokenOf(random), "ab".repeat(8)]))
   return listOf(count, () =>
-    pick<Value>(random, [tokenOf(random), -1, 1.5, 2 ** 32, [1], [1, 2, 3], [1, "a"], "x", null])
+    pick<Value>(random, [tokenOf(random), -1, 1.5, 2 ** 32, [1], [1, 2, 3], [1, "a"], [1, null], [1, -1], "x", null])
   )
 }
 
@@ -145,8 +160,10 @@ const eventOf = (random: Random, strange: boolean): Value => {
   if (strange && roll < 0.1) return nonsense(random)
   const tag =
     roll < 0.15 ? "AllBlocksCleared" : roll < 0.35 ? "BlockRemoved" : roll < 0.97 ? "BlockStored" : "BlockMoved"
+  // Now and then the fields of another tag.
+  const kind = random() < 0.03 ? "BlockStored" : tag
   const fields =
-    tag === "BlockStored" ? storedOf(random, strange) : tag === "BlockRemoved" ? removedOf(random, strange) : {}
+    kind === "BlockStored" ? storedOf(random, strange) : kind === "BlockRemoved" ? removedOf(random, strange) : {}
   if (random() < 0.5) {
     let entries = Object.entries({ type: tag, ...fields })
     if (random() < 0.1) entries = shuffled(random, entries)

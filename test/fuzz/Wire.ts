@@ -82,7 +82,7 @@ export const encodeOddly = (value: unknown, random: Random, odd: number): Buffer
     const needed = [1, 2, 4, 8].find((bytes) =>
       value >= 0n ? value < 1n << BigInt(bytes * 8) : value >= -(1n << BigInt(bytes * 8 - 1))
     )!
-    const bytes = strange ? ([needed, 4, 8].findLast((width) => width >= needed && random() < 0.7) ?? needed) : needed
+    const bytes = strange ? ([1, 2, 4, 8].findLast((width) => width >= needed && random() < 0.7) ?? needed) : needed
     const signed = value < 0n || (strange && value < 1n << BigInt(bytes * 8 - 1) && random() < 0.5)
     out.push((signed ? 0xd0 : 0xcc) + Math.log2(bytes))
     number(BigInt.asUintN(64, value), bytes)
