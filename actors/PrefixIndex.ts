@@ -152,17 +152,14 @@ export const make = (
   /** The first change of the mailbox. Returns its cost in blocks, or -1 when it is not done yet. */
   const apply = (delta: Exclude<KvDelta, { _tag: "Cleared" }>, left: number): number => {
     const { layer, worker } = delta
+    const isDeeper = layer !== Tier.DEVICE && layer !== Tier.GUESS
     let holder = SlotLayers.holderOf(layers, worker, layer)
-    if (delta._tag === "Deepened") {
-      if (layer === Tier.DEVICE || layer === Tier.GUESS) changesIgnored++
-      else return deepen(worker, layer, holder, left)
-      return 0
-    }
-    if (holder === SlotLayers.NONE && delta._tag === "Stored" && (layer === Tier.DEVICE || layer === Tier.GUESS)) {
+    if (delta._tag === "Deepened" && isDeeper) return deepen(worker, layer, holder, left)
+    if (delta._tag === "Stored" && holder === SlotLayers.NONE && !isDeeper) {
       holder = open(worker, layer)
       if (holder === SlotLayers.LATER) return -1
     }
-    if (holder < 0) {
+    if (delta._tag === "Deepened" || holder < 0) {
       changesIgnored++
       return 0
     }
