@@ -55,7 +55,7 @@ describe("SlotLayers", () => {
     SlotLayers.open(map, 0, DEVICE)
     SlotLayers.open(map, 0, DISK)
     assert.deepEqual(
-      [HOST, DISK, EXTERNAL].map((layer) => SlotLayers.below(map, 0, layer)),
+      ([HOST, DISK, EXTERNAL] as const).map((layer) => SlotLayers.below(map, 0, layer)),
       [1, 1, 2]
     )
     assert.strictEqual(SlotLayers.anyOf(map, 1), SlotLayers.NONE)
