@@ -13,7 +13,7 @@
 import { Context, Layer } from "effect"
 import type { KeyLanes } from "../src/domain/Block.ts"
 import type { Placement } from "../src/domain/Placement.ts"
-import type { EngineLoad } from "../src/domain/Worker.ts"
+import type { RankLoad } from "../src/domain/Worker.ts"
 import * as Bookings from "../src/hot/Bookings.ts"
 import * as Cost from "../src/hot/Cost.ts"
 import { InFlight } from "../src/hot/InFlight.ts"
@@ -110,7 +110,7 @@ export class Ledger extends Context.Service<
     /** Share of a worker's overlap to believe, 0 to 1. */
     readonly setCredit: (slot: number, credit: number) => void
     /** What the engine says of itself on `/metrics`. */
-    readonly hint: (slot: number, load: EngineLoad, nowMs: number) => void
+    readonly hint: (slot: number, load: RankLoad, nowMs: number) => void
     /** The worker's slot, or -1 when none is eligible. Raises `ask.cachedTokens` by what is on its way. */
     readonly place: (ask: Ask, nowMs: number) => number
     /** The same decision, not taken: every candidate's terms. Leaves the rotation alone. */

@@ -1,30 +1,55 @@
 /** Observe: what the router shows of itself: metrics from requests as they settle, and the rest read when asked for. */
 import type { Collector } from "../actors/Collector.ts"
 import type { Fleet } from "../actors/Fleet.ts"
+import type { Guesses } from "../actors/Guesses.ts"
 import type { Ledger } from "../actors/Ledger.ts"
 import type { PrefixIndex } from "../actors/PrefixIndex.ts"
+import type { Trust } from "../actors/Trust.ts"
+import { type Layer, tiers } from "./domain/Tier.ts"
 import type { Settled } from "./http/Request.ts"
+import type { Labels } from "./telemetry/Metrics.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
+import * as WorkerMetrics from "./telemetry/WorkerMetrics.ts"
 
 export interface Deps {
   readonly fleet: Fleet["Service"]
   readonly index: PrefixIndex["Service"]
   readonly collector: Collector["Service"]
+  readonly trust: Trust["Service"]
+  readonly guesses: Guesses["Service"]
   readonly ledger: Ledger["Service"]
   readonly now: () => number
-  /** Requests being answered now. */
+  /** Requests being answered now: all, and those of one slot. */
   readonly inFlight: () => number
+  readonly inFlightOf: (slot: number) => number
 }
 
 export interface Observe {
   readonly settled: (record: Settled) => void
   readonly refused: (status: number) => void
-  /** How far a worker's cache is known, and what it was given: for the admin API. */
-  readonly cache: (slot: number) => unknown
+  /** How far the cache of one rank is known, and what it was given: for the admin API. */
+  readonly rank: (slot: number) => unknown
   /** Prometheus text. */
   readonly metrics: () => string
 }
+
+const layerNames = [...tiers, "guess"] as const
+const trusts = ["exact", "degraded", "approximate"] as const
+
+/** What a collector counts, and the metric it goes to. */
+const eventCounters = [
+  ["batches", "eventBatches"],
+  ["gaps", "eventGaps"],
+  ["replays", "eventReplays"],
+  ["replayFailures", "eventReplayFailures"],
+  ["purges", "eventPurges"],
+  ["restarts", "eventRestarts"],
+  ["decodeErrors", "eventDecodeErrors"],
+  ["overflows", "eventOverflows"],
+  ["unknown", "eventUnknown"]
+] as const
+type Told = Record<(typeof eventCounters)[number][0], number>
 
 const outcomeOf = ({ outcome, status, worker }: Settled): RouterMetrics.RequestOutcome => {
   if (outcome === "clientGone") return "cancelled"
@@ -34,14 +59,12 @@ const outcomeOf = ({ outcome, status, worker }: Settled): RouterMetrics.RequestO
 }
 
 export const make = (deps: Deps): Observe => {
-  const { collector, fleet, index, ledger } = deps
+  const { collector, fleet, guesses, index, ledger, trust } = deps
   const registry = Metrics.registry()
   const metrics = RouterMetrics.make(registry)
-  /** Counters that the collectors keep themselves: what was last told of each worker. */
-  const told = new Map<
-    string,
-    { batches: number; gaps: number; replays: number; purges: number; decodeErrors: number }
-  >()
+  const workers = WorkerMetrics.make(registry)
+  /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
+  const told = new Map<string, Told>()
   const indexTold = new Map<string, number>()
   registry.onScrape(() => {
     metrics.inFlight.set(deps.inFlight())
@@ -60,24 +83,48 @@ export const make = (deps: Deps): Observe => {
       metrics[counter].add(count >= before ? count - before : count)
       indexTold.set(counter, count)
     }
-    const known = new Set(fleet.list().map(({ spec }) => spec.id))
-    for (const id of told.keys()) if (!known.has(id)) told.delete(id)
-    for (const id of known) {
-      const state = collector.state(id)
-      if (state === null) continue
-      const before = told.get(id)
-      // A collector that was started anew counts from 0 again.
-      const grown = (name: "batches" | "gaps" | "replays" | "purges" | "decodeErrors") =>
-        state[name] - (before !== undefined && before[name] <= state[name] ? before[name] : 0)
-      metrics.eventBatches.add(grown("batches"))
-      metrics.eventGaps.add(grown("gaps"))
-      metrics.eventReplays.add(grown("replays"))
-      metrics.eventPurges.add(grown("purges"))
-      metrics.eventDecodeErrors.add(grown("decodeErrors"))
-      const { batches, decodeErrors, gaps, purges, replays } = state
-      told.set(id, { batches, gaps, replays, purges, decodeErrors })
+    const known = new Set<string>()
+    for (const { facts, slots, spec } of fleet.list()) {
+      for (const [i, slot] of slots.entries()) {
+        known.add(`${spec.id} ${slot}`)
+        countEvents(`${spec.id} ${slot}`, slot)
+        gaugeRank(slot, { worker: spec.id, rank: String(facts?.ranks[i] ?? 0) })
+      }
     }
+    workers.sweep()
+    for (const name of told.keys()) if (!known.has(name)) told.delete(name)
   })
+  const countEvents = (name: string, slot: number): void => {
+    const state = collector.state(slot)
+    if (state === null) return
+    const before = told.get(name)
+    const unknown = Object.values(state.unknown).reduce((sum, count) => sum + count, 0)
+    const now: Told = { ...state, unknown }
+    for (const [counter, handle] of eventCounters) {
+      // A collector that was started anew counts from 0 again.
+      const from = before !== undefined && before[counter] <= now[counter] ? before[counter] : 0
+      metrics[handle].add(now[counter] - from)
+    }
+    told.set(name, now)
+  }
+  const gaugeRank = (slot: number, labels: Labels): void => {
+    const view = trust.of(slot)
+    if (view === null) return
+    for (const each of trusts)
+      workers.set("warmpath_worker_trust", { ...labels, trust: each }, each === view.trust ? 1 : 0)
+    workers.set("warmpath_worker_credit", labels, view.credit)
+    const { deliveredShare, meanShare, meanTokens, samples } = view.error
+    workers.set("warmpath_worker_delivered_ratio", labels, deliveredShare)
+    workers.set("warmpath_worker_prediction_error_tokens", labels, samples === 0 ? null : meanTokens)
+    workers.set("warmpath_worker_prediction_error_ratio", labels, samples === 0 ? null : meanShare)
+    const blocks = blocksOf(slot)
+    for (const tier of layerNames) workers.set("warmpath_worker_blocks", { ...labels, tier }, blocks[tier])
+  }
+  const blocksOf = (slot: number) =>
+    Object.fromEntries(layerNames.map((name, layer) => [name, index.heldBy(slot, layer as Layer)])) as Record<
+      (typeof layerNames)[number],
+      number
+    >
   return {
     settled: (record) => {
       const { decisionMs, deliveredTokens, predictedTokens, promptTokens, totalMs, tries, ttftMs } = record
@@ -94,14 +141,16 @@ export const make = (deps: Deps): Observe => {
       metrics.predictedForReported.add(predictedTokens)
     },
     refused: (status) => metrics.requests[status < 500 ? "client_error" : "no_worker"].add(1),
-    cache: (slot) => {
-      const id = fleet.worker(slot)?.spec.id
-      return {
-        blocks: index.heldBy(slot),
-        events: id === undefined ? null : collector.state(id),
-        ledger: ledger.worker(slot, deps.now())
-      }
-    },
+    rank: (slot) => ({
+      slot,
+      rank: fleet.rank(slot),
+      inFlight: deps.inFlightOf(slot),
+      ...trust.of(slot),
+      blocks: blocksOf(slot),
+      events: collector.state(slot),
+      guesses: guesses.of(slot),
+      ledger: ledger.worker(slot, deps.now())
+    }),
     metrics: registry.render
   }
 }

@@ -10,14 +10,16 @@ import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { Collector } from "../actors/Collector.ts"
 import * as Fleet from "../actors/Fleet.ts"
 import * as Lifecycle from "../actors/FleetLifecycle.ts"
+import { Guesses } from "../actors/Guesses.ts"
 import { Ledger } from "../actors/Ledger.ts"
 import { PrefixIndex } from "../actors/PrefixIndex.ts"
+import { Trust } from "../actors/Trust.ts"
 import * as Engines from "./adapters/Engines.ts"
+import { describe } from "./adapters/kvevents/EngineHash.ts"
 import * as EventSocket from "./adapters/zmq/EventSocket.ts"
 import * as Config from "./Config.ts"
-import type { Trust } from "./domain/Worker.ts"
+import type { EventSource } from "./domain/Worker.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
-import { GuessedCache } from "./hot/GuessedCache.ts"
 import * as Admin from "./http/Admin.ts"
 import * as Front from "./http/Front.ts"
 import * as Pool from "./http/Pool.ts"
@@ -52,12 +54,6 @@ export interface Router {
 /** Tokens per block of a worker that has not told: vLLM's default. Used until its first event. */
 const blockSizeDefault = 16
 
-/** Blocks a worker's cache has room for when it does not tell: half a million tokens, a 70B model on a node of H100s. */
-const blockCountDefault = 32_768
-
-/** Share of a worker's overlap that is believed. */
-const credit: Record<Trust, number> = { exact: 1, degraded: 0.75, none: 1 }
-
 const now = () => performance.now()
 
 const knobsOf = (config: Config.Config): Fleet.Knobs => ({
@@ -81,7 +77,7 @@ const knobsOf = (config: Config.Config): Fleet.Knobs => ({
 
 /** What a collector must be started anew for: where events come from, and what their keys are made with. */
 const eventsOf = ({ facts, model }: Fleet.Worker): string =>
-  JSON.stringify([model, facts.eventSources, facts.blockSize])
+  JSON.stringify([model, facts.eventSources, facts.blockSize, facts.blockCount])
 
 const originOf = ({ url }: { readonly url: string }): string => new URL(url).origin
 
@@ -102,56 +98,72 @@ export const start = Effect.fnUntraced(function* (
     Layer.mergeAll(
       PrefixIndex.layer({ workersMax, bytesMax: config.indexBytesMax }),
       Collector.layer({ hasher, quietMs: config.replayCheckMs }).pipe(Layer.provide(EventSocket.layer)),
+      Guesses.layer,
+      Trust.layer,
       Ledger.layer({ policy: config.policy, workersMax })
     ).pipe(Layer.provide(bus))
   )
   const index = Context.get(services, PrefixIndex)
   const collector = Context.get(services, Collector)
+  const guesses = Context.get(services, Guesses)
+  const trust = Context.get(services, Trust)
   const ledger = Context.get(services, Ledger)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const engines = yield* Effect.acquireRelease(Effect.sync(Engines.make), (made) => Effect.promise(made.close))
 
   const inFlight = new Uint32Array(workersMax)
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
-  const trusts: Array<Trust> = new Array(workersMax).fill("none")
-  const slots = new Map<string, number>()
-  /** What the index holds of workers by guess, from our own placements. */
-  const guessed = new Map<number, GuessedCache>()
   /** Slots whose collector is still taking leave. */
   const leaving = new Set<number>()
 
-  const follow = (worker: Fleet.Worker): void => {
-    const { engine, facts, model, slot, spec } = worker
-    slots.set(spec.id, slot)
-    if (facts.eventSources.length === 0) return
+  const nameOf = ({ facts, slots, spec }: Fleet.Worker, slot: number): string =>
+    slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
+
+  /** Where the events of a slot come from; null where there are none. */
+  const sourceOf = ({ facts, slots }: Fleet.Worker, slot: number): EventSource | null => {
+    const { eventSources, ranks } = facts
+    const rank = ranks[slots.indexOf(slot)]
+    return eventSources.find((source) => rank === undefined || source.rank === rank) ?? null
+  }
+
+  const follow = (worker: Fleet.Worker, slot: number): void => {
+    const { engine, facts, model } = worker
+    const source = sourceOf(worker, slot)
+    if (source === null) return
+    const { blockCount, blockSize } = facts
     fork(
       collector.start({
-        id: spec.id,
+        name: nameOf(worker, slot),
         slot,
         model,
-        sources: facts.eventSources,
-        blockSize: facts.blockSize,
-        decode: engine.decode
+        source,
+        blockSize,
+        blockCount,
+        decode: engine.decode,
+        describe
       })
     )
   }
 
-  const unfollow = (slot: number, id: string): Effect.Effect<void> => {
+  const unfollow = (slot: number): Effect.Effect<void> => {
     leaving.add(slot)
-    trusts[slot] = "none"
-    ledger.setCredit(slot, credit.none)
     return Effect.andThen(
-      collector.stop(id),
+      collector.stop(slot),
       Effect.sync(() => leaving.delete(slot))
     )
   }
 
-  /** A worker's block size, told or learned; what cannot be hashed with is not believed. */
+  /** A block size, told or learned; what cannot be hashed with is not believed. */
   const setBlockSize = (slot: number, blockSize: number | null, blockCount: number | null): void => {
     if (blockSize !== null && blockSize >= 1 && blockSize <= BlockHash.blockSizeMax) blockSizes[slot] = blockSize
     if (blockCount !== null) ledger.setCapacity(slot, blockCount * blockSizes[slot]!)
   }
-  const learnFacts = ({ facts, slot }: Fleet.Worker): void => setBlockSize(slot, facts.blockSize, facts.blockCount)
+  const learnFacts = ({ facts: { blockCount, blockSize }, slots }: Fleet.Worker): void => {
+    for (const slot of slots) {
+      setBlockSize(slot, blockSize, blockCount)
+      guesses.told(slot, blockCount)
+    }
+  }
 
   const fleet = Context.get(
     yield* Layer.build(
@@ -162,45 +174,51 @@ export const start = Effect.fnUntraced(function* (
         inFlight: (slot) => inFlight[slot]!,
         reusable: (slot) => !leaving.has(slot) && index.reusable(slot),
         onJoin: (worker) => {
-          blockSizes[worker.slot] = blockSizeDefault
-          guessed.delete(worker.slot)
-          ledger.join(worker.slot, null)
-          ledger.setEligible(worker.slot, true)
+          for (const slot of worker.slots) {
+            blockSizes[slot] = blockSizeDefault
+            ledger.join(slot, null)
+            ledger.setEligible(slot, true)
+            trust.join(slot, nameOf(worker, slot))
+            follow(worker, slot)
+          }
           learnFacts(worker)
           tokenizers.learn(worker)
-          follow(worker)
         },
         onChange: (worker, before, restarted) => {
           learnFacts(worker)
           tokenizers.learn(worker)
-          // Where events are heard they tell of a restart themselves; elsewhere what was learned is void.
-          if (restarted && trusts[worker.slot] === "none") {
-            guessed.delete(worker.slot)
-            index.drop(worker.slot)
-          }
-          if (eventsOf(worker) === eventsOf(before)) return
-          fork(
-            Effect.andThen(
-              unfollow(worker.slot, before.spec.id),
-              Effect.sync(() => {
-                // It may have left, or changed again, while its collector took leave.
-                if (fleet.worker(worker.slot) === worker) follow(worker)
-              })
+          for (const slot of worker.slots) {
+            if (restarted) {
+              trust.restarted(slot)
+              // Events tell of a restart themselves; guesses are void.
+              guesses.forget(slot)
+            }
+            if (eventsOf(worker) === eventsOf(before)) continue
+            fork(
+              Effect.andThen(
+                unfollow(slot),
+                Effect.sync(() => {
+                  trust.health(slot, "absent", "no events")
+                  // It may have left, or changed again, while its collector took leave.
+                  if (fleet.worker(slot) === worker) follow(worker, slot)
+                })
+              )
             )
-          )
+          }
         },
-        onLeave: (slot, worker) => {
+        onVacate: (slot) => {
           ledger.leave(slot)
-          guessed.delete(slot)
+          trust.leave(slot)
+          guesses.forget(slot)
           index.drop(slot)
-          if (worker === null) return
-          slots.delete(worker.spec.id)
-          fork(unfollow(slot, worker.spec.id))
+          fork(unfollow(slot))
+        },
+        onLeave: (worker) => {
           const others = fleet.list().filter((other) => other.spec.id !== worker.spec.id)
           if (!others.some(({ spec }) => originOf(spec) === originOf(worker.spec))) {
             pool.forget(pool.origin(worker.spec.url))
           }
-          if (!others.some(({ slot: other }) => fleet.worker(other)?.model === worker.model)) {
+          if (!others.some(({ slots }) => fleet.worker(slots[0]!)?.model === worker.model)) {
             tokenizers.forget(worker.model)
           }
         },
@@ -229,28 +247,37 @@ export const start = Effect.fnUntraced(function* (
     }
   })
 
-  collector.onTrust((id, trust, state) => {
-    const slot = slots.get(id)
-    if (slot === undefined) return
+  /** Events tell all there is of this slot: nothing need be guessed of what they could tell. */
+  const tellsAll = (slot: number): boolean => {
+    const state = collector.state(slot)
+    return state !== null && state.health === "whole" && state.complete
+  }
+  collector.onState((slot, state) => {
     setBlockSize(slot, state.blockSize, fleet.worker(slot)?.facts.blockCount ?? null)
-    const before = trusts[slot]
-    if (before === trust) return
-    fork(Effect.logInfo(`The cache of worker "${id}" is known ${trust === "none" ? "no more" : `(${trust})`}`))
-    trusts[slot] = trust
-    ledger.setCredit(slot, credit[trust])
-    if (before !== "none" || !guessed.delete(slot)) return
-    // What was guessed before events were heard would outlive them: nobody tells that a guess was wrong.
-    index.drop(slot)
-    collector.resync(id)
+    trust.health(slot, state.health, state.why)
+    // Nobody would tell that a guess was wrong.
+    if (tellsAll(slot)) guesses.forget(slot)
   })
+  trust.onChange((slot, { credit }) => ledger.setCredit(slot, credit))
+  trust.onSuspect(collector.resync)
   index.onReset(() => {
-    guessed.clear()
+    for (const { slots } of fleet.list()) for (const slot of slots) guesses.forget(slot)
     collector.resync()
   })
 
   let draining = false
   let front: Front.FrontServer | null = null
-  const observe = Observe.make({ fleet, index, collector, ledger, now, inFlight: () => front?.inFlight() ?? 0 })
+  const observe = Observe.make({
+    fleet,
+    index,
+    collector,
+    trust,
+    guesses,
+    ledger,
+    now,
+    inFlight: () => front?.inFlight() ?? 0,
+    inFlightOf: (slot) => inFlight[slot]!
+  })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>
       Pool.make({
@@ -265,23 +292,22 @@ export const start = Effect.fnUntraced(function* (
     fleet,
     ledger,
     hasher,
-    overlap: index.overlap,
+    depths: index.depths,
     blockSizeOf: (slot) => blockSizes[slot]!,
     tokenizerOf: ({ model }) => tokenizers.of(model),
-    rankOf: () => null,
-    reportsFull: () => {},
-    learn: (slot, keys, exact) => {
-      // The worker may have left since: whatever is stored for it would keep its slot for ever.
-      if ((exact && trusts[slot] !== "none") || fleet.worker(slot) === undefined) return
-      let guesses = guessed.get(slot)
-      if (guesses === undefined) {
-        guesses = new GuessedCache(fleet.worker(slot)?.facts.blockCount ?? blockCountDefault)
-        guessed.set(slot, guesses)
-      }
-      const gone = guesses.add(keys)
-      index.tell({ _tag: "Stored", worker: slot, parent: null, keys })
-      if (gone.length > 0) index.tell({ _tag: "Removed", worker: slot, keys: gone })
+    computed: (slot, prompts, exact) => {
+      // It may have left since: whatever is stored for it would keep its slot for ever.
+      if ((exact && tellsAll(slot)) || fleet.worker(slot) === undefined) return null
+      const blockSize = blockSizes[slot]!
+      const settled = guesses.computed(slot, prompts)
+      return ({ cachedTokens, outputTokens }) =>
+        settled(
+          cachedTokens === null ? null : Math.floor(cachedTokens / blockSize),
+          outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
+        )
     },
+    rankOf: fleet.rank,
+    reportsFull: collector.refreshes,
     pool,
     forward,
     inFlight,
@@ -289,7 +315,15 @@ export const start = Effect.fnUntraced(function* (
     retriesMax: config.retriesMax,
     draining: () => draining,
     now,
-    settled: observe.settled,
+    settled: (record) => {
+      observe.settled(record)
+      const { deliveredTokens, predictedTokens, promptTokens, reportedPromptTokens, slot, totalMs } = record
+      if (slot === null || deliveredTokens === null) return
+      trust.delivered(slot, predictedTokens, deliveredTokens, promptTokens)
+      // The last block of a prompt that was cached whole is computed again, and not announced by every engine.
+      const computed = ((reportedPromptTokens ?? 0) - deliveredTokens) / blockSizes[slot]!
+      if (computed >= 2) collector.expected(slot, totalMs)
+    },
     refused: observe.refused
   })
   const apply = Effect.fnUntraced(function* (next: Config.Config) {
@@ -300,10 +334,14 @@ export const start = Effect.fnUntraced(function* (
   // What engines say of their load, as it becomes known.
   const hinted = new Map<number, number | null>()
   yield* Effect.sync(() => {
-    for (const { load, loadAtMs, slot } of fleet.list()) {
-      if (load === null || hinted.get(slot) === loadAtMs) continue
-      hinted.set(slot, loadAtMs)
-      ledger.hint(slot, load, now())
+    for (const { facts, load, loadAtMs, slots } of fleet.list()) {
+      for (const [i, slot] of slots.entries()) {
+        if (load === null || hinted.get(slot) === loadAtMs) continue
+        hinted.set(slot, loadAtMs)
+        const rank = facts?.ranks[i]
+        const own = rank === undefined ? load : load.ranks.get(rank)
+        if (own !== undefined) ledger.hint(slot, own, now())
+      }
     }
   }).pipe(
     Effect.andThen(Effect.sleep(config.probeIntervalMs)),
@@ -319,7 +357,7 @@ export const start = Effect.fnUntraced(function* (
       find: fleet.find,
       add: (spec) => fleet.add(spec),
       remove: fleet.remove,
-      cache: observe.cache,
+      rank: observe.rank,
       blocks: index.dump,
       config: () => ({ ...config, tokenizing: tokenizers.list() }),
       metrics: observe.metrics

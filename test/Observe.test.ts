@@ -1,23 +1,32 @@
 import { describe, expect, it } from "vitest"
 import * as Observe from "../src/Observe.ts"
 
+const counters = { gaps: 0, replays: 0, replayFailures: 0, purges: 0, restarts: 0, decodeErrors: 0, overflows: 0 }
+
 /** Metrics over workers whose event counters a test sets. */
 const setUp = () => {
   const batches = new Map<string, number>()
   const index = { evictedBlocks: 0, storesFull: 0, storesOrphaned: 0, overflowed: 0, resets: 0, blocks: 5, bytes: 9 }
   const deps = {
-    fleet: { list: () => [...batches.keys()].map((id) => ({ spec: { id } })) },
-    collector: {
-      state: (id: string) => ({ batches: batches.get(id)!, gaps: 0, replays: 0, purges: 0, decodeErrors: 0 })
+    fleet: {
+      list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: null })),
+      rank: () => null
     },
-    index: { stats: () => index },
+    collector: {
+      state: () => ({ ...counters, batches: [...batches.values()][0], unknown: { "field BlockStored.mood": 2 } })
+    },
+    trust: {
+      of: () =>
+        batches.size === 0 ? null : { trust: "degraded", credit: 0.75, error: { samples: 0, deliveredShare: null } }
+    },
+    index: { stats: () => index, heldBy: (_slot: number, layer: number) => 10 + layer },
     ledger: {},
     now: () => 0,
     inFlight: () => 0
   } as unknown as Observe.Deps
   const { metrics } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])
-  return { batches, index, value }
+  return { batches, index, metrics, value }
 }
 
 describe("Observe", () => {
@@ -30,6 +39,21 @@ describe("Observe", () => {
     batches.set("a", 12)
     expect(value("warmpath_kv_event_batches_total")).toBe(22)
   })
+  it("shows how each worker's cache is known, until it leaves", () => {
+    const { batches, metrics, value } = setUp()
+    batches.set("a", 1)
+    const text = metrics()
+    expect(text).toContain('warmpath_worker_trust{worker="a",rank="0",trust="degraded"} 1')
+    expect(text).toContain('warmpath_worker_trust{worker="a",rank="0",trust="exact"} 0')
+    expect(text).toContain('warmpath_worker_credit{worker="a",rank="0"} 0.75')
+    expect(text).toContain('warmpath_worker_blocks{worker="a",rank="0",tier="disk"} 12')
+    // Nothing was delivered yet, and nothing is not zero.
+    expect(text).not.toContain("warmpath_worker_delivered_ratio")
+    expect(value("warmpath_kv_event_unknown_total")).toBe(2)
+    batches.delete("a")
+    expect(metrics()).not.toContain('worker="a"')
+  })
+
   it("shows what the index let go, had no room for, and lost", () => {
     const { index, value } = setUp()
     Object.assign(index, { evictedBlocks: 7, storesFull: 2, storesOrphaned: 3, overflowed: 4 })

@@ -106,7 +106,7 @@ describe("the router's picture of each worker's cache", () => {
       }
     }
     const total = async (counter: string): Promise<number> =>
-      (await router.workers()).reduce((sum, worker) => sum + Number(worker.cache.events?.[counter] ?? 0), 0)
+      (await router.workers()).reduce((sum, { ranks }) => sum + Number(ranks[0]?.events?.[counter] ?? 0), 0)
     return { fleet, router, equal, send, total }
   }
   const soon = { timeout: 10_000, interval: 50 }
@@ -185,7 +185,7 @@ describe("the router's picture of each worker's cache", () => {
     await expect.poll(equal, soon).toBe(true)
   })
 
-  it("keeps nothing of what was guessed before events were heard", async () => {
+  it("is never mixed with what was guessed before events were heard", async () => {
     const fleet = await SimFleet.start({ engines: 1, speed: 20, blocks: 100, maxModelLen: 1_500, bufferSteps: 2 })
     stop.push(fleet.close)
     const engine = fleet.engines[0]!
@@ -230,11 +230,12 @@ describe("the router's picture of each worker's cache", () => {
     for (let i = 0; i < 20; i++) await send()
     const truth = () => new Set(new Oracle().keysOf(engine, engine.cache()))
     // Guesses, some of them wrong: answers took room, too.
-    const before = await router.blocks(id)
+    const before = await router.blocks(id, "?tier=guess")
+    expect(await router.blocks(id)).toEqual([])
     expect(before.length).toBeGreaterThan(60)
     expect(before.every((key) => truth().has(key))).toBe(false)
     open = true
-    await expect.poll(async () => (await router.worker(id)).cache.events?.["trust"], soon).toBe("exact")
+    await expect.poll(async () => (await router.worker(id)).ranks[0]?.trust, soon).toBe("exact")
     for (let i = 0; i < 4; i++) await send()
     await expect
       .poll(async () => {
@@ -250,7 +251,7 @@ describe("the router's picture of each worker's cache", () => {
     await send(60)
     for (const engine of fleet.engines) {
       const truth = new Set(new Oracle().keysOf(engine, engine.cache()))
-      const view = await router.blocks(TestRouter.idOf(engine.url))
+      const view = await router.blocks(TestRouter.idOf(engine.url), "?tier=guess")
       expect(view.length).toBeGreaterThan(60)
       expect(view.length).toBeLessThanOrEqual(120)
       // Answers take room as well, which is not guessed.

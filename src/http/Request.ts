@@ -44,6 +44,8 @@ export interface Settled {
   readonly predictedTokens: number
   /** Prompt tokens the engine says it took from its cache; null when it does not say. */
   readonly deliveredTokens: number | null
+  /** Prompt tokens as the engine counted them; null when it does not say. */
+  readonly reportedPromptTokens: number | null
   /** Null for an answer that was not streamed or never began. */
   readonly ttftMs: number | null
   /** The router's own share: from the request read to its first worker chosen; null when none was. */
@@ -181,7 +183,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       outcome: Settled["outcome"],
       status: number,
       predictedTokens = 0,
-      deliveredTokens: number | null = null,
+      usage: Usage | null = null,
       ttftMs: number | null = null
     ): void =>
       deps.settled({
@@ -194,7 +196,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         tries,
         promptTokens,
         predictedTokens,
-        deliveredTokens,
+        deliveredTokens: usage?.cachedTokens ?? null,
+        reportedPromptTokens: usage?.promptTokens ?? null,
         ttftMs,
         decisionMs,
         totalMs: now() - startedMs
@@ -316,9 +319,11 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           const answered = outcome.kind === "complete" && scan !== null
           settle(usage, answered ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
           const conclude = (how: Settled["outcome"], status: number): void => {
-            const cachedTokens = usage?.cachedTokens ?? null
-            report?.({ cachedTokens, outputTokens: usage?.completionTokens ?? null })
-            record(spec.id, slot, how, status, booking.heldTokens, cachedTokens, ttftMs)
+            report?.({
+              cachedTokens: usage?.cachedTokens ?? null,
+              outputTokens: usage?.completionTokens ?? null
+            })
+            record(spec.id, slot, how, status, booking.heldTokens, usage, ttftMs)
           }
           switch (outcome.kind) {
             case "complete":

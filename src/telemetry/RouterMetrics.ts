@@ -20,8 +20,12 @@ export interface RouterMetrics {
   readonly eventBatches: Counter
   readonly eventGaps: Counter
   readonly eventReplays: Counter
+  readonly eventReplayFailures: Counter
   readonly eventPurges: Counter
+  readonly eventRestarts: Counter
   readonly eventDecodeErrors: Counter
+  readonly eventOverflows: Counter
+  readonly eventUnknown: Counter
   readonly inFlight: Gauge
   readonly indexBlocks: Gauge
   readonly indexBytes: Gauge
@@ -70,9 +74,22 @@ export const make = (registry: Registry): RouterMetrics => {
     retries: counter("warmpath_retries_total", "Requests sent to another worker before their first byte"),
     eventBatches: counter("warmpath_kv_event_batches_total", "KV event batches applied"),
     eventGaps: counter("warmpath_kv_event_gaps_total", "Gaps in the sequence of KV events"),
-    eventReplays: counter("warmpath_kv_event_replays_total", "Gaps healed by replay"),
-    eventPurges: counter("warmpath_kv_event_purges_total", "Gaps healed by forgetting the worker's blocks"),
+    eventReplays: counter("warmpath_kv_event_replays_total", "Replays begun: after gaps and reconnects, and looks"),
+    eventReplayFailures: counter(
+      "warmpath_kv_event_replay_failures_total",
+      "Replays refused, unanswered or broken off"
+    ),
+    eventPurges: counter(
+      "warmpath_kv_event_purges_total",
+      "Times a worker's blocks were forgotten, to be learned anew"
+    ),
+    eventRestarts: counter("warmpath_kv_event_restarts_total", "New lives of engines, seen in their events"),
     eventDecodeErrors: counter("warmpath_kv_event_decode_errors_total", "KV event payloads that could not be read"),
+    eventOverflows: counter("warmpath_kv_event_overflows_total", "Times the index had no room for a worker's events"),
+    eventUnknown: counter(
+      "warmpath_kv_event_unknown_total",
+      "Events, fields and media in KV events that this version does not know"
+    ),
     inFlight: gauge("warmpath_requests_in_flight", "Requests being answered now"),
     indexBlocks: gauge("warmpath_index_blocks", "Distinct blocks in the prefix index"),
     indexBytes: gauge("warmpath_index_bytes", "Memory of the prefix index"),

@@ -10,8 +10,8 @@ export interface TestRouter {
   /** One worker as the admin API shows it. */
   readonly worker: (id: string) => Promise<AdminWorker>
   readonly workers: () => Promise<ReadonlyArray<AdminWorker>>
-  /** Keys the index holds for a worker, as hex. */
-  readonly blocks: (id: string) => Promise<ReadonlyArray<string>>
+  /** Keys the index holds for a worker, as hex; `query` chooses a rank or a tier. */
+  readonly blocks: (id: string, query?: string) => Promise<ReadonlyArray<string>>
   readonly apply: (knobs: Readonly<Record<string, unknown>>) => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -21,11 +21,16 @@ export interface AdminWorker {
   readonly url: string
   readonly state: string
   readonly inFlight: number
-  readonly cache: {
-    readonly blocks: number
+  readonly ranks: ReadonlyArray<{
+    readonly slot: number
+    readonly rank: number | null
+    readonly trust: string
+    readonly why: string
+    readonly credit: number
+    readonly blocks: Readonly<Record<string, number>>
     readonly events: Readonly<Record<string, unknown>> | null
     readonly ledger: { readonly queued: number; readonly active: number; readonly activeTokens: number } | null
-  }
+  }>
 }
 
 const local = { host: "127.0.0.1", port: 0, adminPort: 0, drainMs: 5_000 }
@@ -48,7 +53,8 @@ export const start = async (knobs: Readonly<Record<string, unknown>>): Promise<T
     adminUrl: router.adminUrl,
     workers,
     worker: async (id) => (await get(`/admin/workers/${encodeURIComponent(id)}`)) as AdminWorker,
-    blocks: async (id) => ((await get(`/admin/blocks/${encodeURIComponent(id)}`)) as { keys: Array<string> }).keys,
+    blocks: async (id, query = "") =>
+      ((await get(`/admin/blocks/${encodeURIComponent(id)}${query}`)) as { keys: Array<string> }).keys,
     apply: (next) => run(router.apply(Result.getOrThrow(Config.decode({ flags: { ...local, ...knobs, ...next } })))),
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
