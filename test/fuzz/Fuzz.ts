@@ -22,7 +22,7 @@ const rssBytesMax = 1 << 30
 const bytesPerSample = 2_000_000
 
 export interface Options {
-  /** Bytes after damage, in all. */
+  /** Bytes after damage: as many into the decoder as into the scanner, or more. */
   readonly bytes: number
   readonly seed: number
   /** Collects garbage, so that memory can be judged; without it, it is not. */
@@ -32,7 +32,10 @@ export interface Options {
 
 export interface Counts {
   iterations: number
-  bytes: number
+  /** Bytes into the decoder of KV events. */
+  frameBytes: number
+  /** Bytes into the scanner of answers. */
+  answerBytes: number
   frames: number
   /** Frames that were a batch in spite of the damage, and how many of these the scanner read. */
   batches: number
@@ -49,7 +52,8 @@ export interface Counts {
 
 export const noCounts = (): Counts => ({
   iterations: 0,
-  bytes: 0,
+  frameBytes: 0,
+  answerBytes: 0,
   frames: 0,
   batches: 0,
   scanned: 0,
@@ -64,9 +68,9 @@ export const noCounts = (): Counts => ({
 export const run = ({ bytes, gc, progress, seed }: Options): Counts => {
   const counts = noCounts()
   let held = Number.NaN
-  for (let sample = bytesPerSample; counts.bytes < bytes; counts.iterations++) {
+  for (let sample = bytesPerSample; Math.min(counts.frameBytes, counts.answerBytes) < bytes; counts.iterations++) {
     iterate(seed, counts.iterations, counts)
-    if (counts.bytes < sample) continue
+    if (counts.frameBytes + counts.answerBytes < sample) continue
     sample += bytesPerSample
     progress?.(counts)
     if (gc === undefined) continue
@@ -102,7 +106,8 @@ export const iterate = (seed: number, iteration: number, counts: Counts): void =
         : answerOf(random)
   // Some as they are: damage must not be all that is ever seen.
   const bytes = random() < 0.1 ? pristine : mutate(pristine, pick(random, payloads), random)
-  counts.bytes += bytes.length
+  if (kind === "frame") counts.frameBytes += bytes.length
+  else counts.answerBytes += bytes.length
   try {
     if (kind === "frame") {
       const { batch, blocks, scanned } = checkFrame(bytes)

@@ -1,7 +1,7 @@
 /**
  * Fuzzes what reads the engines' bytes.
  *
- *   node test/fuzz/main.ts --bytes 100000000 --seed 1      a whole run
+ *   node test/fuzz/main.ts --bytes 100000000 --seed 1      as many bytes into each reader
  *   node test/fuzz/main.ts --seed 1 --iteration 4711       one iteration of it, again
  */
 import { parseArgs } from "node:util"
@@ -21,8 +21,9 @@ setFlagsFromString("--expose-gc")
 const gc = runInNewContext("gc") as () => void
 
 const line = (counts: Counts): string =>
-  `${(counts.bytes / 1e6).toFixed(0)} MB  ${counts.frames} frames (${counts.batches} batches, ${counts.scanned} scanned, ` +
-  `${counts.blocks} blocks compared)  ${counts.streams} streams  ${counts.answers} answers  ` +
+  `${(counts.frameBytes / 1e6).toFixed(0)} MB in ${counts.frames} frames (${counts.batches} batches, ${counts.scanned} scanned, ` +
+  `${counts.blocks} blocks compared), ` +
+  `${(counts.answerBytes / 1e6).toFixed(0)} MB in ${counts.streams} streams and ${counts.answers} answers; ` +
   `held: ${(counts.grownBytes / 1e6).toFixed(1)} MB more than at first, process: ${(counts.rssBytes / 1e6).toFixed(0)} MB at most`
 
 const seed = Number(values.seed)
@@ -33,10 +34,10 @@ try {
     console.log(`iteration ${values.iteration} of seed ${seed} holds: ${line(counts)}`)
   } else {
     const begun = performance.now()
-    let next = 10e6
+    let next = 20e6
     const progress = (counts: Counts): void => {
-      if (counts.bytes < next) return
-      next += 10e6
+      if (counts.frameBytes + counts.answerBytes < next) return
+      next += 20e6
       console.log(line(counts))
     }
     const counts = run({ bytes: Number(values.bytes), seed, gc, progress })
