@@ -15,9 +15,12 @@ export interface Out {
   readonly say: (level: "info" | "warning", message: string) => void
 }
 
-/** `lost`: forgotten, and to be learned anew from what comes. `afresh`: a replay from the start may heal it. */
+/**
+ * `short`: right, but not all there is. `lost`: to be forgotten, and learned anew from what comes. `afresh`: to be
+ * forgotten; a replay from the start may heal it.
+ */
 export interface Verdict {
-  readonly remedy: "lost" | "afresh"
+  readonly remedy: "short" | "lost" | "afresh"
   readonly why: string
 }
 
@@ -93,7 +96,7 @@ export class EventReader {
     if (!orphaned || !(complete || this.emptied)) return null
     if (this.batches - this.orphanBatch < orphanResyncEvery) {
       this.emptied = false
-      return { remedy: "lost", why: "unknown parent" }
+      return { remedy: "short", why: "unknown parent" }
     }
     this.orphanBatch = this.batches
     return { remedy: "afresh", why: "unknown parent" }

@@ -231,8 +231,8 @@ export class Publisher {
       this.unreadableAtMs = nowMs
     }
     if (verdict === null) return
-    if (verdict.remedy === "lost") {
-      reader.purge()
+    if (verdict.remedy !== "afresh") {
+      if (verdict.remedy === "lost") reader.purge()
       sequence.complete = false
       sequence.lostWhy = verdict.why
       return
