@@ -30,18 +30,18 @@ const start = async (options: Partial<SimOptions>) => {
   const runtime = ManagedRuntime.make(
     Layer.mergeAll(
       PrefixIndex.layer({ workersMax: 4, blocksMax: 20_000 }),
-      Collector.layer({ hasher, quietMs: 50, backoffMsMin: 10 })
+      Collector.layer({ hasher, quietMs: 50, backoffMsMin: 10, regainMs: 200 })
     ).pipe(Layer.provide([EventBus.layerMemory, EventSocket.layerWith({ reconnectMsMin: 20, reconnectMsMax: 50 })]))
   )
   open.push(() => runtime.dispose())
   const collector = await runtime.runPromise(Collector)
   const index = await runtime.runPromise(PrefixIndex)
   const source = { endpoint: engine.eventEndpoint, replayEndpoint: engine.replayEndpoint, topic: "", rank: 0 }
-  const worker = { id: "w", slot, model: "m", sources: [source], blockSize: null, decode }
-  await runtime.runPromise(collector.start(worker))
+  const followed = { name: "w", slot, model: "m", source, blockSize: null, blockCount: null, decode }
+  await runtime.runPromise(collector.start(followed))
   const equal = (what: string) =>
     until(what, async () => {
-      if (engine.state().running > 0 || collector.state("w")?.trust !== "exact") return false
+      if (engine.state().running > 0 || collector.state(slot)?.health !== "whole") return false
       await runtime.runPromise(index.settled)
       const held = new Set(keyNames(index.dump(slot)))
       const cache = engine.cache()
@@ -109,14 +109,14 @@ describe("Collector over real sockets", () => {
         await traffic(engine, 24, round + 1)
         await equal(`round ${round}`)
       }
-      expect(collector.state("w")).toMatchObject({
+      expect(collector.state(slot)).toMatchObject({
         decodeErrors: 0,
         skipped: 0,
         unknownEvents: 0,
         lost: 0,
         complete: true
       })
-      expect(collector.state("w")!.unknownRemovals).toBe(0)
+      expect(collector.state(slot)!.unknownRemovals).toBe(0)
       expect(engine.cache().length).toBeGreaterThan(80)
     }
   )
@@ -130,10 +130,10 @@ describe("Collector over real sockets", () => {
       body: JSON.stringify({ crash: { restartAfterMs: 50 } })
     })
     await told.text()
-    await until("the loss to be noticed", () => collector.state("w")?.trust === "degraded")
+    await until("the loss to be noticed", () => collector.state(slot)?.health === "broken")
     await until("the engine to be back", () => engine.state().alive && engine.state().lives === 2)
     await traffic(engine, 24, 9)
     await equal("after")
-    expect(collector.state("w")).toMatchObject({ restarts: 1, complete: true })
+    expect(collector.state(slot)).toMatchObject({ restarts: 1, complete: true })
   })
 })

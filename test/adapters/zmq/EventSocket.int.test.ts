@@ -1,4 +1,4 @@
-import { Effect, Exit, Layer, ManagedRuntime, Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, ManagedRuntime, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Collector } from "../../../actors/Collector.ts"
 import { PrefixIndex } from "../../../actors/PrefixIndex.ts"
@@ -50,7 +50,12 @@ const subscribe = async (to: Pick<Zmq.ZmqPublisher, "endpoint"> & { replayEndpoi
     )
     return { batches, exit }
   }
-  return { heard, signals, replay }
+  /** Begins a replay; what it answers ends it. */
+  const abort = (from: number) => {
+    const fiber = Effect.runFork(subscription.replay(from, () => {}))
+    return () => Effect.runPromise(Fiber.interrupt(fiber))
+  }
+  return { heard, signals, replay, abort }
 }
 
 /** Publishing reaches a subscriber only once its subscription has: says hello until it is heard. */
@@ -119,6 +124,18 @@ describe("EventSocket", () => {
     expect(p.asked).toEqual([0, 1])
   })
 
+  it("ends a replay that is not wanted any more, and takes the next", async () => {
+    const p = await publisher("with topic")
+    await p.publish(bytes("a"))
+    p.breakAfter = 0
+    const { abort, replay } = await subscribe(p)
+    const first = abort(0)
+    await Zmq.until("the first request", () => p.asked.length === 1)
+    p.breakAfter = null
+    await first()
+    expect((await replay(0)).batches.length).toBe(1)
+  })
+
   it("fails a replay that breaks off, is not served, or has no address, with words on what to do", async () => {
     const p = await publisher("without topic")
     await p.publish(bytes("a"))
@@ -129,6 +146,7 @@ describe("EventSocket", () => {
     p.close()
     const nobody = await (await subscribe(p)).replay(0)
     expect(String(nobody.exit)).toContain(p.replayEndpoint)
+    expect(String(nobody.exit)).toContain("nobody listens there")
     const none = await (await subscribe({ endpoint: p.endpoint, replayEndpoint: null })).replay(0)
     expect(String(none.exit)).toContain("no replay address")
   })
@@ -172,7 +190,7 @@ describe("KV events over ZeroMQ", () => {
     runtime = ManagedRuntime.make(
       Layer.mergeAll(
         PrefixIndex.layer({ workersMax: 4, blocksMax: 10_000 }),
-        Collector.layer({ hasher, quietMs: 50, backoffMsMin: 10 })
+        Collector.layer({ hasher, quietMs: 50, backoffMsMin: 10, regainMs: 200 })
       ).pipe(
         Layer.provide([
           EventBus.layerMemory,
@@ -202,12 +220,14 @@ describe("KV events over ZeroMQ", () => {
       Zmq.until(what, async () => {
         await runtime.runPromise(index.settled)
         return (
-          collector.state("w")?.trust === "exact" &&
+          collector.state(slot)?.health === "whole" &&
           JSON.stringify(Vllm.keyNames(index.dump(slot))) === JSON.stringify(engine.keys())
         )
       })
     const source = { endpoint: p.endpoint, replayEndpoint: p.replayEndpoint, topic: "", rank: 0 }
-    await runtime.runPromise(collector.start({ id: "w", slot, model: "m", sources: [source], blockSize: null, decode }))
+    await runtime.runPromise(
+      collector.start({ name: "w", slot, model: "m", source, blockSize: null, blockCount: null, decode })
+    )
     await equal("what was published before")
     for (let i = 0; i < 100; i++) await send(engine.store([1, 2, 100 + i]), i % 7 === 3)
     await send(engine.evict([1, 2, 150]))
@@ -216,13 +236,33 @@ describe("KV events over ZeroMQ", () => {
     await equal("a lost last message")
     p.close()
     engine.restart()
-    await Zmq.until("the loss to be noticed", () => collector.state("w")?.trust === "degraded")
+    await Zmq.until("the loss to be noticed", () => collector.state(slot)?.health === "broken")
     const again = await publisher(layout, "kv-events", p)
     await again.publish(engine.store([7, 8]))
     await equal("a restarted engine")
     await again.publish(engine.clear())
     await again.publish(engine.store([9]))
     await equal("a cleared cache")
-    expect(collector.state("w")).toMatchObject({ complete: true, lagEvents: 0, decodeErrors: 0, lost: 0 })
+    expect(collector.state(slot)).toMatchObject({ complete: true, lagEvents: 0, decodeErrors: 0, lost: 0 })
+  })
+
+  it("come whole from a long ring, though the engine's socket drops what is not taken in time", async () => {
+    const engine = Vllm.make(hasher, "m", "array")
+    const p = await publisher("with topic")
+    for (let i = 0; i < 5_000; i++) {
+      await p.publish(engine.store([i % 7, 8, 9]), true)
+      if (i > 0) await p.publish(engine.evict([(i - 1) % 7, 8, 9]), true)
+    }
+    const collector = await runtime.runPromise(Collector)
+    const index = await runtime.runPromise(PrefixIndex)
+    const source = { endpoint: p.endpoint, replayEndpoint: p.replayEndpoint, topic: "", rank: 0 }
+    const followed = { name: "w", slot, model: "m", source, blockSize: null, blockCount: null, decode }
+    await runtime.runPromise(collector.start(followed))
+    await Zmq.until("the ring to be read", async () => {
+      await runtime.runPromise(index.settled)
+      return collector.state(slot)?.health === "whole"
+    })
+    expect(Vllm.keyNames(index.dump(slot))).toEqual(engine.keys())
+    expect(collector.state(slot)).toMatchObject({ complete: true, lastSeq: 9_998, lost: 0, why: "" })
   })
 })
