@@ -21,6 +21,8 @@ export interface Stream {
   readonly payloads: ReadonlyArray<Uint8Array>
   /** From this payload on caches are full: a removal beside every store. */
   readonly steadyFrom: number
+  /** Blocks stored before. */
+  readonly fillingBlocks: number
   /** Blocks stored from there on. */
   readonly steadyBlocks: number
   /** By publisher: what its cache holds in the end. */
@@ -36,6 +38,9 @@ export const generate = (blocks: number, size: number, seed = 1): Stream => {
     x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
     return (x ^ (x >>> 14)) >>> 0
   }
+  // As in text: ids rise with rarity, punctuation is below them all; so most take three bytes.
+  const token = (): number =>
+    word() % 8 === 0 ? word() % 128 : Math.floor(256 * (150_000 / 256) ** (word() / 2 ** 32))
   const encoder = new Encoder({ useBigInt64: true })
   const steps = Math.floor(blocks / size / publishers) * publishers
   const steadyFrom = Math.floor(steps / 2 / publishers) * publishers
@@ -58,7 +63,7 @@ export const generate = (blocks: number, size: number, seed = 1): Stream => {
     }
     const parent = talk.hashes.at(-1) ?? null
     const hashes = Array.from({ length: size }, () => (BigInt(word()) << 32n) | BigInt(word()))
-    const tokens = Array.from({ length: size * blockSize }, () => word() % 150_000)
+    const tokens = Array.from({ length: size * blockSize }, token)
     talk.hashes.push(...hashes)
     talk.tokens.push(...tokens)
     talk.cached += size
@@ -92,6 +97,7 @@ export const generate = (blocks: number, size: number, seed = 1): Stream => {
   return {
     payloads,
     steadyFrom,
+    fillingBlocks: steadyFrom * size,
     steadyBlocks: (steps - steadyFrom) * size,
     caches: caches.map(({ closed, oldest, open }) => [
       ...closed.slice(oldest),

@@ -1,13 +1,16 @@
 /**
  * From an engine's block hash to our own key, with the copies on each tier: what resolves parents and removals.
  *
- *   entry = [hashLo, hashHi, keyLo, keyHi, copies]     open addressing, linear probing; copies 0 = empty
- *   copies = external << 24 | disk << 16 | host << 8 | device
+ * ```text
+ *   slots    64 tables by hash    │ hashLo │ entry │   linear probing, entry 0 = empty, at most 60 % full
+ *                                              ▼
+ *   entries  in order of arrival  │ hashHi │ keyLo │ keyHi │ copies │        copies = external, disk, host, device: 8 bits each
+ * ```
  *
- * 64 small tables, chosen by the hash, each doubling on its own at 60 % load: 20 bytes an entry, 33 to 67 per hash, and
- * no growth that holds the event loop (about 1 ms for the worst one of a million hashes). Deletion shifts entries
- * back, so no tombstones. Engines may hold several copies of one hash on one tier and announce the loss of each; only
- * the last one matters. A hash's *reach* is the nearest tier with a copy.
+ * Blocks come and go in rows, so their entries lie side by side, and only a slot of 8 bytes is anywhere in memory:
+ * 30 to 43 bytes a hash. Each table doubles on its own, entries grow in chunks, so no growth holds the event loop.
+ * Deletion shifts slots back, so no tombstones. Engines may hold several copies of one hash on one tier and announce
+ * the loss of each; only the last one matters. A hash's *reach* is the nearest tier with a copy.
  */
 
 /** Reach of a hash without copies, one beyond the farthest tier. */
@@ -15,13 +18,15 @@ export const NOWHERE = 4
 /** Copies of one hash on one tier at most: what a count's eight bits hold. */
 export const copiesMaxMax = 255
 
-const width = 5
 const slotsMin = 8
 const tablesMax = 64
+const chunkBits = 16
+const chunkEntries = 1 << chunkBits
+const entriesMin = 64
 
-/** Upper bits choose the table, lower ones the slot. */
-const mix = (lo: number, hi: number): number => {
-  const mixed = Math.imul(lo ^ Math.imul(hi, 0x85eb_ca6b), 0x9e37_79b1)
+/** Upper bits choose the table, lower ones the slot. Of the lower lane alone: slots move without a look at their entries. */
+const mix = (lo: number): number => {
+  const mixed = Math.imul(lo, 0x9e37_79b1)
   return mixed ^ (mixed >>> 15)
 }
 
@@ -41,8 +46,15 @@ export class KeyAlias {
   /** Key of the hash that the last call met. */
   keyLo = 0
   keyHi = 0
-  private readonly tables: Array<Int32Array> = []
+  private readonly slots: Array<Int32Array> = []
   private readonly sizes = new Int32Array(tablesMax)
+  private chunks: Array<Int32Array> = []
+  /** Entries ever used; the first of those given back, linked through their first word. */
+  private top = 1
+  private free = 0
+  /** Where `locate` ended: table, and offset of the slot in it. */
+  private which = 0
+  private at = 0
   private readonly copiesMax: number
 
   /**
@@ -56,40 +68,33 @@ export class KeyAlias {
 
   /** The hash's word of copies, 0 for an unknown one; its key is then in `keyLo`, `keyHi`. */
   find(lo: number, hi: number): number {
-    const mixed = mix(lo, hi)
-    const table = this.tables[mixed >>> 26]!
-    const at = locate(table, lo, hi, mixed)
-    const copies = table[at + 4]!
-    if (copies === 0) return 0
-    this.keyLo = table[at + 2]!
-    this.keyHi = table[at + 3]!
-    return copies
+    const ref = this.locate(lo, hi)
+    return ref === 0 ? 0 : this.read(ref)
   }
 
   /** One more copy on a tier. Returns the reach before: NOWHERE if it was unknown. A known hash keeps its key: see `keyLo`. */
   add(lo: number, hi: number, tier: number, keyLo: number, keyHi: number): number {
-    const mixed = mix(lo, hi)
-    const which = mixed >>> 26
-    let table = this.tables[which]!
-    let at = locate(table, lo, hi, mixed)
-    const copies = table[at + 4]!
-    if (copies !== 0) {
-      this.keyLo = table[at + 2]!
-      this.keyHi = table[at + 3]!
-      this.count(table, at, tier)
+    const known = this.locate(lo, hi)
+    if (known !== 0) {
+      const copies = this.read(known)
+      this.count(known, copies, tier)
       return reachOf(copies)
     }
-    if ((this.sizes[which]! + 1) * 5 > (table.length / width) * 3) {
-      table = grown(table)
-      this.tables[which] = table
-      at = locate(table, lo, hi, mixed)
+    if ((this.sizes[this.which]! + 1) * 10 > this.slots[this.which]!.length * 3) {
+      this.slots[this.which] = grown(this.slots[this.which]!)
+      this.locate(lo, hi)
     }
-    table[at] = lo
-    table[at + 1] = hi
-    table[at + 2] = this.keyLo = keyLo
-    table[at + 3] = this.keyHi = keyHi
-    table[at + 4] = 1 << (tier << 3)
-    this.sizes[which]!++
+    const ref = this.take()
+    const slots = this.slots[this.which]!
+    slots[this.at] = lo
+    slots[this.at + 1] = ref
+    const chunk = this.chunks[ref >>> chunkBits]!
+    const at = (ref & (chunkEntries - 1)) << 2
+    chunk[at] = hi
+    chunk[at + 1] = this.keyLo = keyLo
+    chunk[at + 2] = this.keyHi = keyHi
+    chunk[at + 3] = 1 << (tier << 3)
+    this.sizes[this.which]!++
     this.size++
     if (tier === 0) this.copies++
     return NOWHERE
@@ -97,128 +102,150 @@ export class KeyAlias {
 
   /** One more copy of a known hash. Returns the reach before; NOWHERE and nothing added if it is unknown. */
   join(lo: number, hi: number, tier: number): number {
-    const mixed = mix(lo, hi)
-    const table = this.tables[mixed >>> 26]!
-    const at = locate(table, lo, hi, mixed)
-    const copies = table[at + 4]!
-    if (copies === 0) return NOWHERE
-    this.keyLo = table[at + 2]!
-    this.keyHi = table[at + 3]!
-    this.count(table, at, tier)
+    const ref = this.locate(lo, hi)
+    if (ref === 0) return NOWHERE
+    const copies = this.read(ref)
+    this.count(ref, copies, tier)
     return reachOf(copies)
   }
 
   /** One copy less on a tier. Returns the reach now, -1 if that tier had none; the key is then in `keyLo`, `keyHi`. */
   remove(lo: number, hi: number, tier: number): number {
-    const mixed = mix(lo, hi)
-    const which = mixed >>> 26
-    const table = this.tables[which]!
-    const at = locate(table, lo, hi, mixed)
-    const copies = table[at + 4]!
+    const ref = this.locate(lo, hi)
+    if (ref === 0) return -1
+    const copies = this.read(ref)
     const shift = tier << 3
     if (((copies >>> shift) & 0xff) === 0) return -1
-    this.keyLo = table[at + 2]!
-    this.keyHi = table[at + 3]!
     if (tier === 0) this.copies--
     const left = (copies - (1 << shift)) | 0
-    if (left !== 0) table[at + 4] = left
-    else this.empty(which, table, at)
+    if (left !== 0) this.chunks[ref >>> chunkBits]![((ref & (chunkEntries - 1)) << 2) + 3] = left
+    else this.empty(ref)
     return reachOf(left)
-  }
-
-  /**
-   * Reads where some hashes are or belong, so that their cache misses overlap instead of following each other. What it
-   * returns means nothing; it is there so that the reads are not left out.
-   */
-  touch(hashes: Int32Array, first: number, count: number): number {
-    const { tables } = this
-    let sum = 0
-    for (let i = first * 2, end = i + count * 2; i < end; i += 2) {
-      const mixed = mix(hashes[i]!, hashes[i + 1]!)
-      const table = tables[mixed >>> 26]!
-      sum ^= table[(mixed & (table.length / width - 1)) * width]!
-    }
-    return sum
   }
 
   /** Forgets a hash with all its copies. Returns its word of copies, 0 if it was unknown. */
   drop(lo: number, hi: number): number {
-    const mixed = mix(lo, hi)
-    const which = mixed >>> 26
-    const table = this.tables[which]!
-    const at = locate(table, lo, hi, mixed)
-    const copies = table[at + 4]!
-    if (copies === 0) return 0
-    this.keyLo = table[at + 2]!
-    this.keyHi = table[at + 3]!
+    const ref = this.locate(lo, hi)
+    if (ref === 0) return 0
+    const copies = this.read(ref)
     this.copies -= copies & 0xff
-    this.empty(which, table, at)
+    this.empty(ref)
     return copies
   }
 
+  /**
+   * Reads the slots where some hashes are or belong, so that their cache misses overlap instead of following each
+   * other. What it returns means nothing; it is there so that the reads are not left out.
+   */
+  touch(hashes: Int32Array, first: number, count: number): number {
+    const { slots } = this
+    let sum = 0
+    for (let i = first * 2, end = i + count * 2; i < end; i += 2) {
+      const mixed = mix(hashes[i]!)
+      const table = slots[mixed >>> 26]!
+      sum ^= table[(mixed << 1) & (table.length - 2)]!
+    }
+    return sum
+  }
+
   clear(): void {
-    for (let i = 0; i < tablesMax; i++) this.tables[i] = new Int32Array(slotsMin * width)
+    for (let i = 0; i < tablesMax; i++) this.slots[i] = new Int32Array(slotsMin * 2)
     this.sizes.fill(0)
+    this.chunks = [new Int32Array(entriesMin * 4)]
+    this.top = 1
+    this.free = 0
     this.size = 0
     this.copies = 0
   }
 
-  private count(table: Int32Array, at: number, tier: number): void {
-    const copies = table[at + 4]!
+  /** The hash's entry, 0 when it has none; `at` is then the slot where it belongs. */
+  private locate(lo: number, hi: number): number {
+    const mixed = mix(lo)
+    const slots = this.slots[mixed >>> 26]!
+    const mask = slots.length - 2
+    let at = (mixed << 1) & mask
+    let ref = slots[at + 1]!
+    while (ref !== 0) {
+      if (slots[at] === lo && this.chunks[ref >>> chunkBits]![(ref & (chunkEntries - 1)) << 2] === hi) break
+      at = (at + 2) & mask
+      ref = slots[at + 1]!
+    }
+    this.which = mixed >>> 26
+    this.at = at
+    return ref
+  }
+
+  /** Copies of an entry; its key goes to `keyLo`, `keyHi`. */
+  private read(ref: number): number {
+    const chunk = this.chunks[ref >>> chunkBits]!
+    const at = (ref & (chunkEntries - 1)) << 2
+    this.keyLo = chunk[at + 1]!
+    this.keyHi = chunk[at + 2]!
+    return chunk[at + 3]!
+  }
+
+  private count(ref: number, copies: number, tier: number): void {
     const shift = tier << 3
     if (((copies >>> shift) & 0xff) >= this.copiesMax) return
-    table[at + 4] = copies + (1 << shift)
+    this.chunks[ref >>> chunkBits]![((ref & (chunkEntries - 1)) << 2) + 3] = copies + (1 << shift)
     if (tier === 0) this.copies++
   }
 
-  private empty(which: number, table: Int32Array, at: number): void {
-    erase(table, at / width)
-    this.sizes[which]!--
+  /** An entry to fill. */
+  private take(): number {
+    const { chunks, free } = this
+    if (free !== 0) {
+      this.free = chunks[free >>> chunkBits]![(free & (chunkEntries - 1)) << 2]!
+      return free
+    }
+    const ref = this.top++
+    const which = ref >>> chunkBits
+    const chunk = chunks[which]
+    if (chunk === undefined) chunks.push(new Int32Array(chunkEntries * 4))
+    else if ((ref & (chunkEntries - 1)) << 2 === chunk.length) {
+      // Only the first begins small.
+      const larger = new Int32Array(chunk.length * 2)
+      larger.set(chunk)
+      chunks[which] = larger
+    }
+    return ref
+  }
+
+  /** Gives up the entry that `locate` just found. */
+  private empty(ref: number): void {
+    this.chunks[ref >>> chunkBits]![(ref & (chunkEntries - 1)) << 2] = this.free
+    this.free = ref
+    erase(this.slots[this.which]!, this.at)
+    this.sizes[this.which]!--
     this.size--
   }
 }
 
 export const make = (copiesMax = copiesMaxMax): KeyAlias => new KeyAlias(copiesMax)
 
-/** Offset of the hash's entry, or of the empty one where it belongs. */
-const locate = (table: Int32Array, lo: number, hi: number, mixed: number): number => {
-  const mask = table.length / width - 1
-  let at = (mixed & mask) * width
-  while (table[at + 4] !== 0 && (table[at] !== lo || table[at + 1] !== hi)) {
-    at += width
-    if (at === table.length) at = 0
-  }
-  return at
-}
-
-const erase = (table: Int32Array, start: number): void => {
-  const mask = table.length / width - 1
+const erase = (slots: Int32Array, start: number): void => {
+  const mask = slots.length - 2
   let hole = start
-  for (let slot = (hole + 1) & mask; ; slot = (slot + 1) & mask) {
-    const at = slot * width
-    if (table[at + 4] === 0) break
-    const home = mix(table[at]!, table[at + 1]!) & mask
-    // An entry may fill the hole only if its home is not between the hole and itself.
-    if (((slot - home) & mask) < ((slot - hole) & mask)) continue
-    const to = hole * width
-    table[to] = table[at]!
-    table[to + 1] = table[at + 1]!
-    table[to + 2] = table[at + 2]!
-    table[to + 3] = table[at + 3]!
-    table[to + 4] = table[at + 4]!
-    hole = slot
+  for (let at = (hole + 2) & mask; slots[at + 1] !== 0; at = (at + 2) & mask) {
+    const home = (mix(slots[at]!) << 1) & mask
+    // A slot may fill the hole only if its home is not between the hole and itself.
+    if (((at - home) & mask) < ((at - hole) & mask)) continue
+    slots[hole] = slots[at]!
+    slots[hole + 1] = slots[at + 1]!
+    hole = at
   }
-  table[hole * width + 4] = 0
+  slots[hole + 1] = 0
 }
 
 const grown = (old: Int32Array): Int32Array => {
-  const table = new Int32Array(old.length * 2)
-  for (let from = 0; from < old.length; from += width) {
-    if (old[from + 4] === 0) continue
-    const lo = old[from]!
-    const hi = old[from + 1]!
-    const at = locate(table, lo, hi, mix(lo, hi))
-    for (let i = 0; i < width; i++) table[at + i] = old[from + i]!
+  const slots = new Int32Array(old.length * 2)
+  const mask = slots.length - 2
+  for (let from = 0; from < old.length; from += 2) {
+    if (old[from + 1] === 0) continue
+    let at = (mix(old[from]!) << 1) & mask
+    while (slots[at + 1] !== 0) at = (at + 2) & mask
+    slots[at] = old[from]!
+    slots[at + 1] = old[from + 1]!
   }
-  return table
+  return slots
 }

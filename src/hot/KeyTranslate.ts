@@ -33,6 +33,11 @@ const sliceMax = 1_024
 const sliceKeys = new Int32Array(sliceMax * 2)
 const sliceReach = new Uint8Array(sliceMax)
 
+/** What emitted keys lie in, one behind the other; it goes when the last of them does. */
+const poolWords = 4_096
+let pool = new Int32Array(poolWords)
+let poolUsed = 0
+
 export interface Options {
   /** Slot of the publisher. */
   readonly worker: number
@@ -536,12 +541,22 @@ const pair = (lo: number, hi: number): KeyLanes => {
   return out
 }
 
-/** Keys of the slice, to keep. A loop beats `slice` up to some hundred numbers. */
+/** Keys of the slice, to keep: views of shared pools, for a buffer of its own costs an array as much as all else. */
 const copied = (from: number, to: number): KeyLanes => {
   const first = from * 2
   const length = (to - from) * 2
-  if (length > 256) return sliceKeys.slice(first, first + length)
-  const out = new Int32Array(length)
+  // Up to here the engine keeps arrays on its own heap, which is cheaper still.
+  if (length <= 16) {
+    const few = new Int32Array(length)
+    for (let i = 0; i < length; i++) few[i] = sliceKeys[first + i]!
+    return few
+  }
+  if (length > pool.length - poolUsed) {
+    pool = new Int32Array(poolWords)
+    poolUsed = 0
+  }
+  const out = new Int32Array(pool.buffer, poolUsed * 4, length)
+  poolUsed += length
   for (let i = 0; i < length; i++) out[i] = sliceKeys[first + i]!
   return out
 }
