@@ -6,6 +6,7 @@ export interface Tiers {
   readonly device: number
   readonly host: 0 | 1
   readonly disk: 0 | 1
+  readonly external: 0 | 1
 }
 
 /** One cached block. Hashes are decimals folded to unsigned 64 bits, as the events carry them. */

@@ -1,7 +1,7 @@
 /** What happens to a simulated cache, before any engine's dialect puts it into bytes. */
 
-/** Where a block lies: GPU memory, host memory, disk. */
-export type Tier = "device" | "host" | "disk"
+/** Where a block lies: GPU memory, host memory, disk, a store shared with other engines. Nearest first. */
+export type Tier = "device" | "host" | "disk" | "external"
 
 /** A picture in a block: its identifier, and where its placeholders begin, counted from the block's first token. */
 export type MmKey = readonly [identifier: string, offset: number]

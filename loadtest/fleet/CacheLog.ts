@@ -5,9 +5,9 @@
  * The device is the scheduler's; here are the tiers below it and the sliding-window group.
  */
 import * as CacheDump from "./CacheDump.ts"
-import type { Block, CacheEvent, Namer } from "./CacheEvent.ts"
+import type { Block, CacheEvent, Namer, Tier } from "./CacheEvent.ts"
 import * as Generation from "./Generation.ts"
-import { Offload } from "./Offload.ts"
+import { Offload, type Sizes } from "./Offload.ts"
 import type { SimOptions } from "./SimOptions.ts"
 import { type Announced, SlidingWindow } from "./SlidingWindow.ts"
 
@@ -35,7 +35,7 @@ export class CacheLog {
     this.#name = namer
     this.#copies = copies
     this.#window = options.slidingWindow > 0 ? new SlidingWindow(options.slidingWindow) : undefined
-    this.#offload = new Offload(options.hostBlocks, options.diskBlocks, {
+    this.#offload = new Offload(sizesOf(options), {
       stored: (tier, block) => this.#pending.push({ _tag: "Stored", tier, blocks: [block] }),
       removed: (tier, block) => {
         this.#pending.push({ _tag: "Removed", tier, block })
@@ -115,7 +115,7 @@ export class CacheLog {
 
   /** The true cache: every block once, each parent before its children. */
   dump(): ReadonlyArray<CacheDump.CachedBlock> {
-    const tiered = this.#options.hostBlocks + this.#options.diskBlocks > 0
+    const tiered = Object.values(sizesOf(this.#options)).some((size) => size > 0)
     return CacheDump.cached(this.#held, (key) => this.#tiers(key), tiered)
   }
 
@@ -135,10 +135,13 @@ export class CacheLog {
   }
 
   #tiers(key: string): CacheDump.Tiers {
-    return {
-      device: this.#copies(key),
-      host: this.#offload.has("host", key) ? 1 : 0,
-      disk: this.#offload.has("disk", key) ? 1 : 0
-    }
+    const on = (tier: Tier) => (this.#offload.has(tier, key) ? 1 : 0)
+    return { device: this.#copies(key), host: on("host"), disk: on("disk"), external: on("external") }
   }
 }
+
+const sizesOf = ({ diskBlocks, externalBlocks, hostBlocks }: SimOptions): Sizes => ({
+  host: hostBlocks,
+  disk: diskBlocks,
+  external: externalBlocks
+})

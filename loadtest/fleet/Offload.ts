@@ -1,7 +1,7 @@
 /**
- * Where blocks go that the device gives up: host memory, then disk, each a list of the least recently used.
+ * Where blocks go that the device gives up: host memory, then disk, then an external store, each a list by last use.
  *
- *   device ──evicts──▶ host ──evicts──▶ disk ──evicts──▶ gone        a block used again is copied back, and stays here
+ *   device ──evicts──▶ host ──▶ disk ──▶ external ──▶ gone        a block used again is copied back, and stays here
  *
  * A tier of size 0 is passed over. Stores are told before the removals they follow from, so that whoever listens never
  * loses sight of a block that moves. O(1) a call.
@@ -12,6 +12,9 @@ export interface OffloadListener {
   readonly stored: (tier: Tier, block: Block) => void
   readonly removed: (tier: Tier, block: Block) => void
 }
+
+/** Blocks of each tier. */
+export type Sizes = Readonly<Record<Exclude<Tier, "device">, number>>
 
 interface Level {
   readonly tier: Tier
@@ -24,13 +27,11 @@ export class Offload {
   readonly #levels: ReadonlyArray<Level>
   readonly #listener: OffloadListener
 
-  constructor(hostBlocks: number, diskBlocks: number, listener: OffloadListener) {
+  constructor(sizes: Sizes, listener: OffloadListener) {
     this.#listener = listener
-    const levels: ReadonlyArray<Level> = [
-      { tier: "host", size: hostBlocks, blocks: new Map() },
-      { tier: "disk", size: diskBlocks, blocks: new Map() }
-    ]
-    this.#levels = levels.filter(({ size }) => size > 0)
+    this.#levels = (["host", "disk", "external"] as const)
+      .map((tier) => ({ tier, size: sizes[tier], blocks: new Map() }))
+      .filter(({ size }) => size > 0)
   }
 
   /** The device gives a block up. */

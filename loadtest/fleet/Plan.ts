@@ -121,7 +121,8 @@ export const make = (
     salt: (salt as string | null | undefined) ?? null,
     rank,
     priority: options.priorityScheduling ? Number(body["priority"] ?? 0) * dialect.priorityOrder(options) : 0,
-    reportsAll: (body["vllm_xargs"] as Json | undefined)?.["kv_cache_report_mode"] === "full",
+    reportsAll:
+      options.dialect === "vllm" && (body["vllm_xargs"] as Json | undefined)?.["kv_cache_report_mode"] === "full",
     pictures,
     prompts: prompts as ReadonlyArray<ReadonlyArray<number>>,
     maxTokens,

@@ -29,6 +29,8 @@ export interface SimOptions {
   readonly hostBlocks: number
   /** Blocks of each rank on disk, for what the host (or, without one, the device) evicts; 0 for none. */
   readonly diskBlocks: number
+  /** Blocks of each rank in a store outside, for what the nearer tiers evict; 0 for none. SGLang only. */
+  readonly externalBlocks: number
   /** Copying a token's KV back to the device, microseconds. */
   readonly hostLoadUs: number
   /** Tokens of a second, sliding-window KV group, announced beside the first (vLLM); 0 for none. */
@@ -90,11 +92,21 @@ export const problem = (options: SimOptions): string | null => {
     const value = options[name]
     if (!Number.isInteger(value) || value < 1) return `${name} is ${value}; it must be a whole number of at least 1.`
   }
-  for (const name of ["hostBlocks", "diskBlocks", "hostLoadUs", "slidingWindow", "imageTokens"] as const) {
+  for (const name of [
+    "hostBlocks",
+    "diskBlocks",
+    "externalBlocks",
+    "hostLoadUs",
+    "slidingWindow",
+    "imageTokens"
+  ] as const) {
     if (!(options[name] >= 0)) return `${name} is ${options[name]}; it must be at least 0.`
   }
   if (options.slidingWindow > 0 && options.dialect !== "vllm") {
     return `slidingWindow is ${options.slidingWindow}; only vllm tells of such a group.`
+  }
+  if (options.externalBlocks > 0 && options.dialect !== "sglang") {
+    return `externalBlocks is ${options.externalBlocks}; only sglang tells of such a store.`
   }
   if (options.hostBlocks + options.diskBlocks > 0 && options.dialect === "trtllm") {
     return "hostBlocks and diskBlocks must be 0 for trtllm, whose stream tells of the device only."
@@ -122,6 +134,7 @@ export const defaults: SimOptions = {
   blocks: 4096,
   hostBlocks: 0,
   diskBlocks: 0,
+  externalBlocks: 0,
   // 320 KiB a token over PCIe 5 at 50 GB/s; computing it takes ten times as long.
   hostLoadUs: 7,
   slidingWindow: 0,

@@ -13,7 +13,7 @@ export const encode =
   (ts, events) =>
     msgpack([ts, events.map(encoding === "map" ? eventMap : eventArray), rank], { useBigInt64: true })
 
-const media = { device: "GPU", host: "CPU_PINNED", disk: "DISK" } as const
+const media = { device: "GPU", host: "CPU_PINNED", disk: "DISK", external: "EXTERNAL" } as const
 
 const eventMap = (event: CacheEvent): unknown => {
   switch (event._tag) {

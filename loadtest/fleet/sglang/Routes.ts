@@ -9,7 +9,7 @@
  * | `GET /v1/loads`, `/get_load` | by data-parallel rank; the older form |
  * | `GET /metrics` | 404 without `metrics` |
  * | `POST /tokenize`, `/v1/tokenize`, `/detokenize`, `/v1/detokenize` | prompts only, no chats (sgl-project/sglang#9545) |
- * | `GET`, `POST /flush_cache` | 400 while requests hold pages |
+ * | `GET`, `POST /flush_cache` | 400 while requests run or wait |
  */
 import { generate, type Handler, metrics, ok, type Routes, refuse, withJson } from "../Http.ts"
 import * as Models from "../Models.ts"
@@ -71,7 +71,8 @@ const getLoad: Handler = ({ cores, options }, { reply }) =>
   )
 
 const flush: Handler = (engine, { reply }) => {
-  if (engine.reset()) reply.whole(200, "text/plain", "Cache flushed.")
+  const idle = engine.cores.every(({ running, waiting }) => running + waiting === 0)
+  if (idle && engine.reset()) reply.whole(200, "text/plain", "Cache flushed.")
   else reply.whole(400, "text/plain", "Flush cache failed: requests are running or waiting.")
 }
 

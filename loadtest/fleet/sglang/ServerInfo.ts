@@ -52,7 +52,7 @@ export const serverInfo = (engine: SimEngine): Json => {
     enable_priority_scheduling: options.priorityScheduling,
     schedule_low_priority_values_first: options.lowPriorityFirst,
     schedule_policy: "fcfs",
-    enable_hierarchical_cache: options.hostBlocks + options.diskBlocks > 0,
+    enable_hierarchical_cache: options.hostBlocks + options.diskBlocks + options.externalBlocks > 0,
     enable_lora: options.loras.length > 0,
     lora_paths: options.loras.length === 0 ? null : options.loras,
     disaggregation_mode: "null",

@@ -26,7 +26,8 @@ export const encode =
       useBigInt64: true
     })
 
-const media = { device: "GPU", host: "CPU", disk: "STORAGE" } as const
+/** An external store is not simulated here. */
+const media = { device: "GPU", host: "CPU", disk: "STORAGE", external: "STORAGE" } as const
 
 type Fields = ReadonlyArray<readonly [name: string, value: unknown]>
 type Stored = Extract<CacheEvent, { _tag: "Stored" }>

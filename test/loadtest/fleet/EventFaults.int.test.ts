@@ -105,7 +105,7 @@ describe("faults of the stream", () => {
     await faults(engine, { garbage: { next: 1 } })
     await one(engine)
     await one(engine)
-    await vi.waitFor(() => expect(heard.has(seq + 1)).toBe(true))
+    await vi.waitFor(() => expect(heard.has(seq + 1)).toBe(true), { timeout: 10_000 })
     expect(heard.get(seq)![0]).toBe(0xc1)
     expect(heard.get(seq + 1)![0]).toBe(0x93)
     await expect(history(engine)).rejects.toThrow()
@@ -122,7 +122,7 @@ describe("faults of the stream", () => {
       const { seq } = engine.state()
       await faults(engine, { garbage: { next: 1 } })
       await complete(engine, new Array<number>(20).fill(7), { max_tokens: 1 })
-      await vi.waitFor(() => expect(heard.has(seq)).toBe(true))
+      await vi.waitFor(() => expect(heard.has(seq)).toBe(true), { timeout: 10_000 })
       return heard.get(seq)!.toString("hex")
     }
     expect(await bytes()).toBe(await bytes())

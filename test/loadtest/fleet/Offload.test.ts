@@ -15,10 +15,13 @@ const block = (key: string): Block => ({
 
 const harness = (host: number, disk: number) => {
   const heard: Array<string> = []
-  const offload = new Offload(host, disk, {
-    stored: (tier, { key }) => heard.push(`${tier}+${key}`),
-    removed: (tier, { key }) => heard.push(`${tier}-${key}`)
-  })
+  const offload = new Offload(
+    { host, disk, external: 0 },
+    {
+      stored: (tier, { key }) => heard.push(`${tier}+${key}`),
+      removed: (tier, { key }) => heard.push(`${tier}-${key}`)
+    }
+  )
   return { offload, heard }
 }
 
@@ -53,10 +56,13 @@ describe("Offload", () => {
 
   it("holds a block throughout that comes to the host while the disk lets go of it", () => {
     const gone: Array<boolean> = []
-    const offload: Offload = new Offload(1, 1, {
-      stored: () => undefined,
-      removed: (_, { key }) => gone.push(offload.holds(key))
-    })
+    const offload: Offload = new Offload(
+      { host: 1, disk: 1, external: 0 },
+      {
+        stored: () => undefined,
+        removed: (_, { key }) => gone.push(offload.holds(key))
+      }
+    )
     for (const key of ["a", "b", "a"]) offload.take(block(key))
     expect([gone, offload.has("host", "a"), offload.has("disk", "b")]).toEqual([[true, true, true], true, true])
   })

@@ -110,6 +110,15 @@ describe("blocks below the device", () => {
     expect(engine.state().loadedTokens).toBeGreaterThan(0)
   })
 
+  it("lie outside, too, with SGLang", async () => {
+    const engine = await start({ dialect: "sglang", blocks: 24, hostBlocks: 8, diskBlocks: 8, externalBlocks: 16 })
+    await traffic(engine, 60)
+    const outside = engine.cache().filter(({ tiers }) => tiers!.external === 1)
+    expect(outside).toHaveLength(16)
+    expect(heldIn(await history(engine), "EXTERNAL")).toEqual(outside.map(({ hash }) => hash).sort())
+    await expect(start({ externalBlocks: 8 })).rejects.toThrow("only sglang tells of such a store")
+  })
+
   it("are hits that are copied back to the device", async () => {
     const engine = await start({ hostBlocks: 100, blocks: 16 })
     const prompt = another(81)
@@ -181,6 +190,10 @@ describe("a reused prefix", () => {
     expect(again).toHaveLength(2)
     expect(again[1]!.parent).toBe(first!.hashes.at(-1))
     expect(engine.cache().every(({ copies }) => copies === 1)).toBe(true)
+    const other = await start({ dialect: "sglang" })
+    await complete(other, prompt, { max_tokens: 1 })
+    await complete(other, prompt, { max_tokens: 1, vllm_xargs: { kv_cache_report_mode: "full" } })
+    expect(await history(other)).toHaveLength(1)
   })
 })
 
