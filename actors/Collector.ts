@@ -37,8 +37,8 @@ export interface Options extends PublisherOptions {
 
 /** Beside those of a publisher. */
 const replayDefaults = {
-  // Reading is decoding and hashing on one thread, so more at once is no faster; but an engine answers within a tenth of
-  // a second, and one that does not answer must not keep seven others waiting.
+  // Reading is decoding and hashing on one thread, so more at once is no faster; but an engine may take a tenth of a
+  // second to answer at all, and one that never does must not keep the others waiting.
   concurrentReplays: 8,
   // Two million blocks are read in a second; this is for a network a hundred times slower.
   replayMsMax: 120_000
@@ -95,31 +95,29 @@ export class Collector extends Context.Service<
         const follow = Effect.fnUntraced(function* (followed: Followed) {
           const { name, slot, source } = followed
           const died = yield* Deferred.make<never>()
-          const opened = yield* Deferred.make<Subscription>()
+          const opened = yield* Deferred.make<Subscription, ReplayFailed>()
           const replaying = yield* FiberHandle.make<void, never>()
           const run = yield* FiberHandle.runtime(replaying)()
 
-          const replay = ({ from, id }: Order) =>
-            Effect.gen(function* () {
-              // Not on the turn that ordered it.
-              yield* Effect.yieldNow
-              const subscription = yield* Deferred.await(opened)
-              const read = Effect.suspend(() => {
-                feed({ _tag: "ReplayBegun", id })
-                return subscription.replay(from, (seq, payload) => feed({ _tag: "Replayed", id, seq, payload }))
-              })
-              const late = Effect.fail(
-                new ReplayFailed({ endpoint: source.endpoint, from, reason: `not done in ${options.replayMsMax} ms` })
-              )
-              yield* permits
-                .withPermits(1)(Effect.timeoutOrElse(read, { duration: options.replayMsMax, orElse: () => late }))
-                .pipe(
-                  Effect.match({
-                    onFailure: ({ reason }) => feed({ _tag: "ReplayFailed", id, reason }),
-                    onSuccess: () => feed({ _tag: "ReplayDone", id })
-                  })
-                )
-            }).pipe(Effect.catchDefect((defect) => Deferred.die(died, defect)))
+          const replay = ({ from, id }: Order) => {
+            const failed = (reason: string) => new ReplayFailed({ endpoint: source.endpoint, from, reason })
+            const read = Effect.flatMap(Deferred.await(opened), (subscription) => {
+              feed({ _tag: "ReplayBegun", id })
+              return subscription.replay(from, (seq, payload) => feed({ _tag: "Replayed", id, seq, payload }))
+            })
+            const inTime = Effect.timeoutOrElse(read, {
+              duration: options.replayMsMax,
+              orElse: () => Effect.fail(failed(`not done in ${options.replayMsMax} ms`))
+            })
+            // Not on the turn that ordered it.
+            return Effect.andThen(Effect.yieldNow, permits.withPermits(1)(inTime)).pipe(
+              Effect.match({
+                onFailure: ({ reason }) => feed({ _tag: "ReplayFailed", id, reason }),
+                onSuccess: () => feed({ _tag: "ReplayDone", id })
+              }),
+              Effect.catchDefect((defect) => Deferred.die(died, defect))
+            )
+          }
 
           const publisher = new Publisher(
             followed,
@@ -132,12 +130,12 @@ export class Collector extends Context.Service<
             },
             now()
           )
-          let told = ""
+          let told: Pick<State, "health" | "why" | "blockSize"> | null = null
           const tell = () => {
             const { health, reader, why } = publisher
-            const mark = `${health} ${reader.translator.blockSize} ${why}`
-            if (told === mark) return
-            told = mark
+            const { blockSize } = reader.translator
+            if (told !== null && told.health === health && told.why === why && told.blockSize === blockSize) return
+            told = { health, why, blockSize }
             const state = publisher.state(now())
             for (const listener of listeners) listener(slot, state)
           }
@@ -167,9 +165,12 @@ export class Collector extends Context.Service<
             })
             .pipe(
               Effect.flatMap((subscription) => Deferred.succeed(opened, subscription)),
-              Effect.catchTag("EndpointInvalid", (error) => {
-                feed({ _tag: "Unreachable", why: error.reason })
-                return Effect.logError(`KV events of ${name}: ${error.message}`)
+              Effect.catchTag("EndpointInvalid", ({ message, reason }) => {
+                feed({ _tag: "Unreachable", why: reason })
+                return Effect.andThen(
+                  Effect.logError(`KV events of ${name}: ${message}`),
+                  Deferred.fail(opened, new ReplayFailed({ endpoint: source.endpoint, from: 0, reason }))
+                )
               })
             )
           return yield* Deferred.await(died)

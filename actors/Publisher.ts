@@ -95,7 +95,7 @@ export class Publisher {
     const { attempt, connected, doubt, lostWhy, started, why } = this.sequence
     if (this.silence.absent) return `${silentWhy}, for ${this.options.absentMs / 1_000} s`
     if (!started) return this.unreachable ?? (connected ? "nothing heard yet" : "not connected yet")
-    if (!connected) return "disconnected"
+    if (!connected) return this.connectedOnce ? "disconnected" : "not connected yet"
     if (this.shedding !== null) return this.shedding
     if (doubt) return attempt > 0 ? `${why}; replay failed: ${this.replayError}` : why
     if (this.unreadable !== null) return `its events cannot be read: ${this.unreadable}`
