@@ -66,15 +66,13 @@ export interface Interface {
    * deeper tier reads as the device, every guess as 0. `out` has room for `layersMax * workersMax`.
    */
   readonly depths: (keys: KeyLanes, count: number, out: Uint32Array) => boolean
-  /** Writes how many of the first `count` keys each worker's device holds into `out[slot]`. */
-  readonly overlap: (keys: KeyLanes, count: number, out: Uint32Array) => void
   /** Forgets all layers of a worker, at once. */
   readonly drop: (worker: number) => void
   /** True when the slot may be given to another worker: no layer holds a block, and nothing is queued for it. */
   readonly reusable: (worker: number) => boolean
-  /** Keys of one layer of a worker, in no order; none when it is not told apart. O(table): for tests and diagnosis. */
+  /** Keys that a layer of a worker holds, read as by `depths`, in no order. O(table): for tests and diagnosis. */
   readonly dump: (worker: number, layer?: Tier.Layer) => KeyLanes
-  /** Blocks of one layer of a worker; 0 when it is not told apart. */
+  /** Blocks that a layer of a worker holds, read as by `depths`. */
   readonly heldBy: (worker: number, layer?: Tier.Layer) => number
   readonly stats: () => Stats
   /** Calls back after the table was lost. */
@@ -101,8 +99,6 @@ export const make = (
   let layers = SlotLayers.make(workersMax, holdersMax)
   let table = makeTable()
   let scratch = PrefixTable.makeLevels(table)
-  const rows = new Uint32Array(Tier.layersMax * workersMax)
-  const devices = rows.subarray(0, workersMax)
   let mailbox: Array<KvDelta> = []
   /** Epoch of its layers when each change was told; changes of an older epoch were overtaken by a clear. */
   let epochsTold: Array<number> = []
@@ -293,10 +289,6 @@ export const make = (
       return true
     },
     depths: (keys, count, out) => SlotLayers.depths(layers, table, keys, count, scratch, out),
-    overlap: (keys, count, out) => {
-      SlotLayers.depths(layers, table, keys, count, scratch, rows)
-      out.set(devices)
-    },
     drop,
     reusable: (worker) => {
       if (!has(worker) || queuedFor(mailbox, at, worker)) return false
@@ -306,10 +298,10 @@ export const make = (
       return true
     },
     dump: (worker, layer = Tier.DEVICE) => {
-      const holder = SlotLayers.holderOf(layers, worker, layer)
+      const holder = SlotLayers.readOf(layers, worker, layer)
       return holder === SlotLayers.NONE ? new Int32Array(0) : PrefixTable.keysOf(table, holder)
     },
-    heldBy: (worker, layer = Tier.DEVICE) => PrefixTable.heldBy(table, SlotLayers.holderOf(layers, worker, layer)),
+    heldBy: (worker, layer = Tier.DEVICE) => PrefixTable.heldBy(table, SlotLayers.readOf(layers, worker, layer)),
     stats: () => ({
       ...PrefixTable.stats(table),
       queuedChanges: mailbox.length - at,

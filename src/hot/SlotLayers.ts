@@ -60,10 +60,16 @@ export const make = (slotsMax: number, holdersMax: number): SlotLayers => {
 export const holderOf = (m: SlotLayers, slot: number, layer: Layer): number =>
   m.holders[layer * m.slotsMax + slot] ?? NONE
 
+/** The holder a layer reads as: its own, or for a tier that is not told apart that of the nearest before it; or `NONE`. */
+export const readOf = (m: SlotLayers, slot: number, layer: Layer): number => {
+  const own = holderOf(m, slot, layer)
+  return own !== NONE || layer === GUESS ? own : below(m, slot, layer)
+}
+
 /** The holder of the deepest tier of a slot, before this one, that is told apart; or `NONE`. */
 export const below = (m: SlotLayers, slot: number, layer: Layer): number => {
   for (let i = layer - 1; i >= DEVICE; i--) {
-    const holder = m.holders[i * m.slotsMax + slot]!
+    const holder = m.holders[i * m.slotsMax + slot] ?? NONE
     if (holder !== NONE) return holder
   }
   return NONE

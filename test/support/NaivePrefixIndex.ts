@@ -69,7 +69,7 @@ export class NaiveLayers {
     const { layer, worker } = delta
     const holder = layer * this.workersMax + worker
     if (delta._tag === "Deepened") {
-      if (layer === DEVICE || layer === GUESS || this.dump(worker, layer).length > 0) return
+      if (layer === DEVICE || layer === GUESS || this.own(worker, layer).length > 0) return
       this.active.add(holder)
       for (let from = layer - 1; from >= DEVICE; from--) {
         if (from !== DEVICE && !this.active.has(from * this.workersMax + worker)) continue
@@ -96,7 +96,13 @@ export class NaiveLayers {
     }
   }
 
+  /** A tier that is not told apart reads as the one before it. */
   dump(worker: number, layer: number): KeyLanes {
+    const told = layer === DEVICE || layer === GUESS || this.active.has(layer * this.workersMax + worker)
+    return told ? this.own(worker, layer) : this.dump(worker, layer - 1)
+  }
+
+  private own(worker: number, layer: number): KeyLanes {
     const keys: Array<number> = []
     for (const [key, set] of this.index.holders) {
       if (set.has(layer * this.workersMax + worker)) keys.push(Number(BigInt.asIntN(32, key)), Number(key >> 32n))
