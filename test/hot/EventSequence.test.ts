@@ -360,6 +360,25 @@ describe("EventSequence", () => {
     expect(p.state).toMatchObject({ phase: "live", doubt: false, complete: false, lost: 1 })
   })
 
+  it("does not ask for ever for what it heard of and no replay has", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    p.both(2)
+    // Sent, and never kept for replay.
+    p.send(4)
+    p.serve()
+    expect(p.orders.length).toBe(0)
+    expect(p.state).toMatchObject({
+      doubt: false,
+      complete: false,
+      lost: 1,
+      lostWhy: "batch 2 was published, and is not to be had"
+    })
+    p.both()
+    expect(p.seqs()).toEqual([2])
+  })
+
   it("holds back no more than it may, and fetches the rest", () => {
     const p = pair({ heldMax: 3 })
     p.feed({ _tag: "Connected" })
