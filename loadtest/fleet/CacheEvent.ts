@@ -24,7 +24,7 @@ export interface Block extends BlockName {
   readonly mm: ReadonlyArray<MmKey>
 }
 
-/** Names blocks of one engine life. */
+/** Names blocks of one rank and life. */
 export type Namer = (block: Omit<Block, keyof BlockName>) => BlockName
 
 export type CacheEvent =

@@ -2,6 +2,7 @@
 import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import type { FaultSpec } from "./Faults.ts"
+import type { SimEngine } from "./SimEngine.ts"
 import * as SimFleet from "./SimFleet.ts"
 import { defaults, type SimOptions } from "./SimOptions.ts"
 
@@ -77,7 +78,7 @@ const flags = {
   ),
   hashSeed: Flag.String("hash-seed").pipe(
     Flag.withDefault(defaults.hashSeed ?? "random"),
-    about('What PYTHONHASHSEED is to vLLM; "random" draws one for each engine and life')
+    about('What PYTHONHASHSEED is to vLLM; "random" draws one for each rank and life')
   ),
   topic: Flag.String("topic").pipe(Flag.withDefault(defaults.topic), about("Topic of the events")),
   replay: Flag.Boolean("replay").pipe(Flag.withDefault(true), about("Serve replay requests")),
@@ -193,14 +194,20 @@ const explain = (cause: unknown): Error => {
   return new Error(`${error.message}. Another process has this port: give another --port, or --port 0 for free ones.`)
 }
 
+/** One line a rank that publishes: the first names its engine. */
+const lines = ({ eventSources, url }: SimEngine): ReadonlyArray<string> =>
+  eventSources.length === 0
+    ? [`  ${url}   no events`]
+    : eventSources.map(({ endpoint, replayEndpoint }, rank) => {
+        const replay = replayEndpoint === null ? "no replay" : `replay ${replayEndpoint}`
+        const name = rank === 0 ? url : `rank ${rank}`.padStart(url.length)
+        return `  ${name}   events ${endpoint}   ${replay}`
+      })
+
 const banner = ({ engines }: SimFleet.SimFleet): string =>
   [
     `${engines.length} simulated ${engines.length === 1 ? "engine" : "engines"} of ${engines[0]?.options.models[0]}`,
-    ...engines.map(({ url, eventEndpoint, replayEndpoint }) =>
-      eventEndpoint === ""
-        ? `  ${url}   no events`
-        : `  ${url}   events ${eventEndpoint}   ${replayEndpoint === null ? "no replay" : `replay ${replayEndpoint}`}`
-    ),
+    ...engines.flatMap(lines),
     "Try next:",
     `  warmpath serve ${engines.map(({ url }) => `--worker ${url}`).join(" ")}`,
     "Ctrl-C ends."

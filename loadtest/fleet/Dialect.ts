@@ -10,7 +10,7 @@ import * as Trtllm from "./trtllm/Dialect.ts"
 import * as Vllm from "./vllm/Dialect.ts"
 
 export interface Dialect {
-  /** Names the blocks of one life. */
+  /** Names the blocks of one rank and life. */
   readonly namer: (options: SimOptions) => Namer
   /** Writes the events of one rank. */
   readonly encode: (options: SimOptions, rank: number) => Encode

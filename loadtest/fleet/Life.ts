@@ -24,13 +24,13 @@ export class Life {
     this.#dialect = dialect
     this.#faults = faults
     this.publishers = this.#makePublishers()
-    const ways = { namer: dialect.namer(options), unique: dialect.unique }
-    this.cores = this.publishers.map(
-      (_, rank) =>
-        new EngineCore(options, ways, (events) => {
-          if (options.events) this.publishers[rank]!.publish(events)
-        })
-    )
+    this.cores = this.publishers.map((_, rank) => {
+      // A namer for each: ranks are processes, and without a seed each draws its own root.
+      const ways = { namer: dialect.namer(options), unique: dialect.unique }
+      return new EngineCore(options, ways, (events) => {
+        if (options.events) this.publishers[rank]!.publish(events)
+      })
+    })
   }
 
   /**

@@ -62,7 +62,7 @@ export interface SimOptions {
   readonly offloadEvents: "empty" | "described"
   /** vLLM's block hashes as unsigned 64-bit integers, or as the whole digest. */
   readonly hashForm: "int" | "bytes"
-  /** What `PYTHONHASHSEED` is to vLLM; null draws a root hash for each engine and life. */
+  /** What `PYTHONHASHSEED` is to vLLM; null draws a root hash for each rank and life. */
   readonly hashSeed: string | null
   readonly topic: string
   /** Serve replay requests. */

@@ -67,13 +67,13 @@ export const serverInfo = (engine: SimEngine): Json => {
   }
 }
 
-/** Null when events are off. The port of a rank is the base and the rank. */
+/** Null when events are off. The host is that of the bind address; the port of a rank is the base and the rank. */
 const kvEvents = ({ eventSources, options }: SimEngine): Json | null =>
   eventSources.length === 0
     ? null
     : {
         publisher: "zmq",
-        endpoint_host: new URL(eventSources[0]!.endpoint).hostname,
+        endpoint_host: "*",
         endpoint_port_base: portOf(eventSources[0]!.endpoint),
         topic: options.topic,
         block_size: options.blockSize,

@@ -10,7 +10,7 @@ import type { MmKey, Namer } from "../CacheEvent.ts"
 /** What besides tokens keeps a block apart: adapter, pictures, salt. */
 export type Extra = string | MmKey
 
-/** Names the blocks of one life. Adapters and salts are in the digest, so the digest is the key. */
+/** Names the blocks of one rank and life. Adapters and salts are in the digest, so the digest is the key. */
 export const namer = (seed: string | null): Namer => {
   const root = rootDigest(seed)
   return (block) => {

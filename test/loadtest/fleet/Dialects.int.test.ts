@@ -35,7 +35,7 @@ describe("a simulated SGLang", () => {
       max_total_num_tokens: 64 * 32,
       kv_events: {
         publisher: "zmq",
-        endpoint_host: "127.0.0.1",
+        endpoint_host: "*",
         endpoint_port_base: Number(new URL(engine.eventEndpoint).port),
         topic: "kv-events",
         block_size: 32,

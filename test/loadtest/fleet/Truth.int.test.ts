@@ -63,6 +63,17 @@ describe("the events of a simulated engine", () => {
     }
   })
 
+  it("name the same block otherwise on each rank when no seed is given, as processes of their own do", async () => {
+    const hashes = async (hashSeed: string | null) => {
+      const engine = await start({ ranks: 2, hashSeed })
+      const prompt = another(20)
+      for (const rank of ["0", "1"]) await complete(engine, prompt, {}, { "X-data-parallel-rank": rank })
+      return engine.cache().map(({ hash }) => hash)
+    }
+    expect(new Set(await hashes(null)).size).toBe(2)
+    expect(new Set(await hashes("0")).size).toBe(1)
+  })
+
   it("keep adapters apart: in SGLang's hashes, since it writes maps", async () => {
     const engine = await start({ dialect: "sglang", loras: ["sql"] })
     const prompt = another(40)
