@@ -15,16 +15,17 @@ import type { KeyLanes } from "../domain/Block.ts"
 import * as Evidence from "./CacheEvidence.ts"
 import { CacheOrder } from "./CacheOrder.ts"
 
-/** Tokens a cache is taken to have room for while it neither tells nor reports: a 70B model on a node of large GPUs. */
-export const tokensDefault = 2_097_152
+/** Blocks a cache is taken to have room for while it neither tells nor reports: two million tokens in blocks of 16. */
+export const untoldDefault = 131_072
 /** Times as much once it reports: too large a guess costs little and is soon corrected, too small a one costs much. */
 const untoldLarger = 8
 const blocksMaxDefault = 1 << 20
 const blocksMin = 16
 export interface Options {
-  readonly blockSize: number
   /** What the worker says it has room for, in blocks; null when it does not. */
   readonly toldBlocks: number | null
+  /** What to begin with when it does not; 131 072 when left out. */
+  readonly untoldBlocks?: number
   /** The learned capacity stays below. */
   readonly blocksMax?: number
   /** These are held from now on, and were not: a chain behind `parent`, which is held; null at the start of one. */
@@ -49,7 +50,8 @@ export interface Claim {
 export interface Report {
   /** Full leading blocks the worker says it took from its cache; null when it does not say. */
   readonly reportedBlocks: number | null
-  readonly outputTokens: number | null
+  /** Blocks the answer took; null when unknown. */
+  readonly outputBlocks: number | null
 }
 
 export class CacheModel {
@@ -166,10 +168,10 @@ export class CacheModel {
   }
 
   /** Its answer is over, however it ended: its blocks and the answer's are the youngest now. The report is learned from. */
-  settled(claim: Claim, { outputTokens, reportedBlocks }: Report): void {
+  settled(claim: Claim, { outputBlocks, reportedBlocks }: Report): void {
     if (claim.life !== this.#life) return
     const order = this.#order
-    const answerBlocks = Math.max(1, Math.ceil((outputTokens ?? 0) / this.#options.blockSize))
+    const answerBlocks = Math.max(1, outputBlocks ?? 1)
     this.#pinned--
     this.#held += answerBlocks - 1
     this.#release(order.addRoom(answerBlocks))
@@ -234,7 +236,7 @@ export class CacheModel {
   }
 
   get #startBlocks(): number {
-    const blocks = this.#toldBlocks ?? Math.floor(tokensDefault / this.#options.blockSize)
+    const blocks = this.#toldBlocks ?? this.#options.untoldBlocks ?? untoldDefault
     return Math.max(blocksMin, Math.min(this.#blocksMax, blocks))
   }
 

@@ -2,7 +2,7 @@ import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { BlockCache } from "../../loadtest/fleet/BlockCache.ts"
 import * as Random from "../../loadtest/Random.ts"
-import { CacheModel, type Claim, tokensDefault } from "../../src/hot/CacheModel.ts"
+import { CacheModel, type Claim, untoldDefault } from "../../src/hot/CacheModel.ts"
 
 /** A chain: its first `count` keys. Lanes of every sign. */
 const chain = (name: number, count: number): Int32Array =>
@@ -13,13 +13,10 @@ const chain = (name: number, count: number): Int32Array =>
 const pairs = (keys: Int32Array): Array<string> =>
   Array.from({ length: keys.length / 2 }, (_, i) => `${keys[2 * i]} ${keys[2 * i + 1]}`)
 
-const blockSize = 16
-
 /** A model, and the set of keys it says are held. */
 const followed = (toldBlocks: number | null) => {
   const held = new Set<string>()
   const model = new CacheModel({
-    blockSize,
     toldBlocks,
     stored: (parent, keys) => {
       expect(keys.length).toBeGreaterThan(0)
@@ -36,10 +33,10 @@ const followed = (toldBlocks: number | null) => {
   return { held, model }
 }
 
-const silent = { reportedBlocks: null, outputTokens: null }
+const silent = { reportedBlocks: null, outputBlocks: null }
 const serve = (model: CacheModel, keys: Int32Array, reportedBlocks: number | null = null): Claim => {
   const claim = model.computed(keys)
-  model.settled(claim, { reportedBlocks, outputTokens: null })
+  model.settled(claim, { reportedBlocks, outputBlocks: null })
   return claim
 }
 
@@ -67,7 +64,7 @@ describe("CacheModel", () => {
   it("makes room for answers", () => {
     const { held, model } = followed(20)
     serve(model, chain(1, 8))
-    model.settled(model.computed(chain(2, 4)), { reportedBlocks: 0, outputTokens: 10 * blockSize })
+    model.settled(model.computed(chain(2, 4)), { reportedBlocks: 0, outputBlocks: 10 })
     expect(held).toEqual(new Set(pairs(chain(1, 6)).concat(pairs(chain(2, 4)))))
   })
 
@@ -83,7 +80,7 @@ describe("CacheModel", () => {
     const claim = model.computed(chain(1, 12))
     model.clear()
     held.clear()
-    model.settled(claim, { reportedBlocks: 12, outputTokens: 500 })
+    model.settled(claim, { reportedBlocks: 12, outputBlocks: 30 })
     expect(model.stats).toMatchObject({ blocks: 0, ghosts: 0, reports: 0 })
     expect(model.computed(chain(1, 12)).held).toBe(0)
     expect(held).toEqual(new Set(pairs(chain(1, 12))))
@@ -93,7 +90,7 @@ describe("CacheModel", () => {
     const { model } = followed(300)
     for (let i = 0; i < 500; i++) serve(model, chain(i % 50, 12))
     expect(model.stats).toMatchObject({ capacityBlocks: 300, toldBlocks: 300, reports: 0 })
-    expect(followed(null).model.stats).toMatchObject({ capacityBlocks: tokensDefault / blockSize, toldBlocks: null })
+    expect(followed(null).model.stats).toMatchObject({ capacityBlocks: untoldDefault, toldBlocks: null })
   })
 
   it("takes back what it had let go, chain by chain, once reports show that it was there", () => {
@@ -137,7 +134,7 @@ describe("CacheModel", () => {
           for (const { count, end, name, reported } of steps) {
             open.push(model.computed(chain(name, count)))
             while (open.length > end) {
-              model.settled(open.shift()!, { reportedBlocks: reported, outputTokens: count * 5 })
+              model.settled(open.shift()!, { reportedBlocks: reported, outputBlocks: count >> 1 })
             }
             const running = open.reduce((sum, claim) => sum + claim.count + 1, 0)
             const { blocks, capacityBlocks, ghosts } = model.stats
@@ -161,7 +158,7 @@ describe("CacheModel given nonsense", () => {
           const open: Array<Claim> = []
           for (const names of prompts) {
             open.push(model.computed(Int32Array.from(names.flatMap((name) => [Math.imul(name, 0x9e3779b1), name]))))
-            if (open.length > 2) model.settled(open.shift()!, { reportedBlocks: names.length, outputTokens: 20 })
+            if (open.length > 2) model.settled(open.shift()!, { reportedBlocks: names.length, outputBlocks: 2 })
           }
           while (open.length > 0) model.settled(open.pop()!, silent)
           expect(held.size).toBeLessThanOrEqual(model.stats.blocks)
@@ -188,7 +185,7 @@ const conversations = (options: {
   const { blocks, foreign = 0, reports = true, requests, seed, toldBlocks } = options
   const random = Random.make(seed)
   const cache = new BlockCache<number>(blocks, () => {})
-  const model = new CacheModel({ blockSize, toldBlocks, stored: () => {}, removed: () => {} })
+  const model = new CacheModel({ toldBlocks, stored: () => {}, removed: () => {} })
   const live: Array<{ id: number; blocks: number; foreign: boolean }> = []
   const running: Array<() => void> = []
   let ids = 0
@@ -239,7 +236,7 @@ const conversations = (options: {
     }
     running.push(() => {
       cache.release(held)
-      model.settled(claim, { reportedBlocks: reports ? hits : null, outputTokens: outputBlocks * blockSize })
+      model.settled(claim, { reportedBlocks: reports ? hits : null, outputBlocks })
     })
     request++
     learned.push(model.stats.capacityBlocks)
