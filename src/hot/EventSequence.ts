@@ -15,8 +15,10 @@
  * What no replay brings back is lost: `Purge` (forget all of this publisher), then go on with what there is.
  */
 
-/** Batches whose fingerprints are remembered; also how late a straggler may be before it means a new life. */
-const window = 64
+/** Batches whose fingerprints are remembered: 12 bytes each. */
+const window = 1_024
+/** How late a batch may be that cannot be compared, before it means another life. */
+const lateMax = 64
 
 export type Input =
   | { readonly _tag: "Connected" }
@@ -298,8 +300,15 @@ const live = (s: State, seq: number, payload: Uint8Array, out: Array<Output>): v
     return
   }
   const known = compare(s, seq, payload)
-  if (known > 0 || (known === 0 && seq !== 0 && s.next - seq <= window)) {
+  if (known > 0 || (known === 0 && seq !== 0 && s.next - seq <= lateMax)) {
     s.duplicates++
+    return
+  }
+  if (known === 0 && seq !== 0 && replayable) {
+    // A long queue whose batches a replay has brought before, or another life: the last batch tells.
+    open(s, `batch ${seq} came after ${s.next - 1}`)
+    if (s.phase === "live") replayFromLast(s, out)
+    defer(s, seq, payload)
     return
   }
   newLife(s, out)

@@ -6,7 +6,7 @@ const payload = (life: number, seq: number): Uint8Array => Uint8Array.of(life, s
 const options: EventSequence.Options = { replayable: true, heldMax: 100, heldBytesMax: 10_000, attemptsMax: 3 }
 
 /** A publisher with a ring, a sequence that follows it, and the wire between them in the test's hands. */
-const pair = (given: Partial<EventSequence.Options> = {}, ringMax = 1_000) => {
+const pair = (given: Partial<EventSequence.Options> = {}, ringMax = 10_000) => {
   const state = EventSequence.make({ ...options, ...given })
   let life = 1
   let next = 0
@@ -358,6 +358,37 @@ describe("EventSequence", () => {
     p.serveAll()
     expect(p.seqs()).toEqual([3, 4])
     expect(p.state).toMatchObject({ phase: "live", doubt: false, complete: false, lost: 1 })
+  })
+
+  it("keeps its picture when a long queue comes after the replay that overtook it", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    p.both(10)
+    for (let i = 0; i < 5_000; i++) p.publish()
+    p.feed({ _tag: "Look" })
+    p.serve()
+    for (let seq = 10; seq < 2_000; seq++) p.send(seq)
+    p.serve(() => {
+      for (let seq = 2_000; seq < 5_010; seq++) p.send(seq)
+    })
+    p.both()
+    expect(p.orders.length).toBe(0)
+    expect(p.state).toMatchObject({ doubt: false, complete: true, purges: 0, restarts: 0, next: 5_011 })
+  })
+
+  it("recognises another life by an old number it cannot compare", () => {
+    const p = pair()
+    p.feed({ _tag: "Connected" })
+    p.serve()
+    p.both(3_000)
+    p.restart()
+    p.publish()
+    p.both(2)
+    p.serveAll()
+    expect(p.seqs()).toEqual([0, 1, 2])
+    expect(p.lives()).toEqual(new Set([2]))
+    expect(p.state).toMatchObject({ doubt: false, complete: true })
   })
 
   it("does not ask for ever for what it heard of and no replay has", () => {
