@@ -14,10 +14,11 @@ export const blockSize = 4
 export const model = "m"
 
 /** One block of a conversation, whether an engine holds it or not. */
-interface Node {
+export interface Node {
   readonly id: number
   readonly parent: Node | null
   readonly salt: string | null
+  readonly lora: string | null
   readonly tokens: Uint32Array
   /** The router's key of it, computed apart from any event. */
   readonly key: Int32Array
@@ -40,14 +41,39 @@ export interface Traits {
 export const nameOf = (keys: Int32Array, at: number): number =>
   (keys[at]! >>> 0) + (keys[at + 1]! & 0x1f_ffff) * 2 ** 32
 
+/** The block `id` behind another one, or behind the root of its adapter and salt. */
+export const nodeAfter = (hasher: Hasher, id: number, root: Node | NodeRoot): Node => {
+  const { lora, salt } = root
+  const parent = "id" in root ? root : null
+  const tokens = Uint32Array.of(id, 7, id >>> 3, 11)
+  const key = hasher.extend(root.key[0]!, root.key[1]!, tokens, blockSize, null)
+  return { id, parent, salt, lora, tokens, key, name: nameOf(key, 0) }
+}
+
+/** What a conversation of a tenant hangs on. */
+export interface NodeRoot extends Pick<Node, "key" | "lora" | "salt"> {}
+
+export const rootOf = (hasher: Hasher, lora: string | null, salt: string | null): NodeRoot => ({
+  lora,
+  salt,
+  key: hasher.root({ model, lora, salt, blockSize })
+})
+
+/** The blocks from the root to this one. */
+export const pathTo = (tip: Node): Array<Node> => {
+  const path: Array<Node> = []
+  for (let at: Node | null = tip; at !== null; at = at.parent) path.push(at)
+  return path.reverse()
+}
+
 export class ModelEngine {
   /** Chance that a request's last known block is computed again, into another copy. */
   private readonly copyChance = 0.1
   private readonly traits: Traits
   private readonly random: Random
   private readonly hasher: Hasher
-  private readonly roots = new Map<string | null, Int32Array>()
-  private nodes: Array<Node> = []
+  private readonly roots = new Map<string | null, NodeRoot>()
+  private grown = 0
   private leaves: Array<Node> = []
   /** Copies by node, least recently used first. */
   private readonly device = new Map<Node, number>()
@@ -64,11 +90,15 @@ export class ModelEngine {
 
   /** Serves one request. Answers with the events of its steps, and how many blocks it stored. */
   serve(how: { readonly fresh: boolean; readonly reports: boolean }): { events: Array<EngineEvent>; stored: number } {
-    const path = this.path(how.fresh)
+    return this.servePath(this.path(how.fresh), how.reports)
+  }
+
+  /** Serves the request that is this path. */
+  servePath(path: ReadonlyArray<Node>, reports: boolean): { events: Array<EngineEvent>; stored: number } {
     let known = 0
     while (known < path.length && (this.device.has(path[known]!) || this.host.has(path[known]!))) known++
     for (const node of path.slice(0, known)) this.load(node, path)
-    if (how.reports && known > 0) this.store("device", path.slice(0, known))
+    if (reports && known > 0) this.store("device", path.slice(0, known))
     if (known === path.length && this.random() < this.copyChance) this.compute(path.slice(-1), path)
     const missing = path.slice(known)
     this.compute(missing, path)
@@ -102,11 +132,6 @@ export class ModelEngine {
     return names
   }
 
-  /** Every key there ever was. */
-  get names(): Set<number> {
-    return new Set(this.nodes.map(({ name }) => name))
-  }
-
   private path(fresh: boolean): Array<Node> {
     let tip: Node | null = null
     if (!fresh && this.leaves.length > 0) {
@@ -121,26 +146,18 @@ export class ModelEngine {
     const salt = tip?.salt ?? (this.random() < 0.1 ? "tenant" : null)
     for (let more = 1 + Math.floor(this.random() * 5); more > 0 && depth < longest; more--, depth++)
       tip = this.grow(tip, salt)
-    const path: Array<Node> = []
-    for (let at = tip; at !== null; at = at.parent) path.push(at)
     this.leaves = [...this.leaves.filter((leaf) => leaf !== tip).slice(-7), tip!]
-    return path.reverse()
+    return pathTo(tip!)
   }
 
   private grow(parent: Node | null, salt: string | null): Node {
-    const id = this.nodes.length
-    const tokens = Uint32Array.of(id, 7, id >>> 3, 11)
-    const from = parent?.key ?? this.rootOf(salt)
-    const key = this.hasher.extend(from[0]!, from[1]!, tokens, blockSize, null)
-    const node = { id, parent, salt, tokens, key, name: nameOf(key, 0) }
-    this.nodes.push(node)
-    return node
+    return nodeAfter(this.hasher, this.grown++, parent ?? this.rootOf(salt))
   }
 
-  private rootOf(salt: string | null): Int32Array {
+  private rootOf(salt: string | null): NodeRoot {
     let root = this.roots.get(salt)
     if (root === undefined) {
-      root = this.hasher.root({ model, lora: null, salt, blockSize })
+      root = rootOf(this.hasher, null, salt)
       this.roots.set(salt, root)
     }
     return root
@@ -207,8 +224,8 @@ export class ModelEngine {
       blockSize: empty ? 0 : blockSize,
       loraId: null,
       tier,
-      loraName: null,
-      extraKeys: nodes.map((node) => (node.parent === null && node.salt !== null && !empty ? [node.salt] : null)),
+      loraName: empty ? null : nodes[0]!.lora,
+      extraKeys: nodes.map((node) => (empty ? null : extraKeysOf(node))),
       groupIdx: 0,
       specKind: empty ? null : "full_attention",
       slidingWindow: null,
@@ -240,4 +257,12 @@ export class ModelEngine {
     this.events = []
     return events
   }
+}
+
+/** As an engine tells them: the adapter enters every block, the salt the first. */
+const extraKeysOf = ({ lora, parent, salt }: Node): ReadonlyArray<string> | null => {
+  const keys: Array<string> = []
+  if (lora !== null) keys.push(lora)
+  if (parent === null && salt !== null) keys.push(salt)
+  return keys.length === 0 ? null : keys
 }

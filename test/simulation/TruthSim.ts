@@ -35,8 +35,8 @@ interface Due {
   readonly act: () => void
 }
 
-/** Later first, so that the next is at the end. */
-class Agenda {
+/** What is due, in virtual time. Later first, so that the next is at the end. */
+export class Agenda {
   private readonly due: Array<Due> = []
   private count = 0
   nowMs = 0
