@@ -71,7 +71,7 @@ export class NaiveKeyTranslate {
     this.parked = this.parked.filter(({ batch }) => batch > this.batch - this.parkedBatches)
   }
 
-  private stored(event: BlockStored): void {
+  private stored(event: BlockStored, waited = false): void {
     const group = event.groupIdx ?? -1
     if (event.tier === null) return
     const isWindow = event.specKind === "sliding_window"
@@ -100,13 +100,13 @@ export class NaiveKeyTranslate {
     } else if (isWhole && !isAttached) this.parked.push({ event, batch: this.batch })
     else if (isWhole) {
       if (!this.groups.has(group)) this.groups.set(group, new Map())
-      for (const hash of namesIn(event.hashes)) this.count(this.groups.get(group)!, hash, tier, event)
+      for (const hash of namesIn(event.hashes)) this.count(this.groups.get(group)!, hash, tier, event, waited)
       for (const hash of namesIn(event.hashes)) {
         const isWaiting = ({ event: child }: { readonly event: BlockStored }) =>
           (child.groupIdx ?? -1) === group && child.parent![0] === hash
         const children = this.parked.filter(isWaiting)
         this.parked = this.parked.filter((each) => !isWaiting(each))
-        for (const { event: child } of children) this.stored(child)
+        for (const { event: child } of children) this.stored(child, true)
       }
     }
   }
@@ -156,10 +156,11 @@ export class NaiveKeyTranslate {
     return { copies }
   }
 
-  private count(group: Map<number, Entry>, hash: number, tier: number, event: BlockStored): void {
+  private count(group: Map<number, Entry>, hash: number, tier: number, event: BlockStored, waited = false): void {
     const known = group.get(hash)
     const before = reachOf(known)
-    if (this.repeats === "refresh" && event.parent === null && (known?.copies[tier] ?? 0) > 0) return
+    const isReport = event.parent === null || waited
+    if (this.repeats === "refresh" && isReport && (known?.copies[tier] ?? 0) > 0) return
     const entry = this.added(known, tier)
     group.set(hash, entry)
     if (known === undefined) {
