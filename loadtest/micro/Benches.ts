@@ -29,7 +29,7 @@ export const benches: Readonly<Record<string, Bench>> = {
     run: PrefixTableBench.run
   },
   ingest: {
-    about: () => "KV events of full caches, a removal beside every store, one core, thread CPU time",
+    about: () => "KV events of full caches, half of the blocks stored, half removed; one core, thread CPU time",
     run: IngestBench.run
   },
   cost: { about: () => "a placement decision, one core, thread CPU time", run: CostBench.run },

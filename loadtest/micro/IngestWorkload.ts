@@ -23,7 +23,7 @@ export interface Stream {
   readonly steadyFrom: number
   /** Blocks stored before. */
   readonly fillingBlocks: number
-  /** Blocks stored from there on. */
+  /** Blocks stored from there on; as many are removed. */
   readonly steadyBlocks: number
   /** By publisher: what its cache holds in the end. */
   readonly caches: ReadonlyArray<ReadonlyArray<Conversation>>
