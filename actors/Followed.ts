@@ -34,8 +34,8 @@ export interface Options
 export const defaults: Omit<Options, "hasher"> = {
   ...RecoveryPace.defaults,
   ...Silence.defaults,
-  // With their pauses about two seconds of failing, or twenty of hanging.
-  attemptsMax: 4,
+  // With their pauses a second of failing, or fifteen of hanging.
+  attemptsMax: 3,
   // Applied at one go when the replay ends: some 50 ms. What does not fit is asked for again.
   heldMax: 2_000,
   heldBytesMax: 8 * 1024 * 1024,

@@ -42,6 +42,8 @@ export interface Hands extends Out {
 
 /** A publisher whose batches can be read again is believed after this. */
 const readableMs = 1_000
+/** A fresh start that has held for so long was not in vain. */
+const freshMs = 60_000
 const silentWhy = "silent though its worker works"
 
 export class Publisher {
@@ -56,7 +58,8 @@ export class Publisher {
   private unreachable: string | null = null
   /** What comes is dropped, for this reason, until `resyncAtMs`. */
   private shedding: string | null = null
-  private resyncAtMs = Infinity
+  private resyncAtMs = -Infinity
+  private freshStarts = 0
   private shed = 0
   private unreadable: string | null = null
   private unreadableAtMs = 0
@@ -238,8 +241,8 @@ export class Publisher {
       return
     }
     this.shedding = verdict.why
-    this.pace.setback(nowMs)
-    this.resyncAtMs = nowMs + this.pace.pauseMs(nowMs)
+    if (nowMs - this.resyncAtMs > freshMs) this.freshStarts = 0
+    this.resyncAtMs = nowMs + this.pace.pauseMs(++this.freshStarts)
     this.step({ _tag: "Admit", why: verdict.why })
   }
 
@@ -263,9 +266,9 @@ export class Publisher {
 
   private connected(): void {
     const { nowMs, pace, sequence } = this
-    const pauseMs = pace.pauseMs(nowMs)
+    let pauseMs = 0
     if (this.connectedOnce) {
-      pace.setback(nowMs)
+      pauseMs = pace.reconnect(nowMs)
       if (nowMs - this.reconnectedAtMs > this.options.calmMs) {
         this.reconnects = 0
         this.reconnectsFromMs = nowMs
@@ -294,9 +297,8 @@ export class Publisher {
       return
     }
     this.replayError = input.reason
-    this.pace.setback(this.nowMs)
     this.step(input)
-    this.orderAtMs = this.nowMs + this.pace.pauseMs(this.nowMs)
+    this.orderAtMs = this.nowMs + this.pace.pauseMs(this.sequence.attempt)
   }
 
   private tick(): void {
@@ -305,7 +307,7 @@ export class Publisher {
       if (nowMs < this.resyncAtMs) return
       this.shedding = null
       // What fresh starts do not cure is left alone: the picture grows again from what comes.
-      const hopeless = this.pace.count(nowMs) > options.attemptsMax
+      const hopeless = this.freshStarts > options.attemptsMax
       if (hopeless) silence.postpone(nowMs)
       this.step({ _tag: hopeless ? "Admit" : "Resync", why: shedding })
       return

@@ -1,19 +1,19 @@
 /**
  * RecoveryPace: how often one publisher is asked to repeat itself.
  *
- * A budget of replays that fills again with time, and a pause that doubles with each setback (a failed replay, a
- * reconnect, a fresh start) and is forgiven step by step in calm. So no fault, however often it strikes, costs an engine
- * more than one replay per `regainMs` in the long run. Pure; told the time.
+ * A budget of replays that fills again with time: no fault, however often it strikes, costs an engine more than one
+ * replay per `regainMs` in the long run. And pauses that double with each failure of a kind; those between reconnects
+ * are forgiven step by step in calm. Pure; told the time.
  */
 export interface Options {
   /** Replays that may follow each other at once. */
   readonly replaysMax: number
   /** One more is allowed each time this has passed. */
   readonly regainMs: number
-  /** Pause after the first setback; doubles up to the second number. */
+  /** Pause after a first failure; doubles up to the second number. */
   readonly backoffMsMin: number
   readonly backoffMsMax: number
-  /** This long without a setback forgives one. */
+  /** This long without a reconnect forgives one. */
   readonly calmMs: number
 }
 
@@ -25,8 +25,8 @@ export const defaults: Options = {
   regainMs: 5_000,
   // An engine's replay thread looks at its queue every 100 ms.
   backoffMsMin: 250,
-  // A restarting engine takes a minute to load: found again within half of that.
-  backoffMsMax: 30_000,
+  // The budget already bounds what replays cost; a longer pause would only keep a healed stream in doubt.
+  backoffMsMax: 10_000,
   calmMs: 10_000
 }
 
@@ -34,7 +34,7 @@ export class RecoveryPace {
   private readonly options: Options
   private tokens: number
   private filledAtMs = 0
-  private setbacks = 0
+  private reconnects = 0
   private calmFromMs = 0
 
   constructor(options: Options) {
@@ -70,24 +70,19 @@ export class RecoveryPace {
     this.tokens = Math.min(this.options.replaysMax, this.tokens + 1)
   }
 
-  setback(nowMs: number): void {
-    this.setbacks = this.count(nowMs) + 1
-    this.calmFromMs = nowMs + this.pauseOf(this.setbacks)
-  }
-
-  /** Setbacks that are not forgiven yet. */
-  count(nowMs: number): number {
+  /** The publisher came back: how long to wait before it is asked; 0 for the first time in a while. */
+  reconnect(nowMs: number): number {
     const forgiven = Math.max(0, Math.floor((nowMs - this.calmFromMs) / this.options.calmMs))
-    return Math.max(0, this.setbacks - forgiven)
+    const before = Math.max(0, this.reconnects - forgiven)
+    const pauseMs = this.pauseMs(before)
+    this.reconnects = before + 1
+    this.calmFromMs = nowMs + pauseMs
+    return pauseMs
   }
 
-  /** Ms to wait before trying again: 0 while all is calm. */
-  pauseMs(nowMs: number): number {
-    return this.pauseOf(this.count(nowMs))
-  }
-
-  private pauseOf(setbacks: number): number {
+  /** After so many failures in a row. */
+  pauseMs(failures: number): number {
     const { backoffMsMax, backoffMsMin } = this.options
-    return setbacks === 0 ? 0 : Math.min(backoffMsMax, backoffMsMin * 2 ** (setbacks - 1))
+    return failures === 0 ? 0 : Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1))
   }
 }

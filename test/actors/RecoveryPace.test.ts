@@ -26,20 +26,13 @@ describe("RecoveryPace", () => {
     expect(spent).toBeGreaterThan(1_000_000 / defaults.regainMs - 2)
   })
 
-  it("doubles its pause with each setback, to a cap, and forgives them one by one in calm", () => {
+  it("doubles its pause with each reconnect, to a cap, and forgives them one by one in calm", () => {
     const pace = new RecoveryPace({ ...defaults, backoffMsMin: 250, backoffMsMax: 1_000, calmMs: 10_000 })
-    expect(pace.pauseMs(0)).toBe(0)
-    const pauses = [1, 2, 3, 4].map(() => {
-      pace.setback(0)
-      return pace.pauseMs(0)
-    })
-    expect(pauses).toEqual([250, 500, 1_000, 1_000])
+    expect([0, 0, 0, 0, 0].map((nowMs) => pace.reconnect(nowMs))).toEqual([0, 250, 500, 1_000, 1_000])
     // The pause itself is no calm.
-    expect(pace.count(10_999)).toBe(4)
-    expect(pace.count(11_000)).toBe(3)
-    expect(pace.count(100_000)).toBe(0)
-    pace.setback(100_000)
-    expect(pace.pauseMs(100_000)).toBe(250)
+    expect(pace.reconnect(10_999)).toBe(1_000)
+    expect(pace.reconnect(10_999 + 1_000 + 50_000)).toBe(250)
+    expect(pace.reconnect(1_000_000)).toBe(0)
   })
 
   it("takes back what was not used", () => {
