@@ -149,7 +149,7 @@ export const run = ({ blocks: wanted, repeats }: Options): Result => {
     const of = `${size} ${size === 1 ? "block" : "blocks"}`
     measure(`${of}: decode`, () => decoding(stream, decode))
     measure(`${of}: decode generically`, () => decoding(stream, decodeGeneric))
-    measure(`${of}: msgpack library alone`, () => decoding(stream, (payload) => library.decode(payload)))
+    measure(`${of}: msgpack library`, () => decoding(stream, (payload) => library.decode(payload)))
     const batches = stream.payloads.map(decode)
     measure(`${of}: translate`, () => translating(stream, batches))
     const changes = changesOf(batches)
@@ -159,8 +159,8 @@ export const run = ({ blocks: wanted, repeats }: Options): Result => {
       index = table(blocks)
       return ingesting(stream, index, isFilling)
     }
-    measure(`${of}: bytes to table, fill`, whole(true))
-    measure(`${of}: bytes to table`, whole(false), size === 32 ? { atLeast: 3 } : undefined)
+    measure(`${of}: whole path, fill`, whole(true))
+    measure(`${of}: whole path`, whole(false), size === 32 ? { atLeast: 3 } : undefined)
     agree &&= agreeing(stream, index) === publishers
     compared += publishers
   }

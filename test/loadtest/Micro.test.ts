@@ -34,7 +34,7 @@ describe("npm run bench", () => {
     assert.strictEqual(compared, 12)
     assert.includeMembers(
       cases.map(({ name }) => name),
-      ["1 block: decode", "32 blocks: decode generically", "256 blocks: translate", "32 blocks: bytes to table"]
+      ["1 block: decode", "32 blocks: decode generically", "256 blocks: translate", "32 blocks: whole path"]
     )
   })
 
