@@ -8,54 +8,90 @@
  */
 import { Context, Effect, Layer } from "effect"
 import type { KeyLanes } from "../src/domain/Block.ts"
+import type { KvDelta } from "../src/domain/KvEvent.ts"
 import { GUESS } from "../src/domain/Tier.ts"
-import { GuessedCache } from "../src/hot/GuessedCache.ts"
+import * as CacheModel from "../src/hot/CacheModel.ts"
 import { EventBus } from "../src/ports/EventBus.ts"
 
-/** Blocks a cache has room for when it does not tell: half a million tokens, a 70B model on a node of H100s. */
-const blockCountDefault = 32_768
+/** What the engine said when an answer was over; null where it did not. */
+export type Report = CacheModel.Report
 
 export interface Interface {
   /** Blocks the slot's cache has room for, as its engine tells; null when it does not. */
   readonly told: (slot: number, blockCount: number | null) => void
-  /** These prompts were computed there. Answers with what to call once with the engine's report. */
-  readonly computed: (
-    slot: number,
-    prompts: ReadonlyArray<KeyLanes>
-  ) => (reportedBlocks: number | null, outputBlocks: number | null) => void
-  /** The slot is empty again, or guesses are not needed any more. */
+  /** These prompts were computed there. Answers with what to call once, when their answer is over. */
+  readonly computed: (slot: number, prompts: ReadonlyArray<KeyLanes>) => (report: Report) => void
+  /** The slot is empty again, or events tell all. What was learned of its size stays. */
   readonly forget: (slot: number) => void
-  /** Null where nothing is guessed. */
-  readonly of: (slot: number) => { readonly blocks: number; readonly capacityBlocks: number } | null
+  /** The slot stands for nobody any more. */
+  readonly leave: (slot: number) => void
+  /** Null where nothing was ever guessed. */
+  readonly of: (slot: number) => CacheModel.CacheModel["stats"] | null
 }
 
 export const make = (bus: EventBus["Service"]): Interface => {
-  const caches = new Map<number, GuessedCache>()
-  const toldCounts = new Map<number, number | null>()
-  const forget = (slot: number): void => {
-    if (caches.delete(slot)) bus.publish({ _tag: "Cleared", worker: slot, guess: true })
+  const models = new Map<number, CacheModel.CacheModel>()
+  const toldCounts = new Map<number, number>()
+  /** The index had no room for these: what their models believe is not there. */
+  const refused = new Set<number>()
+
+  const modelOf = (slot: number): CacheModel.CacheModel => {
+    const known = models.get(slot)
+    if (known !== undefined) return known
+    const publish = (delta: KvDelta): void => {
+      if (!bus.publish(delta)) refused.add(slot)
+    }
+    const model = new CacheModel.CacheModel({
+      toldBlocks: toldCounts.get(slot) ?? null,
+      stored: (parent, keys) => publish({ _tag: "Stored", worker: slot, layer: GUESS, parent, keys }),
+      removed: (keys) => publish({ _tag: "Removed", worker: slot, layer: GUESS, keys })
+    })
+    models.set(slot, model)
+    return model
   }
+
+  /** Not while the model is at work: it speaks in the middle of it. */
+  const beginAgain = (slot: number): void => {
+    if (refused.delete(slot)) forget(slot)
+  }
+
+  const forget = (slot: number): void => {
+    const model = models.get(slot)
+    if (model === undefined) return
+    model.clear()
+    bus.publish({ _tag: "Cleared", worker: slot, guess: true })
+  }
+
   return {
-    told: (slot, blockCount) => void toldCounts.set(slot, blockCount),
+    told: (slot, blockCount) => {
+      if (blockCount === null) return
+      toldCounts.set(slot, blockCount)
+      models.get(slot)?.told(blockCount)
+      beginAgain(slot)
+    },
     computed: (slot, prompts) => {
-      let cache = caches.get(slot)
-      if (cache === undefined) {
-        cache = new GuessedCache(toldCounts.get(slot) ?? blockCountDefault)
-        caches.set(slot, cache)
+      const model = modelOf(slot)
+      const claims = prompts.map((keys) => model.computed(keys))
+      beginAgain(slot)
+      return ({ outputBlocks, reportedBlocks }) => {
+        for (const claim of claims) {
+          model.settled(claim, {
+            // Of several prompts nobody says whose blocks were found.
+            reportedBlocks: claims.length === 1 ? reportedBlocks : null,
+            outputBlocks: outputBlocks === null ? null : Math.ceil(outputBlocks / claims.length)
+          })
+        }
+        beginAgain(slot)
       }
-      for (const keys of prompts) {
-        const gone = cache.add(keys as Int32Array)
-        const stored = bus.publish({ _tag: "Stored", worker: slot, layer: GUESS, parent: null, keys })
-        const removed = gone.length === 0 || bus.publish({ _tag: "Removed", worker: slot, layer: GUESS, keys: gone })
-        if (!stored || !removed) forget(slot)
-      }
-      return () => {}
     },
     forget,
-    of: (slot) => {
-      const cache = caches.get(slot)
-      return cache === undefined ? null : { blocks: cache.size, capacityBlocks: cache.blocksMax }
-    }
+    leave: (slot) => {
+      forget(slot)
+      models.delete(slot)
+      toldCounts.delete(slot)
+      refused.delete(slot)
+    },
+    of: (slot) => models.get(slot)?.stats ?? null
   }
 }
 

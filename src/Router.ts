@@ -209,7 +209,7 @@ export const start = Effect.fnUntraced(function* (
         onVacate: (slot) => {
           ledger.leave(slot)
           trust.leave(slot)
-          guesses.forget(slot)
+          guesses.leave(slot)
           index.drop(slot)
           fork(unfollow(slot))
         },
@@ -301,10 +301,10 @@ export const start = Effect.fnUntraced(function* (
       const blockSize = blockSizes[slot]!
       const settled = guesses.computed(slot, prompts)
       return ({ cachedTokens, outputTokens }) =>
-        settled(
-          cachedTokens === null ? null : Math.floor(cachedTokens / blockSize),
-          outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
-        )
+        settled({
+          reportedBlocks: cachedTokens === null ? null : Math.floor(cachedTokens / blockSize),
+          outputBlocks: outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
+        })
     },
     rankOf: fleet.rank,
     reportsFull: collector.refreshes,

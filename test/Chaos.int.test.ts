@@ -2,16 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { afterEach, describe, expect, it } from "vitest"
-import type { CachedBlock } from "../loadtest/fleet/EngineCore.ts"
-import type { SimEngine } from "../loadtest/fleet/SimEngine.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
-import * as BlockHash from "../src/hot/BlockHash.ts"
 import * as TestRouter from "./support/TestRouter.ts"
+import * as TrueKeys from "./support/TrueKeys.ts"
 
 const model = "sim/qwen3"
 const chaosMs = 9_000
 const clients = 24
-const hasher = BlockHash.make(0n)
 
 setFlagsFromString("--expose-gc")
 const collect = runInNewContext("gc") as () => void
@@ -28,26 +25,6 @@ const randomOf = (seed: number) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return Math.floor((state / 2 ** 32) * below)
   }
-}
-
-/** The router's keys of what an engine's cache holds; null while a block's parent is not known from the dump. */
-const truthOf = (engine: SimEngine, seen: Map<string, Int32Array>): ReadonlyArray<string> | null => {
-  const { blockSize } = engine.options
-  const out: Array<string> = []
-  const keyOf = (block: CachedBlock): Int32Array | undefined => {
-    const parent =
-      block.parentHash === null
-        ? hasher.root({ model, lora: block.lora, salt: block.salt, blockSize })
-        : seen.get(block.parentHash)
-    return parent && hasher.extend(parent[0]!, parent[1]!, Uint32Array.from(block.tokenIds), blockSize)
-  }
-  for (const block of engine.cache()) {
-    const key = keyOf(block)
-    if (key === undefined) return null
-    seen.set(block.hash, key)
-    out.push((key[1]! >>> 0).toString(16).padStart(8, "0") + (key[0]! >>> 0).toString(16).padStart(8, "0"))
-  }
-  return out.sort()
 }
 
 /** How a request ended. `cut`: a plain answer that had begun, whose length the client saw was not reached. */
@@ -248,11 +225,11 @@ describe("a fleet where everything goes wrong at once", () => {
       expect([kind, endings[kind] > 0]).toEqual([kind, true])
 
     const left = async () => ({
-      router: (await router.workers()).map(({ cache, inFlight }) => [
+      router: (await router.workers()).map(({ inFlight, ranks: [rank] }) => [
         inFlight,
-        cache.ledger?.queued,
-        cache.ledger?.active,
-        cache.ledger?.activeTokens
+        rank?.ledger?.queued,
+        rank?.ledger?.active,
+        rank?.ledger?.activeTokens
       ]),
       engines: fleet.engines.map((engine) => [engine.load, engine.state().running, engine.state().waiting])
     })
@@ -261,7 +238,7 @@ describe("a fleet where everything goes wrong at once", () => {
     const metrics = async () => (await fetch(`${router.adminUrl}/metrics`)).text()
     await expect.poll(metrics, soon).toMatch(/^warmpath_requests_in_flight 0$/m)
 
-    // An engine's cache whose first blocks were evicted cannot be named from its dump alone: start those afresh.
+    // What was lost while an engine's buffer was gone is not announced again: start those caches afresh.
     for (const url of fleet.urls)
       expect((await fetch(`${url}/reset_prefix_cache`, { method: "POST" })).status).toBe(200)
     for (let i = 0; i < 40; i++) expect(await ask(random, false)).toBe("whole")
@@ -269,17 +246,17 @@ describe("a fleet where everything goes wrong at once", () => {
     const views = async () => {
       const out: Array<boolean> = []
       for (const engine of fleet.engines) {
-        const truth = truthOf(engine, new Map())
+        const truth = TrueKeys.within(engine, 0, "device")
         const view = [...(await router.blocks(TestRouter.idOf(engine.url)))].sort()
-        out.push(truth !== null && truth.length === view.length && truth.every((key, i) => key === view[i]))
+        out.push(truth.length === view.length && truth.every((key, i) => key === view[i]))
       }
       return out
     }
     await expect.poll(views, soon).toEqual([true, true, true, true])
 
     // Slots of workers that left are used again, however often they came and went.
-    const slots = (await router.workers()).map((worker) => (worker as { slot?: number }).slot)
-    expect(slots.every((slot) => slot! < 12)).toBe(true)
+    const slots = (await router.workers()).map((worker) => worker.ranks[0]!.slot)
+    expect(slots.every((slot) => slot < 12)).toBe(true)
     expect(heldBytes() - heapBefore).toBeLessThan(100 * 2 ** 20)
   }, 60_000)
 })

@@ -32,7 +32,7 @@ describe("the official OpenAI client", () => {
     const workers = await router.workers()
     return (
       workers.every(
-        ({ cache, inFlight }) => inFlight === 0 && cache.ledger?.queued === 0 && cache.ledger.active === 0
+        ({ inFlight, ranks: [rank] }) => inFlight === 0 && rank?.ledger?.queued === 0 && rank.ledger.active === 0
       ) && fleet.engines.every((engine) => engine.state().running === 0 && engine.state().waiting === 0)
     )
   }

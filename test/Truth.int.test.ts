@@ -1,36 +1,14 @@
 import { once } from "node:events"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { afterEach, describe, expect, it } from "vitest"
-import type { CachedBlock } from "../loadtest/fleet/EngineCore.ts"
 import type { SimEngine } from "../loadtest/fleet/SimEngine.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
 import type { SimOptions } from "../loadtest/fleet/SimOptions.ts"
-import * as BlockHash from "../src/hot/BlockHash.ts"
 import * as TestRouter from "./support/TestRouter.ts"
+import * as TrueKeys from "./support/TrueKeys.ts"
 
 const model = "sim/qwen3"
-const hasher = BlockHash.make(0n)
-
-/** The router's keys of what an engine's cache holds, computed here from the tokens alone. */
-class Oracle {
-  /** Every block ever seen: a block may outlive its parent in the cache. */
-  readonly #keys = new Map<string, Int32Array>()
-
-  keysOf(engine: SimEngine, cache: ReadonlyArray<CachedBlock>): ReadonlyArray<string> {
-    const { blockSize } = engine.options
-    return cache
-      .map((block) => {
-        const parent =
-          block.parentHash === null
-            ? hasher.root({ model, lora: block.lora, salt: block.salt, blockSize })
-            : this.#keys.get(block.parentHash)!
-        const key = hasher.extend(parent[0]!, parent[1]!, Uint32Array.from(block.tokenIds), blockSize)
-        this.#keys.set(block.hash, key)
-        return (key[1]! >>> 0).toString(16).padStart(8, "0") + (key[0]! >>> 0).toString(16).padStart(8, "0")
-      })
-      .sort()
-  }
-}
+const truthOf = (engine: SimEngine) => TrueKeys.within(engine, 0, "device")
 
 /** A stream of conversations that share, grow, branch and overflow the caches. Seeded. */
 const conversation = (seed: number) => {
@@ -80,10 +58,9 @@ describe("the router's picture of each worker's cache", () => {
       ...knobs
     })
     stop.push(router.close)
-    const oracle = new Oracle()
     const equal = async (): Promise<boolean> => {
       for (const engine of fleet.engines) {
-        const truth = oracle.keysOf(engine, engine.cache())
+        const truth = truthOf(engine)
         const view = [...(await router.blocks(TestRouter.idOf(engine.url)))].sort()
         if (truth.length !== view.length || truth.some((key, i) => key !== view[i])) return false
       }
@@ -101,8 +78,6 @@ describe("the router's picture of each worker's cache", () => {
         const answer = (await response.json()) as { choices: Array<{ message: { content: string } }> }
         expect(response.status, JSON.stringify(answer)).toBe(200)
         answered(answer.choices[0]!.message.content)
-        // So that the oracle knows a block's parent even when the parent is evicted first.
-        for (const engine of fleet.engines) oracle.keysOf(engine, engine.cache())
       }
     }
     const total = async (counter: string): Promise<number> =>
@@ -173,9 +148,8 @@ describe("the router's picture of each worker's cache", () => {
     for (const engine of fleet.engines) engine.setFaults({ silent: false })
     await send(6)
     await expect.poll(() => total("purges"), soon).toBeGreaterThanOrEqual(2)
-    const oracle = new Oracle()
     for (const engine of fleet.engines) {
-      const truth = new Set(oracle.keysOf(engine, engine.cache()))
+      const truth = new Set(truthOf(engine))
       const view = await router.blocks(TestRouter.idOf(engine.url))
       expect(view.every((key) => truth.has(key))).toBe(true)
     }
@@ -228,7 +202,7 @@ describe("the router's picture of each worker's cache", () => {
       )
     }
     for (let i = 0; i < 20; i++) await send()
-    const truth = () => new Set(new Oracle().keysOf(engine, engine.cache()))
+    const truth = () => new Set(truthOf(engine))
     // Guesses, some of them wrong: answers took room, too.
     const before = await router.blocks(id, "?tier=guess")
     expect(await router.blocks(id)).toEqual([])
@@ -250,7 +224,7 @@ describe("the router's picture of each worker's cache", () => {
     const { fleet, router, send } = await setUp({ events: false, blocks: 120, maxModelLen: 1_500 })
     await send(60)
     for (const engine of fleet.engines) {
-      const truth = new Set(new Oracle().keysOf(engine, engine.cache()))
+      const truth = new Set(truthOf(engine))
       const view = await router.blocks(TestRouter.idOf(engine.url), "?tier=guess")
       expect(view.length).toBeGreaterThan(60)
       expect(view.length).toBeLessThanOrEqual(120)
@@ -265,9 +239,8 @@ describe("the router's picture of each worker's cache", () => {
     await expect.poll(equal, soon).toBe(true)
     const late = await TestRouter.start({ workers: fleet.urls.join(","), hashSeed: 0 })
     stop.push(late.close)
-    const oracle = new Oracle()
     for (const engine of fleet.engines) {
-      const truth = oracle.keysOf(engine, engine.cache())
+      const truth = truthOf(engine)
       await expect.poll(async () => [...(await late.blocks(TestRouter.idOf(engine.url)))].sort(), soon).toEqual(truth)
     }
   })
