@@ -2,8 +2,8 @@
  * PrefixIndex: which worker holds which block, on which layer: within reach of each of its tiers, and by guess.
  *
  * Owns     one `PrefixTable`, and which of its holders stands for which layer of which slot; nobody else writes to them.
- * Hears    `KvDelta` from the EventBus, in order. Mailbox bounded in changes and in keys; when full, `tell` answers
- *          false. `Cleared` is never refused: it takes effect at once and drops what those layers still had queued.
+ * Hears    `KvDelta` from the EventBus, in order. Mailbox bounded in changes and in keys: from half of that on, `tell`
+ *          applies a slice itself; when full, it answers false. `Cleared` is never refused: it takes effect at once and drops what those layers still had queued.
  * Answers  `depths`, `dump`: synchronously, on the caller's turn.
  * Loses    the table, on a defect; `onReset` then tells the owners of the truth to send it again.
  *
@@ -222,16 +222,19 @@ export const make = (
     for (const listener of listeners) listener()
   }
 
-  const turn = () => {
-    scheduled = false
-    let more = false
+  /** One slice, whatever happens in it. True while more is left. */
+  const work = (): boolean => {
     try {
-      more = slice()
+      return slice()
     } catch (error) {
       reset(error)
-      more = mailbox.length > 0
+      return mailbox.length > 0
     }
-    if (more) wake()
+  }
+
+  const turn = () => {
+    scheduled = false
+    if (work()) wake()
     else if (!scheduled) {
       const done = waiting
       waiting = []
@@ -277,6 +280,8 @@ export const make = (
         applied++
         return true
       }
+      // Who tells faster than the turns apply does their work: it is slowed down, before anything must be refused.
+      if (mailbox.length - at > changesMax / 2 || queuedKeys > keysMax / 2) work()
       const keys = delta._tag === "Deepened" ? 0 : delta.keys.length >> 1
       if (!has(delta.worker) || mailbox.length - at >= changesMax || queuedKeys + keys > keysMax) {
         overflowed++

@@ -238,6 +238,11 @@ export const knobs = {
     30_000,
     "Time a worker's events may be quiet before it is asked for what was missed; a lost last event shows in no other way.",
     100
+  ),
+  replayTimeoutMs: ms(
+    5_000,
+    "Longest silence while an engine replays its events; it answers between two steps, which a long prompt makes long.",
+    100
   )
 }
 

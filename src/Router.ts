@@ -97,7 +97,9 @@ export const start = Effect.fnUntraced(function* (
   const services = yield* Layer.build(
     Layer.mergeAll(
       PrefixIndex.layer({ workersMax, bytesMax: config.indexBytesMax }),
-      Collector.layer({ hasher, quietMs: config.replayCheckMs }).pipe(Layer.provide(EventSocket.layer)),
+      Collector.layer({ hasher, quietMs: config.replayCheckMs }).pipe(
+        Layer.provide(EventSocket.layerWith({ replayTimeoutMs: config.replayTimeoutMs }))
+      ),
       Guesses.layer,
       Trust.layer,
       Ledger.layer({ policy: config.policy, workersMax })

@@ -72,15 +72,32 @@ describe("PrefixIndex", () => {
     assert.deepInclude(index.stats(), { queuedChanges: 0, queuedKeys: 0, applied: 50 })
   })
 
+  it("does the work of its turns when it is told faster than they come, so that nothing is refused", () => {
+    const { index, overlap } = byHand({ changesMax: 10 })
+    for (let chain = 0; chain < 1_000; chain++) assert.isTrue(index.tell(stored(0, chain, 4)))
+    assert.isAtMost(index.stats().queuedChanges, 6)
+    assert.strictEqual(overlap(900, 4)[0], 4)
+  })
+
   it("answers false when its mailbox is full, by changes or by keys, or the slot is none of its own", () => {
-    const small = byHand({ changesMax: 2 })
+    // Nothing can be applied until the only holder is swept.
+    const stuck = (given: Parameters<typeof byHand>[0]) => {
+      const made = byHand({ blocksPerTurn: 8, workersMax: 1, holdersMax: 1, ...given })
+      for (let chain = 0; chain < 400; chain++) {
+        made.index.tell(stored(0, chain, 4))
+        made.runAll()
+      }
+      made.index.tell({ _tag: "Cleared", worker: 0, guess: false })
+      return made
+    }
+    const small = stuck({ changesMax: 2 })
     assert.deepStrictEqual(
       [1, 2, 3].map((chain) => small.index.tell(stored(0, chain, 1))),
       [true, true, false]
     )
     small.runAll()
     assert.isTrue(small.index.tell(stored(0, 3, 1)))
-    const narrow = byHand({ keysMax: 10 })
+    const narrow = stuck({ keysMax: 10 })
     assert.isTrue(narrow.index.tell(stored(0, 1, 8)))
     assert.isFalse(narrow.index.tell(stored(0, 2, 8)))
     assert.isFalse(narrow.index.tell(stored(8, 1, 1)))
