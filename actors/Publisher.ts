@@ -42,8 +42,12 @@ export interface Hands extends Out {
 
 /** A publisher whose batches can be read again is believed after this. */
 const readableMs = 1_000
-/** A fresh start that has held for so long was not in vain. */
-const freshMs = 60_000
+/**
+ * A fresh start that has held for so long was not in vain. After too many that did not, the next is so far off; that
+ * doubles, up to the second.
+ */
+const freshMsMin = 60_000
+const freshMsMax = 3_600_000
 const silentWhy = "silent though its worker works"
 
 export class Publisher {
@@ -56,10 +60,14 @@ export class Publisher {
   private readonly silence: Silence
   private nowMs: number
   private unreachable: string | null = null
-  /** What comes is dropped, for this reason, until `resyncAtMs`. */
+  /** What comes is dropped, for this reason, until `freshAtMs`. */
   private shedding: string | null = null
-  private resyncAtMs = -Infinity
+  /** When the next fresh start is due, or the last was. */
+  private freshAtMs = -Infinity
   private freshStarts = 0
+  private freshPauseMs = freshMsMin
+  /** Fresh starts were given up for a while, for this reason; what comes is read. */
+  private resting: string | null = null
   private shed = 0
   private unreadable: string | null = null
   private unreadableAtMs = 0
@@ -113,8 +121,9 @@ export class Publisher {
 
   /** When `Tick` is due; Infinity when nothing waits for time to pass. */
   get wakeMs(): number {
-    if (this.shedding !== null) return this.resyncAtMs
+    if (this.shedding !== null) return this.freshAtMs
     let at = this.silence.dueMs
+    if (this.resting !== null) at = Math.min(at, this.freshAtMs)
     if (this.mayLook) at = Math.min(at, this.silence.lookAtMs)
     if (this.order !== null) at = Math.min(at, this.replayAtMs)
     return this.readableAgain ? Math.min(at, this.unreadableAtMs + readableMs) : at
@@ -154,6 +163,7 @@ export class Publisher {
         break
       case "Resync":
         this.shedding = null
+        this.resting = null
         this.silence.absent = false
         this.step(input)
         break
@@ -199,7 +209,7 @@ export class Publisher {
   }
 
   private recovery(nowMs: number): Recovery {
-    const { asked, begun, order, pace, resyncAtMs, sequence, shedding } = this
+    const { asked, begun, order, pace, freshAtMs, sequence, shedding } = this
     const replaysLeft = pace.left(nowMs)
     const phase = (name: Recovery["phase"], dueMs: number | null): Recovery => ({
       phase: name,
@@ -207,7 +217,7 @@ export class Publisher {
       nextTryInMs: dueMs === null ? null : Math.max(0, dueMs - nowMs),
       replaysLeft
     })
-    if (shedding !== null) return phase("shedding", resyncAtMs)
+    if (shedding !== null) return phase("shedding", freshAtMs)
     if (asked >= 0) return phase(begun ? "replaying" : "queued", null)
     return order === null ? phase("none", null) : phase("waiting", this.replayAtMs)
   }
@@ -241,8 +251,12 @@ export class Publisher {
       return
     }
     this.shedding = verdict.why
-    if (nowMs - this.resyncAtMs > freshMs) this.freshStarts = 0
-    this.resyncAtMs = nowMs + this.pace.pauseMs(++this.freshStarts)
+    if (nowMs - this.freshAtMs > freshMsMin) {
+      this.freshStarts = 0
+      this.freshPauseMs = freshMsMin
+    }
+    this.freshStarts++
+    this.freshAtMs = nowMs + this.pace.pauseMs(this.freshStarts)
     this.step({ _tag: "Admit", why: verdict.why })
   }
 
@@ -304,17 +318,35 @@ export class Publisher {
   private tick(): void {
     const { nowMs, options, shedding, silence } = this
     if (shedding !== null) {
-      if (nowMs < this.resyncAtMs) return
-      this.shedding = null
-      // What fresh starts do not cure is left alone: the picture grows again from what comes.
-      const hopeless = this.freshStarts > options.attemptsMax
-      if (hopeless) silence.postpone(nowMs)
-      this.step({ _tag: hopeless ? "Admit" : "Resync", why: shedding })
+      if (nowMs >= this.freshAtMs) this.startAfresh(shedding)
+      return
+    }
+    if (this.resting !== null && nowMs >= this.freshAtMs) {
+      this.freshStarts = options.attemptsMax
+      // A restart, or an emptied cache, may have made it whole meanwhile.
+      if (this.complete || silence.absent) this.resting = null
+      else this.startAfresh(this.resting)
       return
     }
     if (this.readableAgain && nowMs >= this.unreadableAtMs + readableMs) this.unreadable = null
     if (silence.tick(nowMs) === "absent") this.step({ _tag: "Admit", why: silentWhy })
     if (this.mayLook && silence.look(nowMs)) this.step({ _tag: "Look" })
+  }
+
+  private startAfresh(why: string): void {
+    this.shedding = null
+    this.resting = null
+    if (this.freshStarts <= this.options.attemptsMax) {
+      this.step({ _tag: "Resync", why })
+      return
+    }
+    // What fresh starts do not cure is left alone for a while: the picture grows again from what comes.
+    this.step({ _tag: "Admit", why })
+    if (!this.sequence.options.replayable) return
+    this.resting = why
+    this.freshAtMs = this.nowMs + this.freshPauseMs
+    this.freshPauseMs = Math.min(freshMsMax, this.freshPauseMs * 2)
+    this.silence.postpone(this.nowMs)
   }
 
   private get mayLook(): boolean {

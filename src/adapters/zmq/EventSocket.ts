@@ -34,22 +34,43 @@ const defaults: Options = {
   replayMessagesMax: 100_000,
   // The blocks of a prompt of a million tokens, ten times.
   messageBytesMax: 64 * 1024 * 1024,
-  // A publisher answers between two of its own sends, which may be a long prefill step apart.
-  replayTimeoutMs: 5_000,
+  // A publisher looks for requests every 100 ms, when its engine lets it.
+  replayTimeoutMs: 3_000,
   reconnectMsMin: 100,
   reconnectMsMax: 2_000,
   heartbeatMs: 5_000
 }
 
-/** Bytes handed on before the event loop gets a turn: about half a millisecond of decoding and hashing. */
-const bytesPerTurn = 64 * 1024
+/**
+ * Bytes handed on in one turn of the event loop, by all sockets together: about half a millisecond of decoding and
+ * hashing, and no more than the index applies in a turn.
+ */
+export const bytesPerTurn = 64 * 1024
 
 /** A worker takes a socket and the two ends of its monitor, and as many while it replays; the default is 1 023. */
 const socketsMax = 16_383
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+/** Shares the turns of the event loop among sockets. */
+class Turns {
+  private left = bytesPerTurn
+  private next: Promise<void> | null = null
+
+  /** Counts bytes handed on. What it answers is to be awaited before the next. */
+  spend(bytes: number): Promise<void> | null {
+    this.left -= bytes
+    if (this.left > 0) return null
+    this.next ??= new Promise((resolve) =>
+      setImmediate(() => {
+        this.left = bytesPerTurn
+        this.next = null
+        resolve()
+      })
+    )
+    return this.next
+  }
+}
 
 const endMarker = (seq: Uint8Array): boolean => seq.every((byte) => byte === 0xff)
 
@@ -66,6 +87,7 @@ const close = (socket: zmq.Socket) => Effect.sync(() => socket.close())
 
 const replayWith = (
   context: zmq.Context,
+  turns: Turns,
   source: EventSource,
   from: number,
   take: (seq: number, payload: Uint8Array) => void,
@@ -90,7 +112,6 @@ const replayWith = (
   const answer = async (socket: zmq.Dealer): Promise<void> => {
     socket.connect(replayEndpoint)
     await socket.send(["", seqFrame(from)])
-    let bytes = 0
     for (;;) {
       const frames: ReadonlyArray<Buffer> = await socket.receive()
       // Delimiter first; then two frames without a topic, or three with one.
@@ -100,11 +121,8 @@ const replayWith = (
       }
       if (endMarker(seq)) return
       take(seqOf(seq), payload)
-      bytes += payload.length
-      if (bytes >= bytesPerTurn) {
-        bytes = 0
-        await turn()
-      }
+      const wait = turns.spend(payload.length)
+      if (wait !== null) await wait
     }
   }
   const { replayTimeoutMs } = options
@@ -137,6 +155,7 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
   const options: Options = { ...defaults, ...given }
   return Layer.sync(EventStream, () => {
     const context = new zmq.Context({ maxSockets: socketsMax })
+    const turns = new Turns()
     return EventStream.of({
       open: (source, listener) =>
         Effect.gen(function* () {
@@ -174,16 +193,12 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             catch: invalid
           })
           const pump = async (): Promise<void> => {
-            let bytes = 0
             for await (const [, seq, payload] of socket) {
               // Anything else on the topic is not a KV event.
               if (!open || seq?.length !== 8 || payload === undefined) continue
               listener.message(seqOf(seq), payload)
-              bytes += payload.length
-              if (bytes >= bytesPerTurn) {
-                bytes = 0
-                await turn()
-              }
+              const wait = turns.spend(payload.length)
+              if (wait !== null) await wait
             }
           }
           yield* Effect.tryPromise(pump).pipe(
@@ -194,7 +209,7 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             Effect.forkScoped({ startImmediately: true })
           )
           const one = yield* Semaphore.make(1)
-          return { replay: (from, take) => one.withPermits(1)(replayWith(context, source, from, take, options)) }
+          return { replay: (from, take) => one.withPermits(1)(replayWith(context, turns, source, from, take, options)) }
         })
     })
   })

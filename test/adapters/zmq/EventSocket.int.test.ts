@@ -89,6 +89,46 @@ describe("EventSocket", () => {
     expect(signals).toEqual(["connected"])
   })
 
+  it("leaves the event loop its turns, however many publishers flood it", async () => {
+    const size = 8 * 1024
+    const perTurn: Array<number> = []
+    let running = true
+    const count = () => {
+      perTurn.push(0)
+      if (running) setImmediate(count)
+    }
+    count()
+    const layer = EventSocket.layerWith({ reconnectMsMin: 20 })
+    const all = await Promise.all(Array.from({ length: 6 }, () => publisher("with topic")))
+    let heard = 0
+    const message = (_: number, payload: Uint8Array) => {
+      heard++
+      perTurn[perTurn.length - 1]! += payload.length
+    }
+    const joined = new Set<number>()
+    await Effect.runPromise(
+      EventStream.pipe(
+        Effect.flatMap((stream) =>
+          Effect.forEach(all, ({ endpoint }, i) =>
+            stream.open(
+              { endpoint, replayEndpoint: null, topic: "", rank: 0 },
+              { message, connected: () => joined.add(i), disconnected: () => {} }
+            )
+          )
+        ),
+        Effect.provide(layer),
+        Scope.provide(scope)
+      )
+    )
+    await Zmq.until("all to be joined", () => joined.size === all.length)
+    await Zmq.until("the flood", async () => {
+      for (const p of all) for (let i = 0; i < 50; i++) await p.publish(new Uint8Array(size))
+      return heard > 1_000
+    })
+    running = false
+    expect(Math.max(...perTurn)).toBeLessThanOrEqual(EventSocket.bytesPerTurn + all.length * size)
+  })
+
   it("reads sequence numbers beyond 32 bits", async () => {
     const p = await publisher("with topic")
     const { heard } = await subscribe(p)
