@@ -1,0 +1,202 @@
+/**
+ * Approximate.bench: how much a fleet loses when its engines publish no KV events, and a model of their caches stands in.
+ *
+ * A trace is replayed in virtual time against simulated engines, routed by the production ledger, index, trust and cache
+ * model: once with every event heard, then without any. The figures are exact and the same on every machine.
+ */
+import { spawnSync } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import { parseArgs } from "node:util"
+import { percentile } from "./client/Stats.ts"
+import * as TimeModel from "./fleet/TimeModel.ts"
+import * as Random from "./Random.ts"
+import * as Generated from "./replay/Generated.ts"
+import * as Replay from "./replay/Replay.ts"
+import * as Routing from "./replay/Routing.ts"
+import * as Trace from "./replay/Trace.ts"
+
+const help = `Usage: node loadtest/Approximate.bench.ts [options]
+
+TTFT of a fleet whose engines publish no KV events, beside the same fleet with events, in virtual time.
+
+  --trace FILE    a trace: Mooncake's JSON lines, or coding sessions; gzip or plain. May be repeated. Without it two are
+                  made up, one of each kind
+  --workers N     engines (default 8)
+  --copies N      arrivals: so many copies of the trace at once; parts of one are allowed (default 1.7)
+  --sessions N    sessions: alive at once per worker (default 48)
+  --slice SHARE   only this first part of the time (default 1; sessions last an hour)
+  --seeds N       runs per row; the table shows medians (default 3)
+  --credit SHARE  of a modelled overlap to believe at most, instead of what the router has
+  --only WORD     rows whose name contains it; exact mode always runs
+  --out FILE      also write the result as Markdown, with commit and command
+  --tiny          a second's worth of everything, to see that it runs
+  --help          this text
+`
+
+const { values } = parseArgs({
+  options: {
+    trace: { type: "string", multiple: true, default: [] },
+    workers: { type: "string", default: "8" },
+    copies: { type: "string", default: "1.7" },
+    sessions: { type: "string", default: "48" },
+    slice: { type: "string", default: "1" },
+    seeds: { type: "string", default: "3" },
+    credit: { type: "string" },
+    only: { type: "string", default: "" },
+    out: { type: "string" },
+    tiny: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const credit = values.credit === undefined ? null : Number(values.credit)
+const modes: ReadonlyArray<Replay.Mode> = [
+  { name: "exact", policy: "eta", view: "events", told: 1, reports: true, credit },
+  { name: "approximate", policy: "eta", view: "model", told: 1, reports: true, credit },
+  { name: "approximate, size not told", policy: "eta", view: "model", told: null, reports: true, credit },
+  { name: "approximate, size told 4 x", policy: "eta", view: "model", told: 4, reports: true, credit },
+  { name: "approximate, no reports", policy: "eta", view: "model", told: 1, reports: false, credit },
+  { name: "no reports, size told 4 x", policy: "eta", view: "model", told: 4, reports: false, credit },
+  { name: "round robin", policy: "round-robin", view: "events", told: 1, reports: true, credit }
+]
+
+/** Llama-3-70B on four H100, with as much host memory as makes 1.7 million tokens of cache. */
+const llama70 = { blocks: 3_300, rates: TimeModel.llama70, stepTokens: 8_192, maxRunning: 256 }
+/** A large MLA model on eight H200, 12 million tokens of cache. */
+const mla = {
+  blocks: 48_000,
+  rates: { floorMs: 16, overheadMs: 5, tokenUs: 25, attentionNs: 1, kvReadNs: 4 },
+  stepTokens: 16_384,
+  maxRunning: 512
+}
+const hourMs = 3_600_000
+
+const workers = values.tiny ? 3 : Number(values.workers)
+const seeds = values.tiny ? 1 : Number(values.seeds)
+const slice = Number(values.slice)
+
+interface Workload {
+  readonly name: string
+  readonly trace: Trace.Trace
+  readonly fleet: Replay.Fleet
+  readonly live: number
+}
+
+const generated = (): ReadonlyArray<Workload> => [
+  {
+    name: "made up: tools and chat",
+    trace: Generated.arrivals(1, values.tiny ? 120_000 : hourMs, values.tiny ? 3 : 11 * (workers / 8)),
+    fleet: { ...llama70, workers, blocks: values.tiny ? 400 : llama70.blocks },
+    live: 0
+  },
+  {
+    name: "made up: coding agents",
+    trace: Generated.sessions(1, values.tiny ? 20 : 300, values.tiny ? 10 : 100),
+    fleet: { ...mla, workers, blocks: values.tiny ? 3_000 : mla.blocks },
+    live: values.tiny ? 12 : Number(values.sessions) * workers
+  }
+]
+
+const recorded = (file: string): Workload => {
+  const trace = Trace.read(file)
+  const name = file.replace(/^.*\//, "").replace(/\..*$/, "")
+  return trace.kind === "arrivals"
+    ? { name, trace, fleet: { ...llama70, workers }, live: 0 }
+    : { name, trace, fleet: { ...mla, workers }, live: Number(values.sessions) * workers }
+}
+
+/** The trace as one seed has it, and when it ends. */
+const seeded = ({ name, trace }: Workload, seed: number): readonly [Trace.Trace, number] => {
+  if (trace.kind === "sessions") return [trace, (values.tiny ? 120_000 : hourMs) * slice]
+  const durationMs = trace.durationMs * slice
+  const copies = name.startsWith("made up") ? 1 : Number(values.copies)
+  const { requests } = Trace.copied(trace, copies, Random.make(seed))
+  return [{ ...trace, durationMs, requests: requests.filter(({ atMs }) => atMs < durationMs) }, durationMs]
+}
+
+const median = (of: ReadonlyArray<number>): number => percentile(of, 0.5) ?? Number.NaN
+
+const row = (name: string, runs: ReadonlyArray<Replay.Result>, exact: ReadonlyArray<Replay.Result>): string => {
+  const of = (pick: (result: Replay.Result) => number): number => median(runs.map(pick))
+  const ratios = runs.map((run, i) => run.ttftMsP90 / exact[i]!.ttftMsP90)
+  const cells = [
+    (of((run) => run.ttftMsP50) / 1000).toFixed(2),
+    (of((run) => run.ttftMsP90) / 1000).toFixed(2),
+    (of((run) => run.ttftMsMean) / 1000).toFixed(2),
+    median(ratios).toFixed(3),
+    `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`,
+    (100 * of((run) => run.hitRate)).toFixed(1),
+    (100 * of((run) => run.tooMany)).toFixed(2),
+    (100 * of((run) => run.tooFew)).toFixed(2),
+    runs[0]!.capacity === null ? "-" : of((run) => run.capacity!).toFixed(2)
+  ]
+  return name.padEnd(28) + cells.map((cell) => cell.padStart(11)).join("")
+}
+
+const heads = [
+  "p50, s",
+  "p90, s",
+  "mean, s",
+  "p90/exact",
+  "least-most",
+  "hits, %",
+  "too many,%",
+  "too few, %",
+  "size/true"
+]
+
+const measure = (workload: Workload): ReadonlyArray<string> => {
+  const runs = new Map<string, Array<Replay.Result>>()
+  const chosen = modes.filter(({ name }) => name === "exact" || name.includes(values.only))
+  for (let seed = 1; seed <= seeds; seed++) {
+    const [trace, durationMs] = seeded(workload, seed)
+    for (const mode of chosen) {
+      const results = runs.get(mode.name) ?? []
+      runs.set(mode.name, results)
+      results.push(Replay.run(trace, mode, Routing.make, workload.fleet, { seed, live: workload.live, durationMs }))
+    }
+  }
+  const exact = runs.get("exact")!
+  const { requests, perSecond } = exact[0]!
+  return [
+    `${workload.name}: ${requests} requests measured, ${perSecond.toFixed(1)} per second`,
+    "".padEnd(28) + heads.map((head) => head.padStart(11)).join(""),
+    ...Array.from(runs, ([name, results]) => row(name, results, exact))
+  ]
+}
+
+if (values.help) console.log(help)
+else {
+  const workloads = values.trace.length === 0 ? generated() : values.trace.map(recorded)
+  const lines: Array<string> = []
+  for (const workload of workloads) {
+    const table = measure(workload)
+    console.log(`${table.join("\n")}\n`)
+    lines.push(...table, "")
+  }
+  if (values.out !== undefined) writeFileSync(values.out, markdown(lines))
+}
+
+function markdown(lines: ReadonlyArray<string>): string {
+  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).stdout.trim()
+  const args = process.argv.slice(2).map((arg) => arg.replace(/^.*\/(?=[^/]+\.gz$)/, ""))
+  return `# A fleet without KV events
+
+TTFT in virtual time: ${workers} simulated engines, each with a cache of its own; median of ${seeds} seeds, the first fifth of the
+time left out. "Exact": the index follows what engines store and evict. "Approximate": it follows a model of each cache,
+which sees what the router sent, what \`/metrics\` tells of the size, and what answers report as cached. "p90/exact" is the median of
+the seeds' ratios. Hits: share of prompt tokens from a cache. Too many, too few: tokens predicted and not delivered,
+delivered and not predicted, of those predicted. Size/true: what the model believes at the end.
+
+Arrivals (512-token blocks): ${values.copies} copies of the trace at once, engines as Llama-3-70B on four H100, 3 300 blocks each. Sessions
+(256-token blocks): ${values.sessions} alive per worker, closed loop, met in their middle, engines as a large MLA model on eight H200,
+48 000 blocks each. Running requests take their blocks from the same ones.
+
+\`\`\`text
+${lines.join("\n").trimEnd()}
+\`\`\`
+
+Virtual time: the machine does not matter (Node ${process.version}). Commit: ${commit}.
+Command: \`node loadtest/Approximate.bench.ts ${args.join(" ")}\`
+`
+}
