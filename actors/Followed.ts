@@ -36,9 +36,9 @@ export const defaults: Omit<Options, "hasher"> = {
   ...Silence.defaults,
   // With their pauses a second of failing, or fifteen of hanging.
   attemptsMax: 3,
-  // Applied at one go when the replay ends: some 50 ms. What does not fit is asked for again.
+  // Applied at one go when the replay ends: some 30 ms. What does not fit is asked for again.
   heldMax: 2_000,
-  heldBytesMax: 8 * 1024 * 1024,
+  heldBytesMax: 4 * 1024 * 1024,
   copiesMax: 255,
   parkedMax: 64,
   parkedBatches: 256,

@@ -7,8 +7,8 @@
  *   idle ──Connected──▶ replaying ──ReplayDone, nothing missing──▶ live ──gap, reconnect, Look──▶ replaying …
  *
  * While in doubt (a hole is open, or this may be another life) nothing live is applied. Batches heard before the replay
- * began need not be kept: its answer holds them. Those heard while it runs are held back, in bounds, and what does not fit
- * is found missing and asked for again.
+ * began need not be kept: its answer holds them. Those heard while it runs, or once it has failed, are held back, in
+ * bounds, and what does not fit is found missing and asked for again.
  *
  * Numbers start at 0 in each life of the engine and a restart says nothing, so lives are told apart by fingerprints of
  * the last batches: a replay asks for the last batch we applied, too, and expects to see that very batch first.
@@ -45,7 +45,7 @@ export type Output =
 export interface Options {
   /** The source has a replay address. */
   readonly replayable: boolean
-  /** Live batches held back at most while a replay runs; more are dropped, and found missing later. */
+  /** Live batches held back at most while a replay runs or has failed; more are dropped, and found missing later. */
   readonly heldMax: number
   readonly heldBytesMax: number
   /** Failed replays before a hole is admitted; once as many failed in a row, one more is enough for each later hole. */
@@ -187,11 +187,11 @@ const dropHeld = (s: State): void => {
   s.heldBytes = 0
 }
 
-/** A batch that cannot be applied yet: kept while a replay runs, else left to the replay to come. */
+/** A batch that cannot be applied yet: kept while a replay runs or has failed, else left to the replay to come. */
 const defer = (s: State, seq: number, payload: Uint8Array): void => {
   if (seq > s.awaited) s.awaited = seq
   const { heldBytesMax, heldMax } = s.options
-  if (!s.begun || s.held.size >= heldMax || s.heldBytes + payload.length > heldBytesMax) return
+  if (!(s.begun || s.attempt > 0) || s.held.size >= heldMax || s.heldBytes + payload.length > heldBytesMax) return
   s.heldBytes += payload.length - (s.held.get(seq)?.length ?? 0)
   s.held.set(seq, payload)
 }
@@ -206,7 +206,7 @@ const replay = (s: State, from: number, out: Array<Output>): void => {
   s.same = false
   s.other = false
   s.cut = false
-  dropHeld(s)
+  if (s.attempt === 0) dropHeld(s)
   out.push({ _tag: "Replay", id: s.id, from, attempt: s.attempt })
 }
 
@@ -410,7 +410,15 @@ const replayFailed = (s: State, out: Array<Output>): void => {
   s.attempt++
   if (s.attempt < s.options.attemptsMax && s.failures <= s.options.attemptsMax) {
     replay(s, s.suspect ? 0 : Math.max(0, s.next - 1), out)
-  } else admit(s, `${s.why}, and its replay fails`, out)
+    return
+  }
+  const { awaited } = s
+  const kept = [...s.held].sort(([a], [b]) => a - b)
+  admit(s, `${s.why}, and its replay fails`, out)
+  // What was heard meanwhile is where it goes on from, if it is without a hole.
+  const first = kept[0]?.[0] ?? 0
+  if (first + kept.length - 1 !== awaited || kept.some(([seq], i) => seq !== first + i)) return
+  for (const [seq, payload] of kept) apply(s, seq, payload, out)
 }
 
 /** What to do about one input, in order. Changes the state. */

@@ -295,6 +295,27 @@ describe("EventSequence", () => {
     expect(p.seqs()).toEqual([5, 6])
   })
 
+  it("goes on from what it heard while replays failed, unless that has a hole", () => {
+    for (const hole of [false, true]) {
+      const p = pair()
+      p.feed({ _tag: "Connected" })
+      p.serve()
+      p.both(2)
+      p.publish()
+      p.both()
+      p.fail()
+      p.both(2)
+      if (hole) p.publish()
+      p.fail()
+      p.both(2)
+      p.fail()
+      expect(p.seqs()).toEqual(hole ? [] : upTo(8, 4))
+      p.both()
+      expect(p.seqs()).toEqual(hole ? [9] : upTo(9, 4))
+      expect(p.state).toMatchObject({ doubt: false, complete: false, lost: 1, heldBytes: 0 })
+    }
+  })
+
   it("asks once for a later hole while no replay succeeds, and as often as ever after one has", () => {
     const p = pair()
     p.feed({ _tag: "Connected" })
