@@ -16,7 +16,9 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   hot: ["domain"],
   domain: [],
   loadtest: ["domain"],
-  micro: ["hot", "domain", "adapters", "http", "loadtest"]
+  // What is replayed is routed by the router's own pieces, not by copies of them.
+  replay: ["actors", "hot", "domain", "ports", "loadtest"],
+  micro: ["actors", "hot", "domain", "adapters", "http", "loadtest", "replay"]
 }
 
 /** Vendor clients live in adapters only. */
@@ -25,7 +27,10 @@ const vendors = ["zeromq", "redis", "@nats-io/", "@msgpack/msgpack", "@huggingfa
 const roomOf = (file: string): string => {
   const parts = relative(root, file).split("/")
   if (parts[0] === "actors") return "actors"
-  if (parts[0] === "loadtest") return parts[1] === "micro" || file.endsWith(".bench.ts") ? "micro" : "loadtest"
+  if (parts[0] === "loadtest") {
+    if (parts[1] === "micro" || file.endsWith(".bench.ts")) return "micro"
+    return parts[1] === "replay" ? "replay" : "loadtest"
+  }
   return parts[0] === "src" && parts.length > 2 ? parts[1]! : "main"
 }
 
