@@ -115,6 +115,8 @@ export const start = Effect.fnUntraced(function* (
 
   const inFlight = new Uint32Array(workersMax)
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
+  /** 1 where events tell all there is of a slot: nothing need be guessed of what they could tell. */
+  const told = new Uint8Array(workersMax)
   /** Slots whose collector is still taking leave. */
   const leaving = new Set<number>()
 
@@ -149,6 +151,7 @@ export const start = Effect.fnUntraced(function* (
 
   const unfollow = (slot: number): Effect.Effect<void> => {
     leaving.add(slot)
+    told[slot] = 0
     return Effect.andThen(
       collector.stop(slot),
       Effect.sync(() => leaving.delete(slot))
@@ -249,16 +252,13 @@ export const start = Effect.fnUntraced(function* (
     }
   })
 
-  /** Events tell all there is of this slot: nothing need be guessed of what they could tell. */
-  const tellsAll = (slot: number): boolean => {
-    const state = collector.state(slot)
-    return state !== null && state.health === "whole" && state.complete
-  }
   collector.onState((slot, state) => {
     setBlockSize(slot, state.blockSize, fleet.worker(slot)?.facts.blockCount ?? null)
     trust.health(slot, state.health, state.why)
+    const tellsAll = state.health === "whole" && state.complete
     // Nobody would tell that a guess was wrong.
-    if (tellsAll(slot)) guesses.forget(slot)
+    if (tellsAll && told[slot] === 0) guesses.forget(slot)
+    told[slot] = tellsAll ? 1 : 0
   })
   trust.onChange((slot, { credit }) => ledger.setCredit(slot, credit))
   trust.onSuspect(collector.resync)
@@ -299,7 +299,7 @@ export const start = Effect.fnUntraced(function* (
     tokenizerOf: ({ model }) => tokenizers.of(model),
     computed: (slot, prompts, exact) => {
       // It may have left since: whatever is stored for it would keep its slot for ever.
-      if ((exact && tellsAll(slot)) || fleet.worker(slot) === undefined) return null
+      if ((exact && told[slot] === 1) || fleet.worker(slot) === undefined) return null
       const blockSize = blockSizes[slot]!
       const settled = guesses.computed(slot, prompts)
       return ({ cachedTokens, outputTokens }) =>

@@ -5,15 +5,16 @@
  * what fills them first, stores alone, and all tables growing. Events of 1, 32 and 256 blocks, one store to a batch.
  * CPU time of the thread, its collection of garbage included; medians of the repeats.
  *
- * The whole path is sequence, decode, translate and table. The bus and the mailbox between the last two, which only
- * hand a change on, are left out: benches may not import actors.
+ * The whole path is what a router runs between its sockets and its table: `Publisher` and `PrefixIndex`, mailbox included.
  */
 import { Decoder } from "@msgpack/msgpack"
+import { defaults } from "../../actors/Followed.ts"
+import * as PrefixIndex from "../../actors/PrefixIndex.ts"
+import { Publisher } from "../../actors/Publisher.ts"
 import { decode } from "../../src/adapters/kvevents/KvEvents.ts"
 import { decodeGeneric } from "../../src/adapters/kvevents/KvGeneric.ts"
 import type { EngineBatch, KvDelta } from "../../src/domain/KvEvent.ts"
 import * as BlockHash from "../../src/hot/BlockHash.ts"
-import * as EventSequence from "../../src/hot/EventSequence.ts"
 import * as KeyTranslate from "../../src/hot/KeyTranslate.ts"
 import * as PrefixTable from "../../src/hot/PrefixTable.ts"
 import type { Result } from "./Benches.ts"
@@ -23,6 +24,8 @@ import { type Case, collect, cpuMs, median, type Options } from "./Measure.ts"
 const sizes = [1, 32, 256]
 /** Blocks of a stream at most: 90 bytes each on the wire. Events of one block are many objects, so fewer of them. */
 const blocksMax = 1_000_000
+/** As the event sockets read. */
+const bytesPerTurn = 64 * 1024
 const hasher = BlockHash.make()
 const model = "bench"
 /** Read by nobody, written by all: so that no work is optimised away. */
@@ -94,38 +97,70 @@ const writing = (stream: Stream, blocks: number, changes: ReadonlyArray<Readonly
   })
 }
 
-const ingesting = (stream: Stream, index: PrefixTable.PrefixTable, isFilling: boolean): number => {
-  const sequences = Array.from({ length: publishers }, () =>
-    EventSequence.make({ replayable: false, heldMax: 1, heldBytesMax: 1, attemptsMax: 1 })
+interface Ingested {
+  readonly rate: number
+  readonly index: PrefixIndex.Interface
+}
+
+/** As in a router: a `Publisher` for each, whose changes the index applies in turns, here one after each 64 KiB read. */
+const ingesting = (stream: Stream, blocks: number, isFilling: boolean, read = decode): Ingested => {
+  let turn: (() => void) | null = null
+  const index = PrefixIndex.make(
+    { workersMax: publishers, blocksMax: blocks + 4_096 },
+    (next) => {
+      turn = next
+    },
+    (error) => {
+      throw error
+    }
   )
-  const all = translators()
-  const emit = (delta: KvDelta) => write(index, delta)
-  const work = (from: number, to: number) => {
-    for (let i = from; i < to; i++) {
-      const publisher = i % publishers
-      const seq = (i - publisher) / publishers
-      const live: EventSequence.Input = { _tag: "Live", seq, payload: stream.payloads[i]! }
-      for (const output of EventSequence.step(sequences[publisher]!, live)) {
-        if (output._tag === "Apply") all[publisher]!.apply(decode(output.payload).events, emit)
-      }
+  const work = (): void => {
+    for (let next = turn; next !== null; next = turn) {
+      turn = null
+      next()
     }
   }
-  return rate(stream, work, isFilling)
+  const all = Array.from({ length: publishers }, (_, slot) => {
+    const source = { endpoint: "tcp://bench:1", replayEndpoint: null, topic: "", rank: 0 }
+    const publisher = new Publisher(
+      { name: "bench", slot, model, source, blockSize, blockCount: null, decode: read },
+      { ...defaults, hasher },
+      { publish: index.tell, replay: () => {}, abandon: () => {}, say: () => {} },
+      0
+    )
+    publisher.feed({ _tag: "Connected" }, 0)
+    return publisher
+  })
+  let bytes = 0
+  const ingest = (from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      const publisher = i % publishers
+      const payload = stream.payloads[i]!
+      all[publisher]!.feed({ _tag: "Live", seq: (i - publisher) / publishers, payload }, 0)
+      bytes += payload.length
+      if (bytes < bytesPerTurn) continue
+      bytes = 0
+      work()
+    }
+    work()
+  }
+  return { rate: rate(stream, ingest, isFilling), index }
 }
 
 /** Caches whose every block is in the table, and no other: keys as a request with the same tokens has them. */
-const agreeing = ({ caches }: Stream, index: PrefixTable.PrefixTable): number => {
+const agreeing = ({ caches }: Stream, index: PrefixIndex.Interface): number => {
   const root = hasher.root({ model, lora: null, salt: null, blockSize })
   return caches.filter((cache, publisher) => {
-    let held = 0
+    const held = new Set<string>()
+    const dump = index.dump(publisher)
+    for (let i = 0; i < dump.length; i += 2) held.add(`${dump[i]} ${dump[i + 1]}`)
+    let count = 0
     for (const { cached, tokens } of cache) {
-      held += cached
+      count += cached
       const keys = hasher.chain(Uint32Array.from(tokens).subarray(0, cached * blockSize), blockSize, root)
-      for (let i = 0; i < keys.length; i += 2) {
-        if (!PrefixTable.holds(index, publisher, keys[i]!, keys[i + 1]!)) return false
-      }
+      for (let i = 0; i < keys.length; i += 2) if (!held.has(`${keys[i]} ${keys[i + 1]}`)) return false
     }
-    return held === PrefixTable.heldBy(index, publisher)
+    return count === held.size
   }).length
 }
 
@@ -142,7 +177,8 @@ export const run = ({ blocks: wanted, repeats }: Options): Result => {
   const small = generate(20_000, 8, 2)
   decoding(small, decode)
   decoding(small, decodeGeneric)
-  ingesting(small, table(20_000), false)
+  ingesting(small, 20_000, false)
+  ingesting(small, 20_000, false, decodeGeneric)
   for (const size of sizes) {
     const blocks = Math.min(wanted, size === 1 ? blocksMax / 4 : blocksMax)
     const stream = generate(blocks, size)
@@ -154,14 +190,18 @@ export const run = ({ blocks: wanted, repeats }: Options): Result => {
     measure(`${of}: translate`, () => translating(stream, batches))
     const changes = changesOf(batches)
     measure(`${of}: table`, () => writing(stream, blocks, changes))
-    let index = table(blocks)
-    const whole = (isFilling: boolean) => () => {
-      index = table(blocks)
-      return ingesting(stream, index, isFilling)
-    }
+    let index: PrefixIndex.Interface | null = null
+    const whole =
+      (isFilling: boolean, read = decode) =>
+      () => {
+        const done = ingesting(stream, blocks, isFilling, read)
+        index = done.index
+        return done.rate
+      }
+    measure(`${of}: generic whole path`, whole(false, decodeGeneric))
     measure(`${of}: whole path, fill`, whole(true))
     measure(`${of}: whole path`, whole(false), size === 32 ? { atLeast: 3 } : undefined)
-    agree &&= agreeing(stream, index) === publishers
+    agree &&= agreeing(stream, index!) === publishers
     compared += publishers
   }
   return { cases, agree, compared: sink === 0 ? 0 : compared }
