@@ -4,6 +4,7 @@
  *
  * A body may ask, in its first bytes: `"canned":{"chunks":N}` streams N chunks, 20 per second, all streams in step as
  * those of an engine are; `"canned":{"hold":1}` sends the first chunk and falls silent. Otherwise a stream comes whole, at once.
+ * A stream ends with its usage when `"include_usage":true` is asked for there, as engines do.
  *
  *   node CannedWorker.ts --delay MS --listeners N       prints its addresses
  */
@@ -40,8 +41,8 @@ export const reply = JSON.stringify({
 const first = token({ role: "assistant", content: "" })
 /** One streamed token. */
 export const chunk = token({ content: " token" })
-const last = `${record({ choices: [], usage })}data: [DONE]\n\n`
-/** The payload of a stream of `chunks` tokens. */
+const last = "data: [DONE]\n\n"
+/** The payload of a stream of `chunks` tokens for a client that did not ask for usage. */
 export const streamed = (chunks: number): string => first + chunk.repeat(chunks) + last
 /** Tokens of a stream that comes at once. */
 export const chunksAtOnce = 3
@@ -57,8 +58,12 @@ const streamHead =
 const wholeBytes = json(reply)
 const openBytes = Buffer.from(streamHead + framed(first))
 const chunkBytes = Buffer.from(framed(chunk))
-const endBytes = Buffer.from(`${framed(last)}0\r\n\r\n`)
-const atOnceBytes = Buffer.concat([openBytes, ...Array.from({ length: chunksAtOnce }, () => chunkBytes), endBytes])
+const ending = (text: string) => {
+  const end = Buffer.from(`${framed(text)}0\r\n\r\n`)
+  return { end, atOnce: Buffer.concat([openBytes, ...Array.from({ length: chunksAtOnce }, () => chunkBytes), end]) }
+}
+const bare = ending(last)
+const withUsage = ending(record({ choices: [], usage }) + last)
 
 const found = new Map([
   [
@@ -90,8 +95,8 @@ const found = new Map([
 ])
 const missing = Buffer.from("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
 
-/** Streams in step, and the tokens each still has to come. */
-const open = new Map<Socket, number>()
+/** Streams in step: the tokens each still has to come, and its end. */
+const open = new Map<Socket, { left: number; readonly end: Buffer }>()
 
 const answer = (socket: Socket, head: string, body: Buffer): void => {
   const path = head.slice(head.indexOf(" ") + 1, head.indexOf(" ", 5))
@@ -99,9 +104,10 @@ const answer = (socket: Socket, head: string, body: Buffer): void => {
   const start = body.toString("latin1", 0, 200)
   if (!start.includes('"stream":true')) return void socket.write(wholeBytes)
   const chunks = Number(/"chunks":(\d+)/.exec(start)?.[1] ?? 0)
-  if (chunks === 0 && !start.includes('"hold":1')) return void socket.write(atOnceBytes)
+  const { atOnce, end } = start.includes('"include_usage":true') ? withUsage : bare
+  if (chunks === 0 && !start.includes('"hold":1')) return void socket.write(atOnce)
   socket.write(openBytes)
-  if (chunks > 0) open.set(socket, chunks)
+  if (chunks > 0) open.set(socket, { left: chunks, end })
 }
 
 const serve = (socket: Socket, delayMs: number): void => {
@@ -138,13 +144,11 @@ const serve = (socket: Socket, delayMs: number): void => {
 const main = (): void => {
   const { values } = parseArgs({ options: { delay: { type: "string" }, listeners: { type: "string" } } })
   setInterval(() => {
-    for (const [socket, chunks] of open) {
+    for (const [socket, stream] of open) {
       socket.write(chunkBytes)
-      if (chunks > 1) open.set(socket, chunks - 1)
-      else {
-        open.delete(socket)
-        socket.write(endBytes)
-      }
+      if (--stream.left > 0) continue
+      open.delete(socket)
+      socket.write(stream.end)
     }
   }, chunkEveryMs)
   for (let i = 0; i < Number(values.listeners ?? 1); i++) {
