@@ -120,11 +120,18 @@ export const make = (deps: Deps): Observe => {
     const blocks = blocksOf(slot)
     for (const tier of layerNames) workers.set("warmpath_worker_blocks", { ...labels, tier }, blocks[tier])
   }
-  const blocksOf = (slot: number) =>
-    Object.fromEntries(layerNames.map((name, layer) => [name, index.heldBy(slot, layer as Layer)])) as Record<
-      (typeof layerNames)[number],
-      number
-    >
+  const trustOf = (slot: number) => {
+    const view = trust.of(slot)
+    if (view === null) return null
+    const { sinceMs, state: _, ...shown } = view
+    return { ...shown, since: new Date(sinceMs).toISOString() }
+  }
+  /** By the nearest tier that has a copy; a layer of the index holds those of nearer tiers, too. */
+  const blocksOf = (slot: number): Record<(typeof layerNames)[number], number> => {
+    const within = layerNames.map((_, layer) => index.heldBy(slot, layer as Layer))
+    const [device, host, disk, external, guess] = within as [number, number, number, number, number]
+    return { device, host: host - device, disk: disk - host, external: external - disk, guess }
+  }
   return {
     settled: (record) => {
       const { decisionMs, deliveredTokens, predictedTokens, promptTokens, totalMs, tries, ttftMs } = record
@@ -145,7 +152,7 @@ export const make = (deps: Deps): Observe => {
       slot,
       rank: fleet.rank(slot),
       inFlight: deps.inFlightOf(slot),
-      ...trust.of(slot),
+      ...trustOf(slot),
       blocks: blocksOf(slot),
       events: collector.state(slot),
       guesses: guesses.of(slot),

@@ -19,7 +19,7 @@ const setUp = () => {
       of: () =>
         batches.size === 0 ? null : { trust: "degraded", credit: 0.75, error: { samples: 0, deliveredShare: null } }
     },
-    index: { stats: () => index, heldBy: (_slot: number, layer: number) => 10 + layer },
+    index: { stats: () => index, heldBy: (_slot: number, layer: number) => [10, 13, 13, 15, 7][layer] },
     ledger: {},
     now: () => 0,
     inFlight: () => 0
@@ -46,7 +46,9 @@ describe("Observe", () => {
     expect(text).toContain('warmpath_worker_trust{worker="a",rank="0",trust="degraded"} 1')
     expect(text).toContain('warmpath_worker_trust{worker="a",rank="0",trust="exact"} 0')
     expect(text).toContain('warmpath_worker_credit{worker="a",rank="0"} 0.75')
-    expect(text).toContain('warmpath_worker_blocks{worker="a",rank="0",tier="disk"} 12')
+    expect(text).toContain('warmpath_worker_blocks{worker="a",rank="0",tier="host"} 3')
+    expect(text).toContain('warmpath_worker_blocks{worker="a",rank="0",tier="disk"} 0')
+    expect(text).toContain('warmpath_worker_blocks{worker="a",rank="0",tier="guess"} 7')
     // Nothing was delivered yet, and nothing is not zero.
     expect(text).not.toContain("warmpath_worker_delivered_ratio")
     expect(value("warmpath_kv_event_unknown_total")).toBe(2)

@@ -11,7 +11,7 @@ const help = {
   warmpath_worker_delivered_ratio: "Of the cached tokens predicted for its requests, those it reported",
   warmpath_worker_prediction_error_tokens: "Predicted less reported cached tokens, mean of its recent requests",
   warmpath_worker_prediction_error_ratio: "The same as a share of the prompt",
-  warmpath_worker_blocks: "Blocks within reach of a tier of the worker, or guessed"
+  warmpath_worker_blocks: "Blocks by the nearest tier of the worker that has a copy, or guessed"
 }
 
 export interface WorkerMetrics {
