@@ -1,6 +1,8 @@
 /** A whole router on free ports of the loopback, over whatever workers a test has. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { Effect, Exit, References, Result, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, identity, References, Result, Scope } from "effect"
+import type { State } from "../../actors/Followed.ts"
+import type { Errors } from "../../actors/TrustEvidence.ts"
 import * as Config from "../../src/Config.ts"
 import * as Router from "../../src/Router.ts"
 
@@ -20,6 +22,8 @@ export interface AdminWorker {
   readonly id: string
   readonly url: string
   readonly state: string
+  readonly engine: string | null
+  readonly blockSize: number | null
   readonly inFlight: number
   readonly ranks: ReadonlyArray<{
     readonly slot: number
@@ -27,21 +31,49 @@ export interface AdminWorker {
     readonly trust: string
     readonly why: string
     readonly credit: number
+    readonly error: Errors
     readonly blocks: Readonly<Record<string, number>>
-    readonly events: Readonly<Record<string, unknown>> | null
+    readonly events: (State & Readonly<Record<string, unknown>>) | null
+    readonly guesses: { readonly blocks: number; readonly capacityBlocks: number; readonly reports: number } | null
     readonly ledger: { readonly queued: number; readonly active: number; readonly activeTokens: number } | null
   }>
 }
 
 const local = { host: "127.0.0.1", port: 0, adminPort: 0, drainMs: 5_000 }
 
+/** A clock that runs so many times as fast: minutes of waiting pass in seconds, while the work takes as long as ever. */
+export const fastClock = (times: number): Clock.Clock => {
+  const fromMs = performance.now()
+  const epochMs = Date.now()
+  const passedMs = () => (performance.now() - fromMs) * times
+  const millis = () => Math.floor(epochMs + passedMs())
+  const nanos = () => BigInt(Math.floor(passedMs() * 1e6))
+  return {
+    currentTimeMillisUnsafe: millis,
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanosUnsafe: () => BigInt(epochMs) * 1_000_000n + nanos(),
+    currentTimeNanos: Effect.sync(() => BigInt(epochMs) * 1_000_000n + nanos()),
+    monotonicTimeNanosUnsafe: nanos,
+    monotonicTimeNanos: Effect.sync(nanos),
+    sleep: (duration) =>
+      Effect.callback<void>((resume) => {
+        const timer = setTimeout(() => resume(Effect.void), Duration.toMillis(duration) / times)
+        return Effect.sync(() => clearTimeout(timer))
+      })
+  }
+}
+
 /** Starts a router and waits until every worker it was given takes requests. */
-export const start = async (knobs: Readonly<Record<string, unknown>>): Promise<TestRouter> => {
+export const start = async (knobs: Readonly<Record<string, unknown>>, clock?: Clock.Clock): Promise<TestRouter> => {
   const config = Result.getOrThrow(Config.decode({ flags: { ...local, ...knobs } }))
   const scope = Scope.makeUnsafe()
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
     Effect.runPromise(
-      effect.pipe(Effect.provideService(Scope.Scope, scope), Effect.provideService(References.MinimumLogLevel, "None"))
+      effect.pipe(
+        Effect.provideService(Scope.Scope, scope),
+        Effect.provideService(References.MinimumLogLevel, "None"),
+        clock === undefined ? identity : Effect.provideService(Clock.Clock, clock)
+      )
     )
   const router = await run(Router.start(config))
   const get = async (path: string) => (await fetch(`${router.adminUrl}${path}`)).json()
