@@ -151,10 +151,13 @@ export const start = Effect.fnUntraced(function* (
 
   const unfollow = (slot: number): Effect.Effect<void> => {
     leaving.add(slot)
-    told[slot] = 0
     return Effect.andThen(
       collector.stop(slot),
-      Effect.sync(() => leaving.delete(slot))
+      Effect.sync(() => {
+        leaving.delete(slot)
+        // Whoever is there next may have no events; and until now the last one may have told all.
+        told[slot] = 0
+      })
     )
   }
 
