@@ -54,6 +54,8 @@ type StateListener = (slot: number, state: State) => void
 interface Entry {
   readonly publisher: Publisher
   readonly feed: (input: Input) => void
+  /** Its last word, at once: the slot may have its next tenant before its socket is closed. */
+  readonly leave: () => void
 }
 
 export class Collector extends Context.Service<
@@ -61,7 +63,7 @@ export class Collector extends Context.Service<
   {
     /** Follows a publisher; the one followed on this slot is stopped first. */
     readonly start: (followed: Followed) => Effect.Effect<void>
-    /** Stops following and withdraws all that was published about the slot. */
+    /** Withdraws at once all that was published about the slot, and follows it no more; done when its socket is closed. */
     readonly stop: (slot: number) => Effect.Effect<void>
     /** Forgets what is known of a slot, or of all, and reads it again. */
     readonly resync: (slot?: number) => void
@@ -139,23 +141,27 @@ export class Collector extends Context.Service<
             const state = publisher.state(now())
             for (const listener of listeners) listener(slot, state)
           }
+          let open = true
           const feed = (input: Input) => {
+            if (!open) return
             try {
               publisher.feed(input, now())
               tell()
             } catch (defect) {
               // Half a batch may be applied; the socket's loop must live on, so the slot is followed anew from outside.
+              open = false
               Deferred.doneUnsafe(died, Exit.die(defect))
             }
           }
-          const entry: Entry = { publisher, feed }
+          const leave = () => {
+            if (entries.get(slot) !== entry) return
+            entries.delete(slot)
+            open = false
+            publisher.leave()
+          }
+          const entry: Entry = { publisher, feed, leave }
           entries.set(slot, entry)
-          yield* Effect.addFinalizer(() =>
-            Effect.sync(() => {
-              if (entries.get(slot) === entry) entries.delete(slot)
-              publisher.leave()
-            })
-          )
+          yield* Effect.addFinalizer(() => Effect.sync(leave))
           tell()
           yield* stream
             .open(source, {
@@ -201,13 +207,16 @@ export class Collector extends Context.Service<
         )
 
         return Collector.of({
-          // First the old one to its end: its last word is that the slot is empty.
           start: (followed) =>
-            FiberMap.remove(fibers, followed.slot).pipe(
-              Effect.andThen(FiberMap.run(fibers, followed.slot, supervised(followed), { startImmediately: true })),
-              Effect.asVoid
-            ),
-          stop: (slot) => FiberMap.remove(fibers, slot),
+            Effect.suspend(() => {
+              entries.get(followed.slot)?.leave()
+              return FiberMap.run(fibers, followed.slot, supervised(followed), { startImmediately: true })
+            }).pipe(Effect.asVoid),
+          stop: (slot) =>
+            Effect.suspend(() => {
+              entries.get(slot)?.leave()
+              return FiberMap.remove(fibers, slot)
+            }),
           resync: (slot) => {
             for (const [known, { feed }] of entries) {
               if (slot === undefined || slot === known) feed({ _tag: "Resync", why: "read again from the start" })

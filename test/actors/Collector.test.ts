@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger } from "effect"
+import { Deferred, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { Collector } from "../../actors/Collector.ts"
 import { decode } from "../../src/adapters/kvevents/KvEvents.ts"
@@ -194,6 +194,46 @@ describe("Collector", () => {
       })
     )
   )
+
+  it.effect("is silent about a slot from the moment it is told to stop, however slowly the socket closes", () => {
+    // Two leave at once, as when a worker changes and is removed in the same moment; the slot has its next tenant then.
+    const closing = Deferred.makeUnsafe<void>()
+    const stream = (real: Layer.Layer<EventStream>) =>
+      Layer.effect(
+        EventStream,
+        Effect.map(EventStream, (inner) =>
+          EventStream.of({
+            open: (from, listener) =>
+              Effect.tap(inner.open(from, listener), () => Effect.addFinalizer(() => Deferred.await(closing)))
+          })
+        )
+      ).pipe(Layer.provide(real))
+    return rig({ stream }, ({ collector, engine, follow, hub, indexed, state }) =>
+      Effect.gen(function* () {
+        const told: Array<string> = []
+        yield* follow({ name: "former", source: source(1) })
+        const former = hub.publisher("mem://1")
+        const publisher = Vllm.make(hasher, "m", "map")
+        former.publish(publisher.store([7, 8]))
+        yield* Effect.forkChild(collector.stop(slot), { startImmediately: true })
+        yield* Effect.forkChild(collector.stop(slot), { startImmediately: true })
+        assert.isNull(collector.state(slot))
+        assert.deepStrictEqual(yield* indexed, [])
+        collector.onState((_, { health }) => told.push(health))
+        former.publish(publisher.store([7, 8, 9]))
+        assert.deepStrictEqual(told, [])
+        yield* follow()
+        hub.publisher("mem://0").publish(engine.store([1, 2]))
+        former.publish(publisher.store([7, 9]))
+        assert.deepStrictEqual(yield* indexed, engine.keys())
+        yield* Deferred.succeed(closing, undefined)
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(yield* indexed, engine.keys())
+        assert.deepInclude(state(), { health: "whole", complete: true })
+        assert.strictEqual(former.listeners(), 0)
+      }).pipe(Effect.ensuring(Deferred.succeed(closing, undefined)))
+    )
+  })
 
   it.effect("reads everything again when told that the index was lost", () =>
     rig({}, ({ collector, engine, follow, index, indexed, wire }) =>
