@@ -132,7 +132,7 @@ const row = (name: string, runs: ReadonlyArray<Replay.Result>, exact: ReadonlyAr
     (100 * of((run) => run.tooFew)).toFixed(2),
     runs[0]!.capacity === null ? "-" : of((run) => run.capacity!).toFixed(2)
   ]
-  return name.padEnd(28) + cells.map((cell) => cell.padStart(12)).join("")
+  return name.padEnd(28) + cells.map((cell) => ` ${cell.padStart(11)}`).join("")
 }
 
 const heads = [
@@ -162,7 +162,7 @@ const measure = (workload: Workload): ReadonlyArray<string> => {
   const { requests, perSecond } = exact[0]!
   return [
     `${workload.name}: ${requests} requests measured, ${perSecond.toFixed(1)} per second`,
-    "".padEnd(28) + heads.map((head) => head.padStart(12)).join(""),
+    "".padEnd(28) + heads.map((head) => ` ${head.padStart(11)}`).join(""),
     ...Array.from(runs, ([name, results]) => row(name, results, exact))
   ]
 }
