@@ -6,7 +6,7 @@
  * Answers  `of`, synchronously; `onChange`; `onSuspect`, when a whole stream is contradicted and should be read again.
  * Loses    everything, when the process ends: all slots begin as `approximate`.
  *
- * credit = base of the state · share delivered of what was predicted (1 while unknown, at least 0.1).
+ * credit = base of the state · share delivered of what was predicted, where that is below 0.8 (at least 0.1).
  */
 import { Clock, Context, Effect, Layer } from "effect"
 import type { Trust as Shown } from "../src/domain/Worker.ts"
@@ -35,8 +35,13 @@ export interface Interface {
   readonly health: (slot: number, health: Health, why: string) => void
   /** Its engine's process is another one. */
   readonly restarted: (slot: number) => void
-  /** One request: leading prompt tokens it was thought to hold, and those the engine says it took from its cache. */
-  readonly delivered: (slot: number, predictedTokens: number, deliveredTokens: number, promptTokens: number) => void
+  /**
+   * One request: leading prompt tokens it was thought to hold, and those the engine says it took from its cache. False
+   * when that means nothing: some fronts say 0 whatever happens. Events prove that there is a cache, and in a cache what
+   * is sent twice is found, be the picture of it right or wrong: so a slot with events that has never told of a hit does
+   * not report. Without events 0 may be the truth (caching is off), and counts.
+   */
+  readonly delivered: (slot: number, predictedTokens: number, deliveredTokens: number, promptTokens: number) => boolean
   /** Null for a slot that has not joined. */
   readonly of: (slot: number) => View | null
   /** Calls back on every change of state, and when the credit has moved by more than 0.02. */
@@ -58,6 +63,8 @@ interface Entry {
   why: string
   sinceMs: number
   evidence: TrustEvidence
+  /** It has told of a hit, so its zeros are reports, too. */
+  reports: boolean
   creditTold: number
   suspectAtMs: number
   suspectPauseMs: number
@@ -113,6 +120,7 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
         why: "no events",
         sinceMs: now(),
         evidence: new TrustEvidence(),
+        reports: false,
         creditTold: Table.baseCredit.approximate,
         suspectAtMs: 0,
         suspectPauseMs: suspectMsMin
@@ -129,13 +137,16 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
       const entry = slots.get(slot)
       if (entry === undefined) return
       entry.evidence = new TrustEvidence()
+      entry.reports = false
       move(slot, entry, "Restarted", entry.state === "contradicted" ? "" : entry.why)
       if (Math.abs(creditOf(entry) - entry.creditTold) > creditStep) tell(slot, entry)
     },
     delivered: (slot, predictedTokens, deliveredTokens, promptTokens) => {
       const entry = slots.get(slot)
-      if (entry === undefined) return
+      if (entry === undefined) return false
       const { evidence } = entry
+      if (deliveredTokens > 0) entry.reports = true
+      if (!entry.reports && entry.state !== "approximate") return false
       evidence.add(predictedTokens, deliveredTokens, promptTokens)
       const verdict = evidence.verdict()
       if (verdict === "Confirmed") {
@@ -154,6 +165,7 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
         }
       }
       if (Math.abs(creditOf(entry) - entry.creditTold) > creditStep) tell(slot, entry)
+      return true
     },
     of: (slot) => {
       const entry = slots.get(slot)

@@ -69,11 +69,15 @@ export class TrustEvidence {
     return share > confirmedAbove ? "Confirmed" : null
   }
 
-  /** What to multiply a credit with: 1 while unknown, the share once enough is known, at least `floor`. */
+  /**
+   * What to multiply a credit with: 1 while unknown, or while what is delivered is what a right picture of a churning cache
+   * delivers; below that falling with the share, once enough is known; at least `floor`.
+   */
   factor(floor: number): number {
     if (this.predictions === 0) return 1
     const known = Math.min(1, this.predictions / samplesMin)
-    return Math.max(floor, 1 - (1 - this.hit / this.predicted) * known)
+    const share = Math.min(1, this.hit / this.predicted / confirmedAbove)
+    return Math.max(floor, 1 - (1 - share) * known)
   }
 
   errors(): Errors {

@@ -82,7 +82,7 @@ describe("trust in a worker", () => {
       trust: "degraded",
       why: expect.stringMatching(/^sequence gap at \d+; replay failed: /)
     })
-    expect(open.credit).toBeLessThanOrEqual(0.75)
+    expect(open.credit).toBeLessThanOrEqual(0.95)
     expect(await trusts(a)).toEqual([0, 1, 0])
     await expect.poll(async () => (await worker(a)).trust, soon).toBe("exact")
     expect(await worker(a)).toMatchObject({ why: "", events: { complete: true, purges: 0, replayFailures: 2 } })

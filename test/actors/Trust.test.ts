@@ -21,6 +21,8 @@ const rig = () => {
   })
   trust.onSuspect(() => suspects.push(nowMs))
   trust.join(slot, "a")
+  // It has shown that it does report what it finds.
+  trust.delivered(slot, 0, 16, 2_000)
   trust.health(slot, "whole", "")
   return {
     trust,
@@ -46,13 +48,13 @@ describe("Trust", () => {
       (level, message) => lines.push(`${level} ${message}`)
     )
     trust.join(slot, "a")
-    assert.deepInclude(trust.of(slot), { trust: "approximate", state: "approximate", why: "no events", credit: 0.9 })
+    assert.deepInclude(trust.of(slot), { trust: "approximate", state: "approximate", why: "no events", credit: 1 })
     trust.health(slot, "absent", "nothing heard yet")
     assert.strictEqual(trust.of(slot)?.why, "nothing heard yet")
     trust.health(slot, "whole", "")
     assert.deepInclude(trust.of(slot), { trust: "exact", credit: 1 })
     trust.health(slot, "broken", "sequence gap at 812")
-    assert.deepInclude(trust.of(slot), { trust: "degraded", credit: 0.75, why: "sequence gap at 812" })
+    assert.deepInclude(trust.of(slot), { trust: "degraded", credit: 0.95, why: "sequence gap at 812" })
     trust.health(slot, "whole", "batches before 813 are lost")
     trust.health(slot, "absent", "silent though its worker works, for 60 s")
     assert.deepStrictEqual(lines, [
@@ -113,7 +115,7 @@ describe("Trust", () => {
       state: "contradicted",
       why: "its engine takes from its cache 25 % of what was predicted"
     })
-    assert.closeTo(view().credit, 0.75 * 0.25, 1e-9)
+    assert.closeTo(view().credit, 0.25 / 0.8, 1e-9)
     assert.deepStrictEqual(suspects, [1_000])
     assert.strictEqual(
       lines.at(-1),
@@ -163,9 +165,11 @@ describe("Trust", () => {
     const { changes, deliver } = rig()
     const from = changes.length
     deliver(200, 0.9)
+    assert.strictEqual(changes.length, from)
+    deliver(200, 0.6)
     const credits = changes.slice(from).map(({ credit }) => credit)
-    assert.isAtMost(credits.length, 5)
-    assert.closeTo(credits.at(-1)!, 0.9, 0.02)
+    assert.isAtMost(credits.length, 12)
+    assert.closeTo(credits.at(-1)!, 0.75, 0.02)
     for (const [i, credit] of credits.entries()) if (i > 0) assert.isAbove(Math.abs(credit - credits[i - 1]!), 0.02)
   })
 
@@ -174,7 +178,7 @@ describe("Trust", () => {
     trust.health(slot, "absent", "silent")
     deliver(100, 0)
     assert.deepInclude(view(), { trust: "approximate" })
-    assert.closeTo(view().credit, 0.9 * 0.1, 1e-9)
+    assert.closeTo(view().credit, 0.1, 1e-9)
   })
 
   it("begins anew with another process, and with events after none", () => {
@@ -187,6 +191,27 @@ describe("Trust", () => {
     trust.health(slot, "whole", "")
     assert.deepInclude(view(), { state: "exact", credit: 1 })
     assert.strictEqual(view().error.samples, 0)
+  })
+
+  it("takes no zero for a report while an engine that announces blocks has never told anything else", () => {
+    const { changes, deliver, suspects, trust, view } = rig()
+    trust.restarted(slot)
+    const told = changes.length
+    for (let i = 0; i < 50; i++) assert.isFalse(trust.delivered(slot, 1_000, 0, 2_000))
+    assert.deepInclude(view(), { state: "exact", credit: 1 })
+    assert.deepStrictEqual([suspects.length, changes.length, view().error.samples], [0, told, 0])
+    // From the first hit on it is known to tell, and its zeros count.
+    assert.isTrue(trust.delivered(slot, 0, 16, 2_000))
+    deliver(8, 0)
+    assert.deepInclude(view(), { state: "contradicted" })
+  })
+
+  it("counts every zero where no event shows that there is a cache", () => {
+    const { deliver, trust, view } = rig()
+    trust.restarted(slot)
+    trust.health(slot, "absent", "no events")
+    deliver(20, 0)
+    assert.closeTo(view().credit, 0.1, 1e-9)
   })
 
   it("hears nothing of a slot that has left", () => {
