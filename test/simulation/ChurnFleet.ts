@@ -54,6 +54,8 @@ export class ChurnFleet {
   readonly resting = new Set<number>()
   readonly leaving = new Set<number>()
   readonly inFlight = new Uint32Array(workersMax)
+  /** 1 where events tell all there is of a slot. */
+  readonly toldAll = new Uint8Array(workersMax)
   /** No requests, faults, joins or leaves. */
   isCalm = false
   readonly counts = { requests: 0, joined: 0, left: 0, reused: 0, restarts: 0, faults: 0, unplaced: 0, defects: 0 }
@@ -79,7 +81,11 @@ export class ChurnFleet {
       schedule,
       defect
     )
-    this.roomy = PrefixIndex.make({ workersMax, blocksMax: roomyBlocksMax }, schedule, defect)
+    this.roomy = PrefixIndex.make(
+      { workersMax, blocksMax: roomyBlocksMax, holdersMax: 3 * workersMax },
+      schedule,
+      defect
+    )
     const publish = (delta: KvDelta): boolean => {
       const room = this.tight.tell(delta)
       return this.roomy.tell(delta) && room
@@ -132,11 +138,6 @@ export class ChurnFleet {
     return !this.leaving.has(slot) && this.tight.reusable(slot) && this.roomy.reusable(slot)
   }
 
-  /** Events tell all there is of this slot. */
-  tellsAll(rank: ChurnRank): boolean {
-    return rank.publisher !== null && rank.publisher.health === "whole" && rank.publisher.complete
-  }
-
   private below(count: number): number {
     return Math.floor(this.random() * count)
   }
@@ -173,7 +174,7 @@ export class ChurnFleet {
       windowed: chance(0.2),
       events: first || chance(0.75),
       replayable: first || chance(0.8),
-      ringMax: chance(0.5) ? 20 + this.below(100) : 500,
+      ringMax: chance(0.5) ? 20 + this.below(100) : 300,
       tellsCount: chance(0.7),
       reports: chance(0.15),
       loss: chance(0.5) ? 0.003 : 0
@@ -224,7 +225,7 @@ export class ChurnFleet {
       this.resting.add(slot)
       this.ledger.leave(slot)
       this.trust.leave(slot)
-      this.guesses.forget(slot)
+      this.guesses.leave(slot)
       this.tight.drop(slot)
       this.roomy.drop(slot)
       this.unfollow(rank, () => {})
@@ -237,14 +238,18 @@ export class ChurnFleet {
     this.agenda.after(1 + this.below(200), () => {
       rank.unfollow()
       this.leaving.delete(rank.slot)
+      this.toldAll[rank.slot] = 0
       then()
     })
   }
 
   private told(rank: ChurnRank): void {
-    const { health, why } = rank.publisher!
-    this.trust.health(rank.slot, health, why)
-    if (this.tellsAll(rank)) this.guesses.forget(rank.slot)
+    const { complete, health, why } = rank.publisher!
+    const { slot } = rank
+    this.trust.health(slot, health, why)
+    const tellsAll = health === "whole" && complete
+    if (tellsAll && this.toldAll[slot] === 0) this.guesses.forget(slot)
+    this.toldAll[slot] = tellsAll ? 1 : 0
   }
 
   private churn(): void {
@@ -346,7 +351,7 @@ export class ChurnFleet {
       if (this.random() < 0.02) return settle("aborted", null, null)
       const cachedBlocks = rank.serve(path)
       booking.firstByte(agenda.nowMs)
-      const isGuessed = !this.tellsAll(rank) && this.bySlot[slot] === rank
+      const isGuessed = this.toldAll[slot] === 0 && this.bySlot[slot] === rank
       const report = isGuessed ? this.guesses.computed(slot, [keys]) : null
       agenda.after(50 + this.random() * 15_000, () => {
         if (rank.life !== life) return settle("failed", null, null)
@@ -354,7 +359,7 @@ export class ChurnFleet {
         const outputTokens = 8 + this.below(300)
         const cached = cachedBlocks * blockSize
         settle("complete", cached, outputTokens)
-        report?.(cachedBlocks, Math.ceil(outputTokens / blockSize))
+        report?.({ reportedBlocks: cachedBlocks, outputBlocks: Math.ceil(outputTokens / blockSize) })
         this.trust.delivered(slot, predicted, cached, promptTokens)
         if (path.length - cachedBlocks >= 2) rank.feed({ _tag: "Expected", tookMs: agenda.nowMs - begunMs })
       })

@@ -34,6 +34,8 @@ export interface World {
 
 /** What a payload stands for: no copy of it outlives the payload. Null: bytes that cannot be read. */
 const batches = new WeakMap<Uint8Array, ReadonlyArray<EngineEvent> | null>()
+/** No two payloads have the same bytes: lives of an engine are told apart by them. */
+let payloads = 0
 
 export class ChurnRank {
   readonly slot: number
@@ -165,6 +167,7 @@ export class ChurnRank {
   private put(events: ReadonlyArray<EngineEvent> | null): void {
     const { random } = this.world
     const payload = new Uint8Array(8)
+    new DataView(payload.buffer).setFloat64(0, payloads++)
     batches.set(payload, events)
     const message = [this.seq++, payload] as const
     this.ring.push(message)
