@@ -75,9 +75,18 @@ const knobsOf = (config: Config.Config): Fleet.Knobs => ({
   }
 })
 
-/** What a collector must be started anew for: where events come from, and what their keys are made with. */
-const eventsOf = ({ facts, model }: Fleet.Worker): string =>
-  JSON.stringify([model, facts.eventSources, facts.blockSize, facts.blockCount])
+/** Where the events of a slot come from; null where there are none. */
+const sourceOf = ({ facts, slots }: Fleet.Worker, slot: number): EventSource | null => {
+  const { eventSources, ranks } = facts
+  const rank = ranks[slots.indexOf(slot)]
+  return eventSources.find((source) => rank === undefined || source.rank === rank) ?? null
+}
+
+/** What a slot's collector must be started anew for: where events come from, and what their keys are made with. */
+const eventsOf = (worker: Fleet.Worker, slot: number): string => {
+  const { blockCount, blockSize } = worker.facts
+  return JSON.stringify([worker.model, sourceOf(worker, slot), blockSize, blockCount])
+}
 
 const originOf = ({ url }: { readonly url: string }): string => new URL(url).origin
 
@@ -117,18 +126,9 @@ export const start = Effect.fnUntraced(function* (
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
   /** 1 where events tell all there is of a slot: nothing need be guessed of what they could tell. */
   const told = new Uint8Array(workersMax)
-  /** Slots whose collector is still taking leave. */
-  const leaving = new Set<number>()
 
   const nameOf = ({ facts, slots, spec }: Fleet.Worker, slot: number): string =>
     slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
-
-  /** Where the events of a slot come from; null where there are none. */
-  const sourceOf = ({ facts, slots }: Fleet.Worker, slot: number): EventSource | null => {
-    const { eventSources, ranks } = facts
-    const rank = ranks[slots.indexOf(slot)]
-    return eventSources.find((source) => rank === undefined || source.rank === rank) ?? null
-  }
 
   const follow = (worker: Fleet.Worker, slot: number): void => {
     const { engine, facts, model } = worker
@@ -149,16 +149,10 @@ export const start = Effect.fnUntraced(function* (
     )
   }
 
-  const unfollow = (slot: number): Effect.Effect<void> => {
-    leaving.add(slot)
-    return Effect.andThen(
-      collector.stop(slot),
-      Effect.sync(() => {
-        leaving.delete(slot)
-        // Whoever is there next may have no events; and until now the last one may have told all.
-        told[slot] = 0
-      })
-    )
+  /** Withdraws at once what events told of a slot. */
+  const unfollow = (slot: number): void => {
+    fork(collector.stop(slot))
+    told[slot] = 0
   }
 
   /** A block size, told or learned; what cannot be hashed with is not believed. */
@@ -180,7 +174,7 @@ export const start = Effect.fnUntraced(function* (
         aliases: config.modelAliases,
         detect: engines.detect,
         inFlight: (slot) => inFlight[slot]!,
-        reusable: (slot) => !leaving.has(slot) && index.reusable(slot),
+        reusable: index.reusable,
         onJoin: (worker) => {
           for (const slot of worker.slots) {
             blockSizes[slot] = blockSizeDefault
@@ -201,25 +195,18 @@ export const start = Effect.fnUntraced(function* (
               // Events tell of a restart themselves; guesses are void.
               guesses.forget(slot)
             }
-            if (eventsOf(worker) === eventsOf(before)) continue
-            fork(
-              Effect.andThen(
-                unfollow(slot),
-                Effect.sync(() => {
-                  trust.health(slot, "absent", "no events")
-                  // It may have left, or changed again, while its collector took leave.
-                  if (fleet.worker(slot) === worker) follow(worker, slot)
-                })
-              )
-            )
+            if (eventsOf(worker, slot) === eventsOf(before, slot)) continue
+            unfollow(slot)
+            trust.health(slot, "absent", "no events")
+            follow(worker, slot)
           }
         },
         onVacate: (slot) => {
+          unfollow(slot)
           ledger.leave(slot)
           trust.leave(slot)
           guesses.leave(slot)
           index.drop(slot)
-          fork(unfollow(slot))
         },
         onLeave: (worker) => {
           const others = fleet.list().filter((other) => other.spec.id !== worker.spec.id)
@@ -322,12 +309,17 @@ export const start = Effect.fnUntraced(function* (
     now,
     settled: (record) => {
       observe.settled(record)
-      const { deliveredTokens, predictedTokens, promptTokens, reportedPromptTokens, slot, totalMs } = record
+      const { deliveredTokens, exact, predictedTokens, promptTokens, prompts, reportedPromptTokens, slot, totalMs } =
+        record
       if (slot === null || deliveredTokens === null) return
-      trust.delivered(slot, predictedTokens, deliveredTokens, promptTokens)
-      // The last block of a prompt that was cached whole is computed again, and not announced by every engine.
+      // What was estimated is compared in the engine's tokens: of some texts one has twice the bytes.
+      const scale =
+        exact || reportedPromptTokens === null || promptTokens === 0 ? 1 : reportedPromptTokens / promptTokens
+      const reports = trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
+      // The last block of a prompt that was cached whole is computed again, and not announced by every engine; of many
+      // prompts one must have had more than that.
       const computed = ((reportedPromptTokens ?? 0) - deliveredTokens) / blockSizes[slot]!
-      if (computed >= 2) collector.expected(slot, totalMs)
+      if (reports && computed >= 2 * prompts) collector.expected(slot, totalMs)
     },
     refused: observe.refused
   })

@@ -35,6 +35,7 @@ export interface PromptKeys {
 
 /** The prompts of one request, ready to be keyed for whatever block sizes the candidates use. */
 export interface Hashed {
+  readonly prompts: number
   /** Prompt tokens, all prompts together; estimated where a prompt could not be tokenised. */
   readonly promptTokens: number
   /** Every prompt was tokenised: its keys are those the workers' events lead to. */
@@ -137,6 +138,7 @@ const keyed = (hasher: Hasher, { lora, model, salt }: Space, contents: ReadonlyA
     return { keys, count: keys.length >> 1, tokens: tokensOf(content) }
   }
   return {
+    prompts: contents.length,
     promptTokens: contents.reduce((sum, each) => sum + tokensOf(each), 0),
     exact: contents.every((each) => each.tokens !== null),
     keysFor: (blockSize) => {

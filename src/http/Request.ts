@@ -39,7 +39,10 @@ export interface Settled {
   readonly outcome: "complete" | "clientGone" | "failed"
   readonly status: number
   readonly tries: number
+  readonly prompts: number
+  /** Of all prompts. `exact`: as counted, not estimated. */
   readonly promptTokens: number
+  readonly exact: boolean
   /** Prompt tokens the chosen worker was thought to hold. */
   readonly predictedTokens: number
   /** Prompt tokens the engine says it took from its cache; null when it does not say. */
@@ -168,7 +171,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     prompts: PromptBlocks.Hashed,
     startedMs: number
   ): void => {
-    const { promptTokens } = prompts
+    const { exact, prompts: promptCount, promptTokens } = prompts
     /** Let go once the answer has begun: a stream may last for minutes, and tokens of long prompts are many. */
     let hashed: PromptBlocks.Hashed | null = prompts
     const tried = new Uint8Array(workersMax)
@@ -194,7 +197,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         outcome,
         status,
         tries,
+        prompts: promptCount,
         promptTokens,
+        exact,
         predictedTokens,
         deliveredTokens: usage?.cachedTokens ?? null,
         reportedPromptTokens: usage?.promptTokens ?? null,
