@@ -16,8 +16,8 @@ const bodyBytesMax = 65_536
 const empty = Buffer.alloc(0)
 
 /** Whether an answer may be such an error. */
-export const isPossible = (engine: string | undefined, status: number, contentType: string | undefined): boolean =>
-  status >= 400 && engine !== undefined && engines.has(engine) && /^application\/json\b/i.test(contentType ?? "")
+export const isPossible = (engine: string, status: number, contentType: string | undefined): boolean =>
+  status >= 400 && engines.has(engine) && /^application\/json\b/i.test(contentType ?? "")
 
 /** A whole body in the shape of OpenAI's errors; the same bytes when it is no flat error. */
 export const wrapped = (body: Buffer): Buffer => {
@@ -40,8 +40,9 @@ export const collect = (): ((payload: Buffer, last: boolean) => Buffer) => {
   return (payload, last) => {
     if (isLong) return payload
     // Copied: the bytes are valid during the call only.
-    held = Buffer.concat([held, payload])
-    isLong = held.length > bodyBytesMax
-    return isLong ? held : last ? wrapped(held) : empty
+    const all = Buffer.concat([held, payload])
+    isLong = all.length > bodyBytesMax
+    held = isLong || last ? empty : all
+    return isLong ? all : last ? wrapped(all) : empty
   }
 }

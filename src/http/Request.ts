@@ -16,17 +16,17 @@ import type { RouteRequest } from "../domain/Request.ts"
 import { layersMax } from "../domain/Tier.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
 import * as Overlap from "../hot/Overlap.ts"
-import { SseScan, type Usage } from "../hot/SseScan.ts"
+import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
-import * as FlatError from "./FlatError.ts"
 import { replaceString } from "./JsonField.ts"
 import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
 import * as Problem from "./Problem.ts"
 import * as PromptBlocks from "./PromptBlocks.ts"
 import type { Forward, Outcome } from "./Upstream.ts"
+import { WorkerAnswer } from "./WorkerAnswer.ts"
 
 /** What one request came to: for metrics. */
 export interface Settled {
@@ -58,6 +58,7 @@ export interface Settled {
 
 /** What the engine said at the end, or null where it did not. */
 export interface Report {
+  readonly promptTokens: number | null
   readonly cachedTokens: number | null
   readonly outputTokens: number | null
 }
@@ -256,8 +257,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       if (rank !== null) extraHeaders.push("x-data-parallel-rank", String(rank))
       // A record in a compressed stream could not be taken out.
       if (addsUsage) extraHeaders.push("accept-encoding", "identity")
-      let collected: ReturnType<typeof FlatError.collect> | null = null
-      let scan: SseScan | null = null
+      const answer = new WorkerAnswer(facts.engine, addsUsage)
       let ttftMs: number | null = null
       let report: ReturnType<Deps["computed"]> = null
       let ok = false
@@ -272,15 +272,15 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       }
       let charged = true
       /** What was charged is given back, exactly once. */
-      const settle = (usage: Usage | null, outcome: "complete" | "aborted" | "failed"): void => {
+      const settle = (outcome: "complete" | "aborted" | "failed"): void => {
         if (!charged) return
         charged = false
         deps.inFlight[slot]!--
         // Tokens of several answers at once say nothing about the pace or the length of one.
         const single = request.choices === 1
         booking.settle(now(), {
-          outputTokens: single ? (usage?.completionTokens ?? (scan?.stream === true ? scan.records : null)) : null,
-          cachedTokens: usage?.cachedTokens ?? null,
+          outputTokens: single ? answer.outputTokens : null,
+          cachedTokens: answer.usage?.cachedTokens ?? null,
           outcome
         })
       }
@@ -291,40 +291,25 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         extraHeaders,
         answerHeaders: ["x-request-id", request.id, "x-warmpath-worker", spec.id],
         body: bytes,
-        onHead: (status, header) => {
+        onHead: (status, header) =>
           // Overloaded or shutting down: it has computed nothing, so another may.
-          if (status === 503 && others) return "hold"
-          const contentType = header("content-type")
-          if (status < 300) {
-            const events = contentType?.startsWith("text/event-stream") === true
-            scan = new SseScan(events, addsUsage)
-            return events && addsUsage ? "edit" : "relay"
-          }
-          if (!FlatError.isPossible(facts.engine, status, contentType)) return "relay"
-          collected = FlatError.collect()
-          return "edit"
-        },
+          status === 503 && others ? "hold" : answer.begin(status, header),
         onBytes: (payload) => {
-          if (scan === null || !scan.feed(payload)) return
+          if (!answer.feed(payload)) return
           ttftMs = now() - startedMs
           booking.firstByte(now())
           began()
         },
-        edit: (payload, last) => {
-          if (scan === null) return collected!(payload, last)
-          if (last) scan.end()
-          return scan.passed
-        },
-        onFail: (_code, reason) =>
-          // A record cut in the middle is ended first: it cannot be taken back.
-          `${scan?.midRecord === true ? "\n\n" : ""}data: ${Problem.errorBody(`Worker "${spec.id}" broke off in the middle of its answer: ${reason}. What came before this is not the whole answer.`, "bad_gateway", null, "worker_failed")}\n\n`,
+        edit: (payload, last) => answer.edit(payload, last),
+        onFail: (_code, reason) => answer.lastWords(spec.id, reason),
         onEnd: (outcome) => {
-          scan?.end()
-          const usage = scan?.usage ?? null
-          const answered = outcome.kind === "complete" && scan !== null
-          settle(usage, answered ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
+          answer.end()
+          const { usage } = answer
+          const isGood = outcome.kind === "complete" && outcome.status < 300
+          settle(isGood ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
           const conclude = (how: Settled["outcome"], status: number): void => {
             report?.({
+              promptTokens: usage?.promptTokens ?? null,
               cachedTokens: usage?.cachedTokens ?? null,
               outputTokens: usage?.completionTokens ?? null
             })
@@ -333,8 +318,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           switch (outcome.kind) {
             case "complete":
               if (outcome.status >= 500) fleet.outcome(slot, "serverError")
-              else if (scan === null) fleet.outcome(slot, "ok")
-              else began()
+              else if (isGood) began()
+              else fleet.outcome(slot, "ok")
               return conclude("complete", outcome.status)
             case "clientGone":
               if (!ok) fleet.outcome(slot, "cancelled")
@@ -353,7 +338,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         deps.forward(deps.pool, job)
       } catch (defect) {
         // It never began, so nobody else will settle it.
-        settle(null, "failed")
+        settle("failed")
         fleet.outcome(slot, "cancelled")
         throw defect
       }
@@ -404,14 +389,14 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     if (name !== null && one === undefined) {
       return refuse(exchange, id, { _tag: "UnknownModel", model: name, known: all.map((model) => model.id) })
     }
-    answer(exchange, id, 200, one ?? { object: "list", data: all })
+    answerJson(exchange, id, 200, one ?? { object: "list", data: all })
   }
 
   const ready = (exchange: Exchange, id: string): void => {
     const workers = fleet.list()
     const able = workers.filter(({ state }) => takesWork(state)).length
     const status = deps.draining() ? "draining" : able > 0 ? "ready" : "no worker can take a request"
-    answer(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
+    answerJson(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
   }
 
   return (exchange) => {
@@ -423,7 +408,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     const isModel = path === "/v1/models" || path.startsWith("/v1/models/")
     const readable = isModel || path === "/health" || path === "/ready"
     if (readable && (method === "GET" || method === "HEAD")) {
-      if (path === "/health") return answer(exchange, id, 200, { status: "ok" })
+      if (path === "/health") return answerJson(exchange, id, 200, { status: "ok" })
       if (path === "/ready") return ready(exchange, id)
       return models(exchange, id, path === "/v1/models" ? null : decoded(path.slice("/v1/models/".length)))
     }
@@ -436,7 +421,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   }
 }
 
-const answer = (exchange: Exchange, id: string, status: number, body: unknown): void =>
+const answerJson = (exchange: Exchange, id: string, status: number, body: unknown): void =>
   exchange.reply(status, { "content-type": "application/json", "x-request-id": id }, JSON.stringify(body))
 
 const decoded = (text: string): string => {

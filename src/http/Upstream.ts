@@ -50,10 +50,10 @@ export interface Forward {
    */
   readonly onHead?: (status: number, header: (name: string) => string | undefined) => "relay" | "hold" | "edit"
   /** Body payload (never framing) as it passes. The bytes are valid during the call only. */
-  readonly onBytes?: (payload: Buffer, nowMs: number) => void
+  readonly onBytes?: (payload: Buffer) => void
   /**
-   * What goes to the client in place of this payload; no bytes while it waits for more. The bytes are valid during the
-   * call only, as is what it answers. `last`: the answer is whole, and `payload` empty.
+   * What goes to the client in place of this payload, which `onBytes` has just been given; no bytes while it waits for
+   * more. The bytes are valid during the call only, as is what it answers. `last`: the answer is whole, `payload` empty.
    */
   readonly edit?: (payload: Buffer, last: boolean) => Buffer
   /** After a failure in the middle of a chunked event stream: bytes to append so that it ends properly, or null to cut it. */
@@ -244,9 +244,8 @@ class Job implements LineUser {
       return
     }
     const { onBytes } = this.forward
-    if (onBytes !== undefined && chunks.spanCount > 0) {
-      const nowMs = performance.now()
-      for (let i = 0; i < chunks.spanCount; i += 2) onBytes(bytes.subarray(chunks.spans[i], chunks.spans[i + 1]), nowMs)
+    if (onBytes !== undefined) {
+      for (let i = 0; i < chunks.spanCount; i += 2) onBytes(bytes.subarray(chunks.spans[i], chunks.spans[i + 1]))
     }
     if (this.exchange.framed) this.passFramed(bytes, from, end, done)
     else for (let i = 0; i < chunks.spanCount; i += 2) this.write(bytes, chunks.spans[i]!, chunks.spans[i + 1]!)
@@ -273,8 +272,9 @@ class Job implements LineUser {
   }
 
   private pass(bytes: Buffer, from: number, to: number): void {
-    this.forward.onBytes?.(bytes.subarray(from, to), performance.now())
-    if (this.editing) this.passEdited(bytes.subarray(from, to), false)
+    const payload = bytes.subarray(from, to)
+    this.forward.onBytes?.(payload)
+    if (this.editing) this.passEdited(payload, false)
     else this.write(bytes, from, to)
   }
 

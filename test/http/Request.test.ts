@@ -169,7 +169,7 @@ describe("the life of a request", () => {
       handle(exchangeOf(JSON.stringify(chat(fields))).exchange)
       const [forward] = forwards
       forward!.onHead!(200, () => "application/json")
-      forward!.onBytes!(answer, 0)
+      forward!.onBytes!(answer)
       forward!.onEnd({ kind: "complete", status: 200 })
       return ledger.snapshot(performance.now()).workers.reduce((sum, { decodeSamples }) => sum + decodeSamples, 0)
     }

@@ -457,9 +457,14 @@ describe("The stream between them", () => {
     ])
   })
 
-  it.each([plainRequest, oddRequest])(
+  it.each([
+    [plainRequest, "relay"],
+    [oddRequest, "relay"],
+    [plainRequest, "edit"],
+    [oddRequest, "edit"]
+  ] as const)(
     "goes at the pace of a client that stopped reading, in bounded memory, and then goes on (%#)",
-    async (text) => {
+    async (text, how) => {
       const piece = Buffer.from(chunk("z".repeat(60_000)))
       const pieces = 2_000
       let written = 0
@@ -474,7 +479,9 @@ describe("The stream between them", () => {
         }
         more()
       })
-      const { front, outcomes } = await plane(upstream.url, { forward: { onBytes: () => {} } })
+      const { front, outcomes } = await plane(upstream.url, {
+        forward: { onBytes: () => {}, onHead: () => how, edit: (payload) => payload }
+      })
       const client = await connectRaw(front.port, false)
       client.socket.pause()
       client.send(text)

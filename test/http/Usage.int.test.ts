@@ -151,12 +151,12 @@ describe("A worker", () => {
     const ranks: ReadonlyArray<readonly [number | null, ReadonlyArray<string>]> = [
       [3, ["3"]],
       [0, ["0"]],
-      [null, ["7"]]
+      [null, ["7", "8"]]
     ]
     for (const [rank, seen] of ranks) {
       const { port, records } = await startPath(upstream.url, "vllm", { rankOf: () => rank })
       const client = await connectRaw(port)
-      client.send(post('{"model":"m","prompt":"x"}', "X-Data-Parallel-Rank: 7"))
+      client.send(post('{"model":"m","prompt":"x"}', "X-Data-Parallel-Rank: 7", "x-data-parallel-RANK: 8"))
       await until(() => records.length === 1)
       client.socket.destroy()
       const lines = upstream.requests.at(-1)!.match(/^x-data-parallel-rank: .*$/gim) ?? []
