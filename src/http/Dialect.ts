@@ -55,9 +55,12 @@ const askUsage = (bytes: Buffer, usage: Asked["usage"]): Buffer =>
         return JsonField.set(quiet, "include_usage", "true")
       })
 
-/** A whole number with its sign turned; null for anything else. Written by hand: it may be larger than a double holds. */
+/**
+ * A number with its sign turned, null for anything else. In its bytes, for it may be larger than a double holds; written
+ * 5.0 or 1e2 too, which the engines take for whole.
+ */
 const negated = (text: string): string | null => {
-  if (!/^-?\d+$/.test(text)) return null
+  if (!/^-?\d/.test(text)) return null
   if (/^-?0$/.test(text)) return "0"
   return text.startsWith("-") ? text.slice(1) : `-${text}`
 }

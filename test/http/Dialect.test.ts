@@ -77,8 +77,8 @@ describe("The order of priorities", () => {
       ["0", "0"],
       ["-0", "0"],
       ["123456789012345678901", "-123456789012345678901"],
-      ["1.5", "1.5"],
-      ["1e2", "1e2"]
+      ["5.0", "-5.0"],
+      ["-1e2", "1e2"]
     ]) {
       const text = chat(`, "priority" : ${was}`)
       expect(sent(text, "sglang", "highFirst", true)).toBe(chat(`, "priority" : ${turned}`))
