@@ -94,18 +94,18 @@ export class SseScan {
     return this.firstToken && !had
   }
 
-  /** The answer is complete. For a plain JSON answer this is when its usage is read. */
+  /** No more will come. The last line of a stream may lack its end; a plain JSON answer tells its usage now. */
   end(): void {
-    if (this.withoutUsage) {
-      // The last line may lack its end.
-      const dropped = this.carry.length > 0 && this.line(this.carry, 0, this.carry.length)
-      this.passed = dropped ? empty : this.carry
+    const { carry } = this
+    if (this.stream) {
+      const dropped = carry.length > 0 && this.line(carry, 0, carry.length) && this.withoutUsage
+      if (this.withoutUsage) this.passed = dropped ? empty : carry
       this.carry = empty
+      return
     }
-    if (this.stream) return
     this.records = 1
-    this.firstToken = this.carry.length > 0
-    this.usage = usageAtEnd(this.carry)
+    this.firstToken = carry.length > 0
+    this.usage = usageAtEnd(carry)
   }
 
   /** True for a record of usage and no choices. */

@@ -52,6 +52,16 @@ describe("SseScan", () => {
       })
     )
   })
+  it("reads a last record that lacks its line end, asked for or not", () => {
+    const bytes = Buffer.from(record({ choices: [], usage }).trimEnd())
+    for (const withoutUsage of [false, true]) {
+      const s = new SseScan(true, withoutUsage)
+      s.feed(bytes)
+      s.end()
+      expect(s).toMatchObject({ records: 1, usage: { cachedTokens: 32 } })
+      expect(s.passed.length).toBe(0)
+    }
+  })
   it("accepts CRLF and no space after the colon", () => {
     expect(scan([Buffer.from(answer.replaceAll("\n", "\r\n").replaceAll("data: ", "data:"))])).toMatchObject({
       records: 4,
