@@ -70,6 +70,26 @@ const failures = {
   diedAfter: "died while streaming"
 }
 
+/**
+ * Facts with what an earlier visit knew and this one did not learn: a busy engine fails single questions. What a process
+ * was started with stays until another is seen; while it cannot be told which it is, its sizes do.
+ */
+const completed = (before: WorkerFacts, told: WorkerFacts): WorkerFacts => {
+  if (told.startedAtMs !== null && told.startedAtMs !== before.startedAtMs) return told
+  const sizes = {
+    blockSize: told.blockSize ?? before.blockSize,
+    blockCount: told.blockCount ?? before.blockCount,
+    startedAtMs: told.startedAtMs ?? before.startedAtMs
+  }
+  if (told.startedAtMs === null) return { ...told, ...sizes }
+  return {
+    ...told,
+    ...sizes,
+    eventSources: told.eventSources.length === 0 ? before.eventSources : told.eventSources,
+    ranks: told.ranks.length === 0 ? before.ranks : told.ranks
+  }
+}
+
 const make = Effect.fnUntraced(function* (options: Options) {
   const { knobs } = options
   const clock = yield* Clock.Clock
@@ -186,10 +206,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
   }
 
   /** Notes what a worker said of itself, and tells the program when that is new. */
-  const learn = (entry: Entry, engine: Engine, told: WorkerFacts): void => {
+  const learn = (entry: Entry, engine: Engine, answered: WorkerFacts): void => {
+    const before = entry.worker
+    const told = before === null || before.engine !== engine ? answered : completed(before.told, answered)
     // The operator knows better than the engine how its events are reached from here.
     const facts = entry.spec.events === undefined ? told : { ...told, eventSources: entry.spec.events }
-    const before = entry.worker
     entry.discoveredAtMs = now()
     if (before !== null && before.engine === engine && JSON.stringify(before.told) === JSON.stringify(told)) return
     const reseated = seat(entry, facts.ranks.length)
