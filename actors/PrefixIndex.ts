@@ -75,7 +75,7 @@ export interface Interface {
   /** Blocks that a layer of a worker holds, read as by `depths`. */
   readonly heldBy: (worker: number, layer?: Tier.Layer) => number
   readonly stats: () => Stats
-  /** Calls back after the table was lost. */
+  /** Calls back after the table was lost, on a turn of its own. */
   readonly onReset: (listener: () => void) => void
   /** Done when everything told so far is applied and swept. */
   readonly settled: Effect.Effect<void>
@@ -116,6 +116,8 @@ export const make = (
   let layersRefused = 0
   let changesIgnored = 0
   const statuses = new Float64Array(PrefixTable.CLOSED + 1)
+  /** The table was lost, and its owners do not know yet. */
+  let untold = false
   let scheduled = false
   let waiting: Array<() => void> = []
   const listeners: Array<() => void> = []
@@ -219,7 +221,9 @@ export const make = (
     queuedKeys = 0
     resets++
     defect(error)
-    for (const listener of listeners) listener()
+    // Whoever was telling may be the one who would have to begin again: on another turn.
+    untold = true
+    wake()
   }
 
   /** One slice, whatever happens in it. True while more is left. */
@@ -234,6 +238,10 @@ export const make = (
 
   const turn = () => {
     scheduled = false
+    if (untold) {
+      untold = false
+      for (const listener of listeners) listener()
+    }
     if (work()) wake()
     else if (!scheduled) {
       const done = waiting

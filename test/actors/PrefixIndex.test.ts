@@ -202,6 +202,26 @@ describe("PrefixIndex", () => {
     assert.strictEqual(overlap(1, 5)[0], 5)
   })
 
+  it("says that it was lost on a turn of its own, not to someone in the middle of telling", () => {
+    const { index, runAll } = byHand({ changesMax: 4 })
+    let telling = false
+    const heard: Array<boolean> = []
+    index.onReset(() => heard.push(telling))
+    const torn = Object.defineProperty({ ...stored(0, 2, 5) }, "parent", {
+      get: () => {
+        throw new Error("torn")
+      }
+    })
+    telling = true
+    index.tell(torn)
+    // From half of the mailbox on who tells applies.
+    for (let i = 0; i < 3; i++) index.tell(stored(0, 1, 5))
+    telling = false
+    assert.strictEqual(index.stats().resets, 1)
+    runAll()
+    assert.deepStrictEqual(heard, [false])
+  })
+
   it("counts the stores that came without their parent, and has none refused while a slot is swept", () => {
     const { index, overlap, runAll } = byHand()
     index.tell({ ...stored(1, 1, 4), parent: Int32Array.of(9, 9) })
