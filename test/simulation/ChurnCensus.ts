@@ -196,8 +196,11 @@ const sizesOf = (rank: ChurnRank, wrongs: Array<string>) => {
     parked: translator.parkedCount,
     offloads: translator.heldCount
   }
+  /** Ever used at once, in each table of hashes. */
+  const entries = translator["tables"].map((table) => table["top"])
   const bounds: ReadonlyArray<readonly [name: string, size: number, most: number]> = [
     ["hashes", sizes.hashes, staleShare * capacity],
+    ["entries of hashes", Math.max(0, ...entries), staleShare * capacity],
     ["roots", sizes.roots, rootsMax],
     ["parked events", sizes.parked, rank.options.parkedMax],
     ["parked hashes", translator["parking"]["hashes"].size, sizes.parked * capacity],

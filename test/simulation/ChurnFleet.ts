@@ -207,6 +207,11 @@ export class ChurnFleet {
     return true
   }
 
+  /** One joins where there are too few. */
+  private replace(): void {
+    if (!this.isCalm && this.ranks().length < slotsWanted) this.join()
+  }
+
   private learn({ slot, traits }: ChurnRank): void {
     if (traits.tellsCount) this.ledger.setCapacity(slot, traits.blocks * blockSize)
     this.guesses.told(slot, traits.tellsCount ? traits.blocks : null)
@@ -219,8 +224,9 @@ export class ChurnFleet {
     for (const rank of worker.ranks) {
       const { slot } = rank
       rank.isGone = true
-      // Half of them take their requests with them.
+      // Half of them take their requests with them; to the others somebody still talks.
       if (this.random() < 0.5) rank.life++
+      else this.agenda.after(0.5, () => void rank.serve(this.traffic.next()))
       this.bySlot[slot] = undefined
       this.resting.add(slot)
       this.ledger.leave(slot)
@@ -261,6 +267,8 @@ export class ChurnFleet {
     }
     const movable = this.workers.slice(pillars)
     if (movable.length > 0) this.leave(movable[this.below(movable.length)]!)
+    // As in a rolling update: another comes as soon as this one is gone.
+    if (this.random() < 0.5) for (let ms = 0; ms < 300; ms += 60) this.agenda.after(ms, () => void this.replace())
   }
 
   private fault(): void {
@@ -268,10 +276,12 @@ export class ChurnFleet {
     if (ranks.length === 0) return
     const rank = ranks[this.below(ranks.length)]!
     const { agenda } = this
+    const isPillar = this.workers.slice(0, pillars).some((worker) => worker.ranks.includes(rank))
     this.counts.faults++
     const faults: ReadonlyArray<() => void> = [
       () => this.restart(rank, rank.traits),
-      () => this.restart(rank, { ...this.traits(false), events: rank.traits.events }),
+      // Not the first ones: whoever is followed anew forgets what piled up.
+      () => this.restart(rank, isPillar ? rank.traits : { ...this.traits(false), events: rank.traits.events }),
       () => rank.disconnect(this.below(5_000)),
       () => {
         for (let i = 0; i < 6; i++) agenda.after(i * 600, () => rank.disconnect(300))
