@@ -126,6 +126,10 @@ export const start = Effect.fnUntraced(function* (
   const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
   /** 1 where events tell all there is of a slot: nothing need be guessed of what they could tell. */
   const told = new Uint8Array(workersMax)
+  /** 1 where something was guessed that events will tell of; what was keyed by its text they never do. */
+  const bridged = new Uint8Array(workersMax)
+  /** Engine lives that events have told of. */
+  const restarts = new Uint32Array(workersMax)
 
   const nameOf = ({ facts, slots, spec }: Fleet.Worker, slot: number): string =>
     slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
@@ -157,7 +161,11 @@ export const start = Effect.fnUntraced(function* (
 
   /** A block size, told or learned; what cannot be hashed with is not believed. */
   const setBlockSize = (slot: number, blockSize: number | null, blockCount: number | null): void => {
-    if (blockSize !== null && blockSize >= 1 && blockSize <= BlockHash.blockSizeMax) blockSizes[slot] = blockSize
+    if (blockSize !== null && blockSize >= 1 && blockSize <= BlockHash.blockSizeMax && blockSize !== blockSizes[slot]) {
+      blockSizes[slot] = blockSize
+      // Made of blocks of another size, guesses are found by nobody.
+      guesses.forget(slot)
+    }
     if (blockCount !== null) ledger.setCapacity(slot, blockCount * blockSizes[slot]!)
   }
   const learnFacts = ({ facts: { blockCount, blockSize }, slots }: Fleet.Worker): void => {
@@ -247,7 +255,11 @@ export const start = Effect.fnUntraced(function* (
     trust.health(slot, state.health, state.why)
     const tellsAll = state.health === "whole" && state.complete
     // Nobody would tell that a guess was wrong.
-    if (tellsAll && told[slot] === 0) guesses.forget(slot)
+    if ((tellsAll && bridged[slot] === 1) || state.restarts !== restarts[slot]) {
+      guesses.forget(slot)
+      bridged[slot] = 0
+    }
+    restarts[slot] = state.restarts
     told[slot] = tellsAll ? 1 : 0
   })
   trust.onChange((slot, { credit }) => ledger.setCredit(slot, credit))
@@ -290,6 +302,7 @@ export const start = Effect.fnUntraced(function* (
     computed: (slot, prompts, exact) => {
       // It may have left since: whatever is stored for it would keep its slot for ever.
       if ((exact && told[slot] === 1) || fleet.worker(slot) === undefined) return null
+      if (exact) bridged[slot] = 1
       const blockSize = blockSizes[slot]!
       const settled = guesses.computed(slot, prompts)
       return ({ cachedTokens, outputTokens }) =>

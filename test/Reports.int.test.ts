@@ -17,7 +17,7 @@ afterEach(async () => {
 })
 
 /** A router before one engine that publishes, and whose answers say whatever a test wants. */
-const setUp = async () => {
+const setUp = async (tokenizes = true) => {
   const hasher = BlockHash.make(0n)
   const wire = await ZmqPublisher.open("with topic")
   const engine = VllmPublisher.make(hasher, model, "map")
@@ -28,6 +28,7 @@ const setUp = async () => {
   server.scripts["GET /metrics"] = () => ({
     body: `vllm:cache_config_info{block_size="${VllmPublisher.blockSize}",num_gpu_blocks="4000"} 1\nprocess_start_time_seconds 1790000000\n`
   })
+  if (!tokenizes) server.scripts["POST /tokenize"] = () => ({ status: 404, body: "{}" })
   stop.push(server.close, async () => wire.close())
   for (let i = 1; i <= 2; i++) await wire.publish(engine.store([1, 2].slice(0, i)))
   const router = await TestRouter.start(
@@ -86,6 +87,23 @@ describe("what an engine reports", () => {
     await ask(cached, 9, 8)
     for (let i = 0; i < 10; i++) await ask(cached, 9, 0)
     expect((await rank()).credit).toBeLessThan(0.5)
+  })
+})
+
+describe("what is guessed of a worker whose prompts are texts", () => {
+  it("outlives a gap in its events, which do not tell of it, and ends with its life", async () => {
+    const { ask, engine, rank, wire } = await setUp(false)
+    const blocks = async () => (await rank()).guesses?.blocks ?? 0
+    await ask("x".repeat(400), 100, 0)
+    const guessed = await blocks()
+    expect(guessed).toBeGreaterThan(20)
+    await wire.publish(engine.store([5]), true)
+    await wire.publish(engine.store([6]))
+    await expect.poll(async () => (await rank()).events, soon).toMatchObject({ gaps: 1, health: "whole", lastSeq: 3 })
+    expect(await blocks()).toBe(guessed)
+    engine.restart()
+    await wire.raw(["kv-events", ZmqPublisher.seqFrame(0), engine.store([7])])
+    await expect.poll(blocks, soon).toBe(0)
   })
 })
 
