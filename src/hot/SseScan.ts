@@ -65,6 +65,7 @@ export class SseScan {
       this.carry = empty
     }
     let start = 0
+    // What passes: `before`, then what of `bytes` comes after `kept`.
     let kept = 0
     let before: Buffer = empty
     for (let end = bytes.indexOf(newline, start); end !== -1; end = bytes.indexOf(newline, start)) {

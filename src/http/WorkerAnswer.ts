@@ -2,8 +2,7 @@
  * WorkerAnswer: what is read from a worker's answer as it passes, and what is changed in it.
  *
  * Read: when its first token came, the usage it reports. Changed: a stream loses the usage that its client did not ask for,
- * a flat error is wrapped, a stream that breaks off is told so. A compressed answer is only passed: the worker was asked
- * not to, and nothing can be taken out of it or put into it.
+ * a flat error is wrapped, a stream that breaks off is told so. A compressed answer tells nothing and passes as it is.
  */
 import { SseScan, type Usage } from "../hot/SseScan.ts"
 import * as FlatError from "./FlatError.ts"
@@ -26,15 +25,16 @@ export class WorkerAnswer {
 
   /** The head has come: whether the body is to go through `edit`. */
   begin(status: number, header: (name: string) => string | undefined): "relay" | "edit" {
-    const contentType = header("content-type")
     this.compressed = isCompressed(header("content-encoding"))
+    if (this.compressed) return "relay"
+    const contentType = header("content-type")
     if (status < 300) {
       const isEvents = contentType?.startsWith("text/event-stream") === true
-      const edits = isEvents && this.hidesUsage && !this.compressed
+      const edits = isEvents && this.hidesUsage
       this.scan = new SseScan(isEvents, edits)
       return edits ? "edit" : "relay"
     }
-    if (this.compressed || !FlatError.isPossible(this.engine, status, contentType)) return "relay"
+    if (!FlatError.isPossible(this.engine, status, contentType)) return "relay"
     this.collect = FlatError.collect()
     return "edit"
   }

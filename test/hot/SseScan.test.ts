@@ -166,6 +166,57 @@ describe("SseScan for a client that did not ask for usage", () => {
       { numRuns: 1_000 }
     )
   })
+  it("agrees with a plain reading line by line, wherever usage stands and however often", () => {
+    const taken = `data: ${JSON.stringify({ choices: [], usage })}`
+    const lines = fc.array(
+      fc.constantFrom(
+        taken,
+        taken,
+        "",
+        "",
+        `data:${JSON.stringify({ usage, choices: [] })}`,
+        `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "a" } }], usage })}`,
+        `data: ${JSON.stringify({ choices: [], usage: null })}`,
+        `data: ${JSON.stringify({ error: { message: '"usage"' } })}`,
+        `event: ${taken}`,
+        ` ${taken}`,
+        ": keep-alive",
+        "data: [DONE]",
+        "data",
+        "data: {"
+      ),
+      { maxLength: 12 }
+    )
+    /** What is left: usage lines go, and the blank line behind one unless a line before it in its record stayed. */
+    const left = (all: ReadonlyArray<string>, eol: string): string => {
+      let isOpen = false
+      let wasTaken = false
+      let text = ""
+      for (const [i, line] of all.entries()) {
+        const isUsage = line === taken || line.startsWith("data:{")
+        const goes = isUsage || (line === "" && wasTaken && !isOpen)
+        wasTaken = isUsage
+        if (goes) continue
+        isOpen = line !== ""
+        text += line + (i === all.length - 1 ? "" : eol)
+      }
+      return text
+    }
+    fc.assert(
+      fc.property(
+        lines.chain((all) =>
+          fc.constantFrom("\n", "\r\n").chain((eol) => {
+            const whole = Buffer.from(all.join(eol))
+            return Streams.cuts(whole.length).map((at) => ({ all, eol, pieces: Streams.cut(whole, at) }))
+          })
+        ),
+        ({ all, eol, pieces }) => {
+          expect(through(pieces)).toBe(left(all, eol))
+        }
+      ),
+      { numRuns: 2_000 }
+    )
+  })
   it("holds back no more than the line that is not whole", () => {
     fc.assert(
       fc.property(cutStream, ({ whole, client, pieces }) => {

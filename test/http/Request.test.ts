@@ -168,7 +168,7 @@ describe("the life of a request", () => {
       const { forwards, handle, ledger } = setUp()
       handle(exchangeOf(JSON.stringify(chat(fields))).exchange)
       const [forward] = forwards
-      forward!.onHead!(200, () => "application/json")
+      forward!.onHead!(200, (name) => (name === "content-type" ? "application/json" : undefined))
       forward!.onBytes!(answer)
       forward!.onEnd({ kind: "complete", status: 200 })
       return ledger.snapshot(performance.now()).workers.reduce((sum, { decodeSamples }) => sum + decodeSamples, 0)

@@ -46,7 +46,7 @@ describe("A worker's answer", () => {
     expect(wordsAfter("data: {}\n\n", { ...events, "content-encoding": "gzip" })).toBe(null)
   })
 
-  it("tells its tokens by its usage, else by its records, and an error tells none", () => {
+  it("tells its tokens by its usage, else by its records, and an error or a compressed answer tells none", () => {
     const tokens = (head: Head, status: number, text: string): number | null => {
       const { answer } = begun("vllm", false, status, head)
       answer.feed(Buffer.from(text))
@@ -59,7 +59,8 @@ describe("A worker's answer", () => {
       tokens(events, 200, `data: {}\n\ndata: ${usage}\n\n`),
       tokens(json, 200, usage),
       tokens(json, 200, "{}"),
-      tokens(json, 400, usage)
-    ]).toEqual([2, 9, 9, null, null])
+      tokens(json, 400, usage),
+      tokens({ ...events, "content-encoding": "gzip" }, 200, "data: {}\n\n")
+    ]).toEqual([2, 9, 9, null, null, null])
   })
 })
