@@ -171,7 +171,8 @@ export class CacheModel {
   settled(claim: Claim, { outputBlocks, reportedBlocks }: Report): void {
     if (claim.life !== this.#life) return
     const order = this.#order
-    const answerBlocks = Math.max(1, outputBlocks ?? 1)
+    // Whatever an engine says of its answer, it lay in its cache.
+    const answerBlocks = Math.min(this.#blocksMax, Math.max(1, outputBlocks ?? 1))
     this.#pinned--
     this.#held += answerBlocks - 1
     this.#release(order.addRoom(answerBlocks))
