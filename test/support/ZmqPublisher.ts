@@ -29,8 +29,8 @@ export const open = async (
   topic = "kv-events",
   at?: { readonly endpoint: string; readonly replayEndpoint: string }
 ): Promise<ZmqPublisher> => {
-  const pub = new zmq.Publisher({ linger: 0 })
-  const router = new zmq.Router({ linger: 0 })
+  const pub = new zmq.Publisher({ linger: 0, ipv6: at !== undefined })
+  const router = new zmq.Router({ linger: 0, ipv6: at !== undefined })
   await pub.bind(at?.endpoint ?? "tcp://127.0.0.1:*")
   await router.bind(at?.replayEndpoint ?? "tcp://127.0.0.1:*")
   const ring: Array<Uint8Array> = []

@@ -74,7 +74,10 @@ class Turns {
 
 const endMarker = (seq: Uint8Array): boolean => seq.every((byte) => byte === 0xff)
 
-/** Numbers beyond 2^53 do not occur: at a thousand batches a second that is 285 000 years. */
+/** ZeroMQ looks up names and binds in IPv4 only unless told; told, a name that has both is looked up in IPv6 alone. */
+const isIpv6 = (endpoint: string): boolean => endpoint.startsWith("tcp://[")
+
+/** Inexact beyond 2^53, which does not occur: at a thousand batches a second that is 285 000 years. */
 const seqOf = (frame: Buffer): number => frame.readUInt32BE(0) * 0x1_0000_0000 + frame.readUInt32BE(4)
 
 const seqFrame = (seq: number): Buffer => {
@@ -131,6 +134,7 @@ const replayWith = (
       () =>
         new zmq.Dealer({
           context,
+          ipv6: isIpv6(replayEndpoint),
           linger: 0,
           receiveHighWaterMark: options.replayMessagesMax,
           maxMessageSize: options.messageBytesMax,
@@ -166,6 +170,7 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
               () =>
                 new zmq.Subscriber({
                   context,
+                  ipv6: isIpv6(source.endpoint),
                   linger: 0,
                   receiveHighWaterMark: options.queueMessagesMax,
                   maxMessageSize: options.messageBytesMax,
@@ -196,7 +201,10 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             for await (const [, seq, payload] of socket) {
               // Anything else on the topic is not a KV event.
               if (!open || seq?.length !== 8 || payload === undefined) continue
-              listener.message(seqOf(seq), payload)
+              const number = seqOf(seq)
+              // Nothing could follow it: all that was known would be given up for it.
+              if (!Number.isSafeInteger(number)) continue
+              listener.message(number, payload)
               const wait = turns.spend(payload.length)
               if (wait !== null) await wait
             }

@@ -75,6 +75,24 @@ describe("EventSocket", () => {
     for (const made of opened) made.close()
   })
 
+  it("reads a publisher on an IPv6 address, live and by replay", async () => {
+    const p = await publisher("with topic", "kv-events", { endpoint: "tcp://[::1]:*", replayEndpoint: "tcp://[::1]:*" })
+    const { heard, replay } = await subscribe(p)
+    await p.publish(bytes("a"))
+    await joined(p, heard)
+    expect((await replay(0)).batches).toEqual([[0, "a"]])
+  })
+
+  it("hears no number that cannot be counted on from", async () => {
+    const p = await publisher("with topic")
+    const { heard } = await subscribe(p)
+    await joined(p, heard)
+    for (const seq of [2n ** 53n, 2n ** 64n - 1n]) await p.raw(["kv-events", Zmq.seqFrame(seq), bytes("absurd")])
+    await p.raw(["kv-events", Zmq.seqFrame(1000), bytes("last")])
+    await Zmq.until("the last message", () => heard.some(([, payload]) => payload === "last"))
+    expect(heard.filter(([, payload]) => payload === "absurd")).toEqual([])
+  })
+
   it("delivers live messages in order, of topics that begin as asked", async () => {
     const p = await publisher("with topic", "kv-events@w1")
     const { heard, signals } = await subscribe(p, "kv-events")
