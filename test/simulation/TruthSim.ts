@@ -85,6 +85,9 @@ export const run = (seed: number): Outcome => {
   const ringMax = chance(0.3) ? 1 + below(6) : 10_000
   const replayable = chance(0.8)
   const oneShot = replayable && chance(0.1)
+  // Announced, and never there: refused at once, or not answered.
+  const buried = replayable && chance(0.08)
+  const hangMs = chance(0.5) ? 0 : 3_000
   const reporting = chance(0.15)
   const loss = chance(0.5) ? random() * 0.3 : 0
   const doubling = chance(0.3) ? random() * 0.2 : 0
@@ -107,11 +110,16 @@ export const run = (seed: number): Outcome => {
   const abandoned = new Set<number>()
   let publisher: Publisher | null = null
   const feed = (input: Parameters<Publisher["feed"]>[0]) => publisher?.feed(input, agenda.nowMs)
+  /** Of routers that are gone: what is still on its way to them reaches nobody. */
+  let router = 0
   const replay = (order: { readonly id: number; readonly from: number }): void => {
     const { from, id } = order
-    const later = (ms: number, act: () => void) => agenda.after(ms, () => (abandoned.has(id) ? undefined : act()))
+    const asker = router
+    const later = (ms: number, act: () => void) =>
+      agenda.after(ms, () => (asker !== router || abandoned.has(id) ? undefined : act()))
     later(1 + below(50), () => {
       feed({ _tag: "ReplayBegun", id })
+      if (buried) return later(hangMs, () => feed({ _tag: "ReplayFailed", id, reason: "nobody answers" }))
       later(1 + below(30), () => {
         const dead = !replayable || (oneShot && replaysServed > 0) || (faulty && chance(replayFails))
         replaysServed++
@@ -130,6 +138,7 @@ export const run = (seed: number): Outcome => {
     })
   }
   const join = () => {
+    abandoned.clear()
     publisher = new Publisher(
       {
         name: "engine",
@@ -226,7 +235,22 @@ export const run = (seed: number): Outcome => {
     () => {
       for (let i = 0; i < 40; i++) work(true)
     },
-    () => publish(engine.clear())
+    () => publish(engine.clear()),
+    () => {
+      // Crashes on its way up: several short lives.
+      for (let i = 0; i < 4; i++) {
+        agenda.after(i * 400, restart)
+        agenda.after(i * 400 + 50 + below(300), () => work(true))
+      }
+    },
+    () => {
+      // The router is the one that restarts.
+      if (publisher === null) return
+      publisher.leave()
+      publisher = null
+      router++
+      agenda.after(below(2_000), join)
+    }
   ]
   const happen = () => {
     work()

@@ -74,7 +74,7 @@ class Turns {
 
 const endMarker = (seq: Uint8Array): boolean => seq.every((byte) => byte === 0xff)
 
-/** ZeroMQ looks up names and binds in IPv4 only unless told; told, a name that has both is looked up in IPv6 alone. */
+/** ZeroMQ connects to IPv6 addresses only where told. Names are left to IPv4, where engines bind. */
 const isIpv6 = (endpoint: string): boolean => endpoint.startsWith("tcp://[")
 
 /** Inexact beyond 2^53, which does not occur: at a thousand batches a second that is 285 000 years. */
