@@ -73,9 +73,10 @@ export const make = (bus: EventBus["Service"]): Interface => {
       const model = modelOf(slot)
       const claims = prompts.map((keys) => model.computed(keys))
       beginAgain(slot)
-      return ({ outputBlocks, reportedBlocks }) => {
+      return ({ estimated = false, outputBlocks, reportedBlocks }) => {
         for (const claim of claims) {
           model.settled(claim, {
+            estimated,
             // Of several prompts nobody says whose blocks were found.
             reportedBlocks: claims.length === 1 ? reportedBlocks : null,
             outputBlocks: outputBlocks === null ? null : Math.ceil(outputBlocks / claims.length)

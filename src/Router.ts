@@ -305,11 +305,16 @@ export const start = Effect.fnUntraced(function* (
       if (exact) bridged[slot] = 1
       const blockSize = blockSizes[slot]!
       const settled = guesses.computed(slot, prompts)
-      return ({ cachedTokens, outputTokens }) =>
+      const count = prompts.reduce((sum, keys) => sum + keys.length / 2, 0)
+      return ({ cachedTokens, outputTokens, promptTokens }) => {
+        // Blocks of text have other bounds than the engine's: what it found is about the same share of both.
+        const perBlock = exact || promptTokens === null || promptTokens === 0 ? blockSize : promptTokens / count
         settled({
-          reportedBlocks: cachedTokens === null ? null : Math.floor(cachedTokens / blockSize),
+          reportedBlocks: cachedTokens === null ? null : Math.floor(cachedTokens / perBlock),
+          estimated: !exact,
           outputBlocks: outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
         })
+      }
     },
     rankOf: fleet.rank,
     reportsFull: collector.refreshes,

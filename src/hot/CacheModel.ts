@@ -50,9 +50,14 @@ export interface Claim {
 export interface Report {
   /** Full leading blocks the worker says it took from its cache; null when it does not say. */
   readonly reportedBlocks: number | null
+  /** They are counted in other blocks than the keys', so that there were about so many. */
+  readonly estimated?: boolean
   /** Blocks the answer took; null when unknown. */
   readonly outputBlocks: number | null
 }
+
+/** Share of a prompt by which an estimate may be wrong: text is denser in one place than in another. */
+const estimateErrorMax = 1 / 8
 
 export class CacheModel {
   readonly #options: Options
@@ -168,7 +173,7 @@ export class CacheModel {
   }
 
   /** Its answer is over, however it ended: its blocks and the answer's are the youngest now. The report is learned from. */
-  settled(claim: Claim, { outputBlocks, reportedBlocks }: Report): void {
+  settled(claim: Claim, { estimated = false, outputBlocks, reportedBlocks }: Report): void {
     if (claim.life !== this.#life) return
     const order = this.#order
     // Whatever an engine says of its answer, it lay in its cache.
@@ -181,7 +186,7 @@ export class CacheModel {
       this.#pinned--
       this.#release(entry)
     }
-    if (reportedBlocks !== null) this.#learn(claim, reportedBlocks)
+    if (reportedBlocks !== null) this.#learn(claim, reportedBlocks, estimated ? claim.known * estimateErrorMax : 1)
     this.#trim()
     this.#readmit()
   }
@@ -211,11 +216,11 @@ export class CacheModel {
     if (this.#edge < 0) this.#edge = entry
   }
 
-  #learn({ ages, known }: Claim, reportedBlocks: number): void {
+  #learn({ ages, known }: Claim, reportedBlocks: number, unsureBlocks: number): void {
     if (known === 0) return
     const found = Math.min(known, reportedBlocks)
     // The last token is always computed, and some engines give up one block more: that much missing says nothing.
-    const missing = known - found <= 1 ? 0 : known - found
+    const missing = known - found <= Math.max(1, unsureBlocks) ? 0 : known - found
     const evidence = this.#evidence
     for (let i = 0; i < ages.length; i += 2) {
       const from = ages[i]!

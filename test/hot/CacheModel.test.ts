@@ -102,6 +102,22 @@ describe("CacheModel", () => {
     for (let name = 0; name < 14; name++) for (const key of pairs(chain(name, 12))) expect(held.has(key)).toBe(true)
   })
 
+  it("takes no report that is only an estimate for a loss, unless it is far from what was known", () => {
+    const settle = (model: CacheModel, reportedBlocks: number, estimated: boolean) => {
+      model.settled(model.computed(chain(1, 80)), { reportedBlocks, estimated, outputBlocks: null })
+      return model.stats.missingBlocks
+    }
+    for (const [reported, estimated, missing] of [
+      [72, false, 8],
+      [72, true, 0],
+      [60, true, 20]
+    ] as const) {
+      const { model } = followed(1_000)
+      settle(model, 0, false)
+      expect(settle(model, reported, estimated)).toBe(missing)
+    }
+  })
+
   it("knows that a cache is at least as large as what runs there at once", () => {
     const { model } = followed(100)
     for (let name = 0; name < 30; name++) model.computed(chain(name, 12))
