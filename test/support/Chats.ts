@@ -45,9 +45,13 @@ export interface Conversation {
   readonly turn: (body?: Readonly<Record<string, unknown>>) => Promise<Turn>
 }
 
-/** Begins with a document of `sentences`, some nine tokens each; no two topics share a block. */
-export const conversation = (url: () => string, topic: string, sentences = 40): Conversation => {
-  const document = Array.from({ length: sentences }, (_, i) => `${topic} says in line ${i} what it knows. `).join("")
+/**
+ * Begins with a document of `sentences`, some nine tokens each, and as many with `after` behind each; no two topics share
+ * a block.
+ */
+export const conversation = (url: () => string, topic: string, sentences = 40, after = ""): Conversation => {
+  const line = (i: number) => `${topic} says in line ${i} what it knows. ${after}`
+  const document = Array.from({ length: sentences }, (_, i) => line(i)).join("")
   const messages: Array<{ role: string; content: string }> = []
   return {
     turn: async (body) => {

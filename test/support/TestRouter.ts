@@ -4,6 +4,7 @@ import { Clock, Duration, Effect, Exit, identity, References, Result, Scope } fr
 import type { State } from "../../actors/Followed.ts"
 import type { Errors } from "../../actors/TrustEvidence.ts"
 import * as Config from "../../src/Config.ts"
+import type { CacheModel } from "../../src/hot/CacheModel.ts"
 import * as Router from "../../src/Router.ts"
 
 export interface TestRouter {
@@ -34,7 +35,7 @@ export interface AdminWorker {
     readonly error: Errors
     readonly blocks: Readonly<Record<string, number>>
     readonly events: (State & Readonly<Record<string, unknown>>) | null
-    readonly guesses: { readonly blocks: number; readonly capacityBlocks: number; readonly reports: number } | null
+    readonly guesses: CacheModel["stats"] | null
     readonly ledger: { readonly queued: number; readonly active: number; readonly activeTokens: number } | null
   }>
 }
