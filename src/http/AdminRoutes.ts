@@ -167,6 +167,30 @@ const post = async (request: IncomingMessage, add: Add, view: (worker: WorkerSta
   )
 }
 
+/** A page of the keys that the index holds for one rank of a worker. */
+const blocks = (worker: WorkerStatus, { search, searchParams }: URL, deps: Deps): Reply => {
+  const { id } = worker.spec
+  const from = count(searchParams.get("offset"), 0)
+  const most = count(searchParams.get("limit"), Number.MAX_SAFE_INTEGER)
+  if (from === null || most === null) {
+    return fault(400, "bad_page", `The page is "${search}".`, "offset and limit are whole numbers from 0.")
+  }
+  const ranks = worker.facts?.ranks ?? []
+  const rank = searchParams.get("rank") ?? String(ranks[0] ?? 0)
+  const slot = worker.slots[ranks.length === 0 ? Number(rank) : ranks.indexOf(Number(rank))]
+  if (slot === undefined) {
+    return fault(404, "unknown_rank", `Worker "${id}" has no rank "${rank}".`, "See its ranks in GET /admin/workers.")
+  }
+  const tier = searchParams.get("tier") ?? "device"
+  const layer = tier === "guess" ? GUESS : (tiers.indexOf(tier as Tier) as Layer)
+  if (layer < 0) {
+    return fault(400, "bad_tier", `tier is "${tier}".`, `Use one of ${tiers.join(", ")} or guess.`)
+  }
+  const keys = deps.blocks(slot, layer)
+  const start = Math.min(from, keys.length / 2)
+  return { status: 200, pieces: keyPieces(id, keys, start, Math.min(start + most, keys.length / 2)) }
+}
+
 /** What one request is answered with. */
 export const route = async (request: IncomingMessage, deps: Deps, add: Add): Promise<Reply> => {
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET")
@@ -214,30 +238,7 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
     if (verb !== undefined) return unknown
     if (method !== "GET") return only("GET")
     if (worker === undefined) return missing
-    const from = count(url.searchParams.get("offset"), 0)
-    const most = count(url.searchParams.get("limit"), Number.MAX_SAFE_INTEGER)
-    if (from === null || most === null) {
-      return fault(400, "bad_page", `The page is "${url.search}".`, "offset and limit are whole numbers from 0.")
-    }
-    const rank = Number(url.searchParams.get("rank") ?? worker.facts?.ranks[0] ?? 0)
-    const slot = worker.slots[(worker.facts?.ranks ?? []).length === 0 ? rank : worker.facts!.ranks.indexOf(rank)]
-    if (slot === undefined) {
-      const asked = url.searchParams.get("rank")
-      return fault(
-        404,
-        "unknown_rank",
-        `Worker "${id}" has no rank "${asked}".`,
-        "See its ranks in GET /admin/workers."
-      )
-    }
-    const tier = url.searchParams.get("tier") ?? "device"
-    const layer = tier === "guess" ? GUESS : (tiers.indexOf(tier as Tier) as Layer)
-    if (layer < 0) {
-      return fault(400, "bad_tier", `tier is "${tier}".`, `Use one of ${tiers.join(", ")} or guess.`)
-    }
-    const keys = deps.blocks(slot, layer)
-    const start = Math.min(from, keys.length / 2)
-    return { status: 200, pieces: keyPieces(id, keys, start, Math.min(start + most, keys.length / 2)) }
+    return blocks(worker, url, deps)
   }
   if (verb !== undefined && verb !== "drain") return unknown
   if (verb === "drain" && method !== "POST") return only("POST")
