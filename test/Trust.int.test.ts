@@ -55,6 +55,7 @@ describe("trust in a worker", () => {
       for (let round = 0; round < rounds; round++) for (const { turn } of talks) await turn()
     }
     await router.says(/tokenised here/)
+    for (const id of [a, b]) await router.says(new RegExp(`"${id}" is ready`))
     await expect.poll(async () => (await worker(a)).trust, soon).toBe("exact")
     await talk(4)
     expect(await worker(a)).toMatchObject({
