@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { Collector } from "../actors/Collector.ts"
+import * as Delivery from "../actors/Delivery.ts"
 import * as Fleet from "../actors/Fleet.ts"
 import * as Lifecycle from "../actors/FleetLifecycle.ts"
 import { Guesses } from "../actors/Guesses.ts"
@@ -53,6 +54,9 @@ export interface Router {
 
 /** Tokens per block of a worker that has not told: vLLM's default. Used until its first event. */
 const blockSizeDefault = 16
+
+/** From hearing of a block to predicting it: a turn or two, and a busy second at most. */
+const heardBeforeMs = 1_000
 
 const now = () => performance.now()
 
@@ -327,17 +331,16 @@ export const start = Effect.fnUntraced(function* (
     now,
     settled: (record) => {
       observe.settled(record)
-      const { deliveredTokens, exact, predictedTokens, promptTokens, prompts, reportedPromptTokens, slot, totalMs } =
-        record
-      if (slot === null || deliveredTokens === null) return
-      // What was estimated is compared in the engine's tokens: of some texts one has twice the bytes.
-      const scale =
-        exact || reportedPromptTokens === null || promptTokens === 0 ? 1 : reportedPromptTokens / promptTokens
-      const reports = trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
-      // The last block of a prompt that was cached whole is computed again, and not announced by every engine; of many
-      // prompts one must have had more than that.
-      const computed = ((reportedPromptTokens ?? 0) - deliveredTokens) / blockSizes[slot]!
-      if (reports && computed >= 2 * prompts) collector.expected(slot, totalMs)
+      const { deliveredTokens, outcome, predictedTokens, promptTokens, slot, status, totalMs } = record
+      if (slot === null || outcome !== "complete" || status >= 300) return
+      const scale = Delivery.scale(record)
+      const reports =
+        deliveredTokens !== null &&
+        trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
+      const complete = !reports && (collector.state(slot)?.complete ?? false)
+      if (!Delivery.stored(record, reports, complete, blockSizes[slot]!)) return
+      // What was predicted may be older than what was heard just before.
+      collector.expected(slot, totalMs + (reports ? 0 : heardBeforeMs))
     },
     refused: observe.refused
   })

@@ -38,14 +38,14 @@ const setUp = async (tokenizes = true) => {
   stop.push(router.close)
   const rank = async () => (await router.worker(TestRouter.idOf(server.url))).ranks[0]!
   await expect.poll(async () => (await rank()).trust, soon).toBe("exact")
-  const ask = async (prompt: unknown, promptTokens: number, cachedTokens: number) => {
+  const ask = async (prompt: unknown, promptTokens: number, cachedTokens: number | null) => {
     server.scripts["POST /v1/completions"] = () => ({
       body: JSON.stringify({
         choices: [{ index: 0, text: "x", finish_reason: "length" }],
         usage: {
           prompt_tokens: promptTokens,
           completion_tokens: 1,
-          prompt_tokens_details: { cached_tokens: cachedTokens }
+          prompt_tokens_details: cachedTokens === null ? null : { cached_tokens: cachedTokens }
         }
       })
     })
@@ -74,6 +74,19 @@ describe("what an engine reports", () => {
       Array.from({ length: 40 }, (_, i) => i),
       40,
       0
+    )
+    await expect.poll(async () => (await rank()).why, soon).toBe("silent though its worker works")
+  })
+
+  it("need not say what was cached for a silent publisher to be noticed, where all it held was known", async () => {
+    const { ask, rank } = await setUp()
+    for (let i = 0; i < 5; i++) await ask([100, 101, 102, 103, 200, 201, 202, 203, 9], 9, null)
+    await pass(30_000)
+    expect(await rank()).toMatchObject({ trust: "exact", why: "" })
+    await ask(
+      Array.from({ length: 40 }, (_, i) => i),
+      40,
+      null
     )
     await expect.poll(async () => (await rank()).why, soon).toBe("silent though its worker works")
   })
