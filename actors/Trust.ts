@@ -146,7 +146,8 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
       if (entry === undefined) return false
       const { evidence } = entry
       if (deliveredTokens > 0) entry.reports = true
-      if (!entry.reports && entry.state !== "approximate") return false
+      const reports = entry.reports || entry.state === "approximate"
+      if (!reports && predictedTokens > 0) return false
       evidence.add(predictedTokens, deliveredTokens, promptTokens)
       const verdict = evidence.verdict()
       if (verdict === "Confirmed") {
@@ -165,7 +166,7 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
         }
       }
       if (Math.abs(creditOf(entry) - entry.creditTold) > creditStep) tell(slot, entry)
-      return true
+      return reports
     },
     of: (slot) => {
       const entry = slots.get(slot)
