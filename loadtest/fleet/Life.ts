@@ -8,6 +8,11 @@ import type { SimOptions } from "./SimOptions.ts"
 /** How often a run of free ports, one a rank, is looked for. */
 const triesMax = 20
 const anyPorts: EventPorts = { events: null, replay: null }
+/**
+ * Below the ports that systems give to connections: on a machine that has just closed ten thousand of them, two in a row
+ * that are free are not found above.
+ */
+const runPort = (): number => 10_000 + Math.floor(Math.random() * 22_000)
 /** Batches of a flood between two looks at whatever else happens. */
 const floodBurst = 64
 
@@ -40,7 +45,10 @@ export class Life {
   async open(before?: EventPorts): Promise<void> {
     if (!this.#options.events) return
     if (before !== undefined && (await this.#openAt(before, true))) return
-    for (let tries = 0; tries < triesMax; tries++) if (await this.#openAt(anyPorts, false)) return
+    for (let tries = 0; tries < triesMax; tries++) {
+      const ports = this.#options.ranks === 1 ? anyPorts : { events: runPort(), replay: runPort() }
+      if (await this.#openAt(ports, false)) return
+    }
     throw new Error(`There are no ${this.#options.ranks} event ports in a row to be had. Try again.`)
   }
 
