@@ -38,8 +38,7 @@ export class SseScan {
   private dropBlank = false
   readonly stream: boolean
   private readonly withoutUsage: boolean
-  /** With `withoutUsage`: what the last `feed` or `end` lets through. Valid as long as the bytes it was fed. */
-  passed: Buffer = empty
+  private passed: Buffer = empty
 
   constructor(stream: boolean, withoutUsage = false) {
     this.stream = stream
@@ -93,6 +92,16 @@ export class SseScan {
       this.passed = before.length === 0 ? rest : Buffer.concat([before, rest])
     }
     return this.firstToken && !had
+  }
+
+  /**
+   * With `withoutUsage`: what the last `feed` or `end` lets through. Valid as long as the bytes it was fed, and not kept:
+   * a few bytes would hold the whole buffer they lie in while the stream is silent.
+   */
+  take(): Buffer {
+    const { passed } = this
+    this.passed = empty
+    return passed
   }
 
   /** No more will come. The last line of a stream may lack its end; a plain JSON answer tells its usage now. */

@@ -48,7 +48,7 @@ export class WorkerAnswer {
   edit(payload: Buffer, last: boolean): Buffer {
     if (this.scan === null) return this.collect!(payload, last)
     if (last) this.scan.end()
-    return this.scan.passed
+    return this.scan.take()
   }
 
   /** What to append to an event stream that broke off, or null where it can only be cut. */

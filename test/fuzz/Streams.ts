@@ -72,11 +72,11 @@ const told = (pieces: Iterable<Buffer>, stream: boolean, withoutUsage: boolean) 
   let firsts = 0
   for (const piece of pieces) {
     if (scan.feed(piece)) firsts++
-    if (withoutUsage) passed.push(Buffer.from(scan.passed))
+    if (withoutUsage) passed.push(Buffer.from(scan.take()))
   }
   const { midRecord } = scan
   scan.end()
-  if (withoutUsage) passed.push(Buffer.from(scan.passed))
+  if (withoutUsage) passed.push(Buffer.from(scan.take()))
   const { firstToken, records, usage } = scan
   return { firstToken, firsts, midRecord, passed: Buffer.concat(passed).toString("latin1"), records, usage }
 }

@@ -59,7 +59,7 @@ describe("SseScan", () => {
       s.feed(bytes)
       s.end()
       expect(s).toMatchObject({ records: 1, usage: { cachedTokens: 32 } })
-      expect(s.passed.length).toBe(0)
+      expect(s.take().length).toBe(0)
     }
   })
   it("accepts CRLF and no space after the colon", () => {
@@ -146,11 +146,11 @@ describe("SseScan for a client that did not ask for usage", () => {
     for (const piece of pieces) {
       const shared = Buffer.from(piece)
       s.feed(shared)
-      out += s.passed.toString("latin1")
+      out += s.take().toString("latin1")
       shared.fill(0x21)
     }
     s.end()
-    return out + s.passed.toString("latin1")
+    return out + s.take().toString("latin1")
   }
   const cutStream = Streams.stream.chain((stream) =>
     Streams.cuts(stream.whole.length).map((at) => ({ ...stream, pieces: Streams.cut(stream.whole, at) }))
@@ -217,6 +217,11 @@ describe("SseScan for a client that did not ask for usage", () => {
       { numRuns: 2_000 }
     )
   })
+  it("keeps nothing of what it let through while the stream is silent", () => {
+    const s = new SseScan(true, true)
+    s.feed(Buffer.from("data: {}\n\ndata: {"))
+    expect([s.take().toString(), s.take().length]).toEqual(["data: {}\n\n", 0])
+  })
   it("holds back no more than the line that is not whole", () => {
     fc.assert(
       fc.property(cutStream, ({ whole, client, pieces }) => {
@@ -226,7 +231,7 @@ describe("SseScan for a client that did not ask for usage", () => {
         for (const piece of pieces) {
           s.feed(piece)
           fed += piece.length
-          out += s.passed.length
+          out += s.take().length
           const lines = whole.subarray(0, fed).lastIndexOf("\n") + 1
           const taken = whole.subarray(0, lines).equals(client.subarray(0, lines)) ? 0 : whole.length - client.length
           expect(out).toBeGreaterThanOrEqual(lines - taken)
