@@ -174,7 +174,8 @@ export const start = Effect.fnUntraced(function* (
   }
   const learnFacts = ({ facts: { blockCount, blockSize }, slots }: Fleet.Worker): void => {
     for (const slot of slots) {
-      setBlockSize(slot, blockSize, blockCount)
+      // What its events show outranks what it says.
+      setBlockSize(slot, collector.state(slot)?.blockSize ?? blockSize, blockCount)
       guesses.told(slot, blockCount)
     }
   }

@@ -17,7 +17,7 @@ afterEach(async () => {
 })
 
 /** A router before one engine that publishes, and whose answers say whatever a test wants. */
-const setUp = async (tokenizes = true) => {
+const setUp = async (tokenizes = true, toldBlockSize = VllmPublisher.blockSize) => {
   const hasher = BlockHash.make(0n)
   const wire = await ZmqPublisher.open("with topic")
   const engine = VllmPublisher.make(hasher, model, "map")
@@ -26,7 +26,7 @@ const setUp = async (tokenizes = true) => {
   const source = { publisher: "zmq", endpoint, replay_endpoint: replayEndpoint, topic: "kv-events" }
   server.scripts["GET /kv_event_sources"] = () => ({ body: JSON.stringify({ 0: source }) })
   server.scripts["GET /metrics"] = () => ({
-    body: `vllm:cache_config_info{block_size="${VllmPublisher.blockSize}",num_gpu_blocks="4000"} 1\nprocess_start_time_seconds 1790000000\n`
+    body: `vllm:cache_config_info{block_size="${toldBlockSize}",num_gpu_blocks="4000"} 1\nprocess_start_time_seconds 1790000000\n`
   })
   if (!tokenizes) server.scripts["POST /tokenize"] = () => ({ status: 404, body: "{}" })
   stop.push(server.close, async () => wire.close())
@@ -121,6 +121,20 @@ describe("what is guessed of a worker whose prompts are texts", () => {
 })
 
 describe("what a worker says of itself", () => {
+  it("does not outrank what its events show: a new adapter brings back no block size that was wrong", async () => {
+    const { ask, rank, server } = await setUp(true, 16)
+    const cached = [100, 101, 102, 103, 200, 201, 202, 203, 9]
+    await ask(cached, 9, 8)
+    expect((await rank()).error).toMatchObject({ samples: 1, deliveredShare: 1, meanTokens: 0 })
+    server.scripts["GET /v1/models"] = () =>
+      VllmServer.models(VllmServer.card(model), VllmServer.card("adapter", { parent: model }))
+    const visits = () => server.asked.filter(({ path }) => path === "GET /kv_event_sources").length
+    const before = visits()
+    await expect.poll(visits, soon).toBeGreaterThan(before + 2)
+    await ask(cached, 9, 8)
+    expect((await rank()).error).toMatchObject({ samples: 2, deliveredShare: 1, meanTokens: 0 })
+  })
+
   it("is not taken back by half a visit: events are followed on when some of its answers fail", async () => {
     const { engine, rank, router, server, wire } = await setUp()
     const id = TestRouter.idOf(server.url)
