@@ -79,11 +79,14 @@ const knobsOf = (config: Config.Config): Fleet.Knobs => ({
   }
 })
 
-/** Where the events of a slot come from; null where there are none. */
-const sourceOf = ({ facts, slots }: Fleet.Worker, slot: number): EventSource | null => {
-  const { eventSources, ranks } = facts
+/**
+ * Where the events of a slot come from; null where there are none, or those of several ranks: what one of them holds is
+ * not what the worker does.
+ */
+const sourceOf = ({ facts: { eventSources, ranks }, slots }: Fleet.Worker, slot: number): EventSource | null => {
   const rank = ranks[slots.indexOf(slot)]
-  return eventSources.find((source) => rank === undefined || source.rank === rank) ?? null
+  if (rank !== undefined) return eventSources.find((source) => source.rank === rank) ?? null
+  return eventSources.length === 1 ? eventSources[0]! : null
 }
 
 /** What a slot's collector must be started anew for: where events come from, and what their keys are made with. */
@@ -139,9 +142,15 @@ export const start = Effect.fnUntraced(function* (
     slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
 
   const follow = (worker: Fleet.Worker, slot: number): void => {
-    const { engine, facts, model } = worker
+    const { engine, facts, model, slots } = worker
     const source = sourceOf(worker, slot)
-    if (source === null) return
+    if (source === null) {
+      const count = facts.eventSources.length
+      if (slots.length === 1 && count > 1) {
+        trust.health(slot, "absent", `events of ${count} ranks, and no request can name one`)
+      }
+      return
+    }
     const { blockCount, blockSize } = facts
     fork(
       collector.start({

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest"
+import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
 import * as BlockHash from "../src/hot/BlockHash.ts"
 import * as TestRouter from "./support/TestRouter.ts"
 import * as VllmPublisher from "./support/VllmPublisher.ts"
@@ -121,6 +122,20 @@ describe("what is guessed of a worker whose prompts are texts", () => {
 })
 
 describe("what a worker says of itself", () => {
+  it("is not known exactly by the events of one rank, where there is no room to tell its ranks apart", async () => {
+    const fleet = await SimFleet.start({ engines: 1, ranks: 2, speed: 40 })
+    stop.push(fleet.close)
+    const router = await TestRouter.start({ workers: fleet.urls.join(","), workersMax: 1 })
+    stop.push(router.close)
+    const { ranks } = await router.worker(TestRouter.idOf(fleet.urls[0]!))
+    expect(ranks).toHaveLength(1)
+    expect(ranks[0]).toMatchObject({
+      trust: "approximate",
+      why: "events of 2 ranks, and no request can name one",
+      events: null
+    })
+  })
+
   it("does not outrank what its events show: a new adapter brings back no block size that was wrong", async () => {
     const { ask, rank, server } = await setUp(true, 16)
     const cached = [100, 101, 102, 103, 200, 201, 202, 203, 9]
