@@ -45,7 +45,7 @@ const replayDefaults = {
 }
 
 /** Between two looks at what is due: a pause may end this much late. */
-const tickMs = 50
+const tickMs = 125
 
 const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 
