@@ -25,8 +25,8 @@ export const defaults: Options = {
   regainMs: 5_000,
   // An engine's replay thread looks at its queue every 100 ms.
   backoffMsMin: 250,
-  // The budget already bounds what replays cost; a longer pause would only keep a healed stream in doubt.
-  backoffMsMax: 10_000,
+  // The budget gives one in five seconds for ever; a longer pause would only keep a healed stream in doubt.
+  backoffMsMax: 5_000,
   calmMs: 10_000
 }
 

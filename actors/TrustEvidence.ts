@@ -12,11 +12,11 @@ const fade = 1 - 1 / 32
  * admission, so single misses are normal; eight in a row that lose half of what was predicted are not: at the
  * one-in-ten rate of a churning cache that is one in a hundred million.
  */
-export const samplesMin = 8
+const samplesMin = 8
 /** Below this share a picture is contradicted: it is more wrong than right. */
-export const contradictedBelow = 0.5
+const contradictedBelow = 0.5
 /** Above this it is confirmed: what a churning cache with a right picture delivers. Between them nothing changes. */
-export const confirmedAbove = 0.8
+const confirmedAbove = 0.8
 
 /** Errors are predicted minus delivered, in tokens; shares are of the prompt. Of about the last 32 requests. */
 export interface Errors {

@@ -16,7 +16,7 @@
 /** Reach of a hash without copies, one beyond the farthest tier. */
 export const NOWHERE = 4
 /** Copies of one hash on one tier at most: what a count's eight bits hold. */
-export const copiesMaxMax = 255
+const copiesMaxMax = 255
 
 const slotsMin = 8
 const tablesMax = 64

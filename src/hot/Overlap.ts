@@ -11,7 +11,7 @@ import { DEVICE, type DISK, EXTERNAL, GUESS, HOST } from "../domain/Tier.ts"
  * (320 KiB of KV and 64 us of prefill a token): PCIe at 25 GB/s takes 13 us, NVMe at 6 GB/s 50 us, a 100 Gb/s network
  * 27 us. Dynamo's router weighs host and disk with 0.75 and 0.25.
  */
-export const tierShares = [1, 0.8, 0.25, 0.55] as const
+const tierShares = [1, 0.8, 0.25, 0.55] as const
 
 /** Adds one prompt's tokens for a slot: `held` all tiers, `cached` weighed. At most `most` blocks count. */
 export const add = (
