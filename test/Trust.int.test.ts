@@ -206,18 +206,18 @@ describe("trust in a worker", () => {
   })
 
   it("falls with a publisher that is silent though its worker works; then what was sent there counts; and rises when it is heard", async () => {
-    const fleet = await engines({ engines: 2, faults: { replay: "absent" } })
+    // Slow enough that a prefix is worth more than what a busy machine adds to a request.
+    const fleet = await engines({ engines: 2, speed: 4, faults: { replay: "absent" } })
     // Ten and sixty seconds of silence, and each of its requests, in the time of a test.
     const patient = { probeTimeoutMs: 60_000, discoverTimeoutMs: 60_000, connectTimeoutMs: 60_000 }
     const router = await TestRouter.start(
       { workers: fleet.map(({ url }) => url).join(","), ...patient },
-      TestRouter.fastClock(20)
+      TestRouter.fastClock(10)
     )
     stop.push(router.close)
     const rank = async (id: string) => (await router.worker(id)).ranks[0]!
     const talks = Array.from({ length: 6 }, (_, i) => Chats.conversation(() => router.url, `Song ${i}`))
-    const homes: Array<string> = []
-    for (const { turn } of talks) homes.push((await turn()).worker)
+    const homes = (await Promise.all(talks.map(({ turn }) => turn()))).map(({ worker }) => worker)
     const [quiet, other] = fleet.map(({ url }) => TestRouter.idOf(url)) as [string, string]
     expect(new Set(homes)).toEqual(new Set([quiet, other]))
     for (const id of [quiet, other]) expect((await rank(id)).trust).toBe("exact")
