@@ -195,7 +195,7 @@ describe("a worker that goes while it answers", () => {
         headers: { "content-type": "application/json" },
         ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
-      return (await response.json()) as { readonly slot: number; readonly state: string }
+      return (await response.json()) as TestRouter.AdminWorker
     }
     const ready = async () => expect.poll(async () => (await admin("GET", "/w")).state).toBe("ready")
     const ask = () =>
@@ -204,7 +204,7 @@ describe("a worker that goes while it answers", () => {
         body: JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "x".repeat(900) }] })
       })
     try {
-      expect((await admin("POST", "", { id: "w", url })).slot).toBe(0)
+      expect((await admin("POST", "", { id: "w", url })).ranks[0]!.slot).toBe(0)
       await ready()
       const response = await ask()
       await admin("DELETE", "/w?drain=false")
@@ -212,7 +212,7 @@ describe("a worker that goes while it answers", () => {
       expect(await response.text()).toContain("[DONE]")
       // Its slot is given to the next once nothing refers to it.
       const again = async () => {
-        const { slot } = await admin("POST", "", { id: "w", url })
+        const slot = (await admin("POST", "", { id: "w", url })).ranks[0]?.slot
         if (slot !== 0) await admin("DELETE", "/w?drain=false")
         return slot
       }
