@@ -341,10 +341,12 @@ export const start = Effect.fnUntraced(function* (
     now,
     settled: (record) => {
       observe.settled(record)
-      const { deliveredTokens, outcome, predictedTokens, promptTokens, slot, status, totalMs } = record
+      const { deliveredTokens, outcome, predictedTokens, promptTokens, prompts, slot, status, totalMs } = record
       if (slot === null || outcome !== "complete" || status >= 300) return
       const scale = Delivery.scale(record)
+      // Of several prompts some engines report the first, or the last.
       const reports =
+        prompts === 1 &&
         deliveredTokens !== null &&
         trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
       const complete = !reports && (collector.state(slot)?.complete ?? false)

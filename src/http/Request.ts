@@ -18,6 +18,7 @@ import type { Hasher } from "../hot/BlockHash.ts"
 import * as Overlap from "../hot/Overlap.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
+import { CachedTokens } from "./CachedTokens.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
@@ -126,6 +127,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   const cachedTokens = new Uint32Array(workersMax)
   const heldTokens = new Uint32Array(workersMax)
   const origins = new WeakMap<object, Origin>()
+  const cached = new CachedTokens()
 
   const originOf = (spec: { readonly url: string }): Origin => {
     let origin = origins.get(spec)
@@ -258,6 +260,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       // A record in a compressed stream could not be taken out.
       if (addsUsage) extraHeaders.push("accept-encoding", "identity")
       const answer = new WorkerAnswer(facts.engine, addsUsage)
+      let usage: Usage | null = null
       let ttftMs: number | null = null
       let report: ReturnType<Deps["computed"]> = null
       let ok = false
@@ -280,7 +283,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         const single = request.choices === 1
         booking.settle(now(), {
           outputTokens: single ? answer.outputTokens : null,
-          cachedTokens: answer.usage?.cachedTokens ?? null,
+          cachedTokens: usage?.cachedTokens ?? null,
           outcome
         })
       }
@@ -304,8 +307,11 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         onFail: (_code, reason) => answer.lastWords(spec.id, reason),
         onEnd: (outcome) => {
           answer.end()
-          const { usage } = answer
           const isGood = outcome.kind === "complete" && outcome.status < 300
+          usage = answer.usage
+          if (usage !== null && isGood) {
+            usage = cached.read(spec, facts, `${request.endpoint} ${request.stream}`, usage)
+          }
           settle(isGood ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
           const conclude = (how: Settled["outcome"], status: number): void => {
             report?.({
