@@ -1,6 +1,6 @@
 /** One generating HTTP request under way: its prompts in the scheduler, and what has been answered so far. */
 import type { EngineCore, EngineTask } from "./EngineCore.ts"
-import type { Model } from "./Model.ts"
+import type { Json, Model } from "./Model.ts"
 import type { Plan } from "./Plan.ts"
 import * as Replies from "./Replies.ts"
 import type { Reply } from "./Reply.ts"
@@ -18,6 +18,7 @@ interface Saying {
 export class Generating {
   readonly #core: EngineCore
   readonly #reportCached: boolean
+  readonly #omitsZero: boolean
   readonly #plan: Plan
   readonly #id: string
   readonly #reply: Reply
@@ -34,6 +35,8 @@ export class Generating {
   ) {
     this.#core = core
     this.#reportCached = engine.options.reportCached
+    // It tells of what it found, or says nothing.
+    this.#omitsZero = engine.options.dialect === "sglang"
     this.#plan = plan
     this.#id = id
     this.#reply = reply
@@ -97,7 +100,7 @@ export class Generating {
     )
     if (this.#open > 0) return
     if (this.#plan.includeUsage) {
-      this.#reply.event({ ...head, choices: [], usage: Replies.usage(this.#sum(), this.#reportCached) })
+      this.#reply.event({ ...head, choices: [], usage: this.#usage() })
     }
     this.#reply.done()
   }
@@ -126,7 +129,11 @@ export class Generating {
       ids: answer.ids,
       finish: this.#finish(answer)
     }))
-    const sum = Replies.usage(this.#sum(), this.#reportCached)
-    this.#reply.json(200, Replies.whole(this.#plan, this.#id, this.#created, choices, sum))
+    this.#reply.json(200, Replies.whole(this.#plan, this.#id, this.#created, choices, this.#usage()))
+  }
+
+  #usage(): Json {
+    const sum = this.#sum()
+    return Replies.usage(sum, this.#reportCached && (sum.cachedTokens > 0 || !this.#omitsZero))
   }
 }

@@ -225,7 +225,8 @@ describe("pictures", () => {
       })
     )
   const cached = (answer: Record<string, unknown>): number =>
-    (answer["usage"] as { prompt_tokens_details: { cached_tokens: number } }).prompt_tokens_details.cached_tokens
+    (answer["usage"] as { prompt_tokens_details: { cached_tokens: number } | null }).prompt_tokens_details
+      ?.cached_tokens ?? 0
 
   it("are refused unless the model takes them", async () => {
     const engine = await start()
