@@ -63,7 +63,8 @@ describe("the data-parallel ranks of a worker", () => {
       const homes: Array<number> = []
       for (const { turn } of talks) {
         const before = received()
-        expect((await turn()).cachedTokens).toBe(0)
+        // SGLang leaves a zero out.
+        expect((await turn()).cachedTokens ?? 0).toBe(0)
         homes.push(received().findIndex((count, rank) => count > before[rank]!))
       }
       expect(new Set(homes)).toEqual(new Set(ranks))
