@@ -125,7 +125,7 @@ export class Publisher {
     let at = this.silence.dueMs
     if (this.resting !== null) at = Math.min(at, this.freshAtMs)
     if (this.mayLook) at = Math.min(at, this.silence.lookAtMs)
-    if (this.order !== null) at = Math.min(at, this.replayAtMs)
+    if (this.order !== null && this.sequence.connected) at = Math.min(at, this.replayAtMs)
     return this.readableAgain ? Math.min(at, this.unreadableAtMs + readableMs) : at
   }
 
@@ -219,7 +219,8 @@ export class Publisher {
     })
     if (shedding !== null) return phase("shedding", freshAtMs)
     if (asked >= 0) return phase(begun ? "replaying" : "queued", null)
-    return order === null ? phase("none", null) : phase("waiting", this.replayAtMs)
+    if (order === null) return phase("none", null)
+    return phase("waiting", sequence.connected ? this.replayAtMs : null)
   }
 
   private step(input: EventSequence.Input): void {
@@ -375,6 +376,8 @@ export class Publisher {
       this.order = null
       return
     }
+    // Of an engine that is away nothing is asked: failing would only use up its attempts. Its return orders anew.
+    if (!sequence.connected) return
     // Counts what was regained meanwhile.
     pace.left(nowMs)
     if (nowMs < this.replayAtMs) return

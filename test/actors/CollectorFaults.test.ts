@@ -109,6 +109,27 @@ describe("Collector under faults of the wire", () => {
     )
   )
 
+  it.effect("asks nothing of an engine it cannot reach, and forgets nothing meanwhile, though a hole is open", () =>
+    rig({}, ({ engine, follow, indexed, state, wire }) =>
+      Effect.gen(function* () {
+        yield* follow()
+        for (let i = 1; i < 5; i++) wire.publish(engine.store([i]))
+        wire.publish(engine.store([5]), true)
+        wire.failReplays = 1_000
+        wire.publish(engine.store([6]))
+        wire.disconnect()
+        yield* TestClock.adjust("2 minutes")
+        assert.isAtMost(wire.asked, 2)
+        assert.deepInclude(state(), { health: "broken", why: "disconnected", purges: 0 })
+        wire.failReplays = 0
+        wire.connect()
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* indexed, engine.keys())
+        assert.deepInclude(state(), { ...yes, purges: 0 })
+      })
+    )
+  )
+
   it.effect("joins slowly: what is published before and while it reads is there, once", () =>
     rig({}, ({ engine, follow, indexed, state, wire }) =>
       Effect.gen(function* () {

@@ -121,7 +121,14 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
     agenda.add(request.atMs, (nowMs) => {
       const cachedTokens = Uint32Array.from(workers, (worker) => overlapOf(worker.cache, request.blocks) * blockSize)
       const promptTokens = request.blocks.length * blockSize
-      const ask = { cachedTokens, heldTokens: cachedTokens, promptTokens, keys: keysOf(request.blocks), blockSize, eligible: null }
+      const ask = {
+        cachedTokens,
+        heldTokens: cachedTokens,
+        promptTokens,
+        keys: keysOf(request.blocks),
+        blockSize,
+        eligible: null
+      }
       const slot = ledger.place(ask, nowMs)
       const worker = workers[slot]!
       worker.queue.push({ request, booking: ledger.book(slot, ask, true, nowMs) })
