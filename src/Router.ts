@@ -8,18 +8,17 @@ import { join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { Collector } from "../actors/Collector.ts"
-import * as Delivery from "../actors/Delivery.ts"
 import * as Fleet from "../actors/Fleet.ts"
 import * as Lifecycle from "../actors/FleetLifecycle.ts"
 import { Guesses } from "../actors/Guesses.ts"
 import { Ledger } from "../actors/Ledger.ts"
+import * as Pictures from "../actors/Pictures.ts"
 import { PrefixIndex } from "../actors/PrefixIndex.ts"
 import { Trust } from "../actors/Trust.ts"
 import * as Engines from "./adapters/Engines.ts"
 import { describe } from "./adapters/kvevents/EngineHash.ts"
 import * as EventSocket from "./adapters/zmq/EventSocket.ts"
 import * as Config from "./Config.ts"
-import type { EventSource } from "./domain/Worker.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
 import * as Admin from "./http/Admin.ts"
 import * as Front from "./http/Front.ts"
@@ -52,12 +51,6 @@ export interface Router {
   readonly able: () => number
 }
 
-/** Tokens per block of a worker that has not told: vLLM's default. Used until its first event. */
-const blockSizeDefault = 16
-
-/** From hearing of a block to predicting it: a turn or two, and a busy second at most. */
-const heardBeforeMs = 1_000
-
 const now = () => performance.now()
 
 const knobsOf = (config: Config.Config): Fleet.Knobs => ({
@@ -78,22 +71,6 @@ const knobsOf = (config: Config.Config): Fleet.Knobs => ({
     openMsMax: config.breakerOpenMsMax
   }
 })
-
-/**
- * Where the events of a slot come from; null where there are none, or those of several ranks: what one of them holds is
- * not what the worker does.
- */
-const sourceOf = ({ facts: { eventSources, ranks }, slots }: Fleet.Worker, slot: number): EventSource | null => {
-  const rank = ranks[slots.indexOf(slot)]
-  if (rank !== undefined) return eventSources.find((source) => source.rank === rank) ?? null
-  return eventSources.length === 1 ? eventSources[0]! : null
-}
-
-/** What a slot's collector must be started anew for: where events come from, and what their keys are made with. */
-const eventsOf = (worker: Fleet.Worker, slot: number): string => {
-  const { blockCount, blockSize } = worker.facts
-  return JSON.stringify([worker.model, sourceOf(worker, slot), blockSize, blockCount])
-}
 
 const originOf = ({ url }: { readonly url: string }): string => new URL(url).origin
 
@@ -130,64 +107,17 @@ export const start = Effect.fnUntraced(function* (
   const engines = yield* Effect.acquireRelease(Effect.sync(Engines.make), (made) => Effect.promise(made.close))
 
   const inFlight = new Uint32Array(workersMax)
-  const blockSizes = new Uint32Array(workersMax).fill(blockSizeDefault)
-  /** 1 where events tell all there is of a slot: nothing need be guessed of what they could tell. */
-  const told = new Uint8Array(workersMax)
-  /** 1 where something was guessed that events will tell of; what was keyed by its text they never do. */
-  const bridged = new Uint8Array(workersMax)
-  /** Engine lives that events have told of. */
-  const restarts = new Uint32Array(workersMax)
-
-  const nameOf = ({ facts, slots, spec }: Fleet.Worker, slot: number): string =>
-    slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
-
-  const follow = (worker: Fleet.Worker, slot: number): void => {
-    const { engine, facts, model, slots } = worker
-    const source = sourceOf(worker, slot)
-    if (source === null) {
-      const count = facts.eventSources.length
-      if (slots.length === 1 && count > 1) {
-        trust.health(slot, "absent", `events of ${count} ranks, and no request can name one`)
-      }
-      return
-    }
-    const { blockCount, blockSize } = facts
-    fork(
-      collector.start({
-        name: nameOf(worker, slot),
-        slot,
-        model,
-        source,
-        blockSize,
-        blockCount,
-        decode: engine.decode,
-        describe
-      })
-    )
-  }
-
-  /** Withdraws at once what events told of a slot. */
-  const unfollow = (slot: number): void => {
-    fork(collector.stop(slot))
-    told[slot] = 0
-  }
-
-  /** A block size, told or learned; what cannot be hashed with is not believed. */
-  const setBlockSize = (slot: number, blockSize: number | null, blockCount: number | null): void => {
-    if (blockSize !== null && blockSize >= 1 && blockSize <= BlockHash.blockSizeMax && blockSize !== blockSizes[slot]) {
-      blockSizes[slot] = blockSize
-      // Made of blocks of another size, guesses are found by nobody.
-      guesses.forget(slot)
-    }
-    if (blockCount !== null) ledger.setCapacity(slot, blockCount * blockSizes[slot]!)
-  }
-  const learnFacts = ({ facts: { blockCount, blockSize }, slots }: Fleet.Worker): void => {
-    for (const slot of slots) {
-      // What its events show outranks what it says.
-      setBlockSize(slot, collector.state(slot)?.blockSize ?? blockSize, blockCount)
-      guesses.told(slot, blockCount)
-    }
-  }
+  const pictures = Pictures.make({
+    workersMax,
+    collector,
+    guesses,
+    index,
+    ledger,
+    trust,
+    workerOf: (slot) => fleet.worker(slot),
+    describe,
+    fork
+  })
 
   const fleet = Context.get(
     yield* Layer.build(
@@ -198,38 +128,14 @@ export const start = Effect.fnUntraced(function* (
         inFlight: (slot) => inFlight[slot]!,
         reusable: index.reusable,
         onJoin: (worker) => {
-          for (const slot of worker.slots) {
-            blockSizes[slot] = blockSizeDefault
-            ledger.join(slot, null)
-            ledger.setEligible(slot, true)
-            trust.join(slot, nameOf(worker, slot))
-            follow(worker, slot)
-          }
-          learnFacts(worker)
+          pictures.join(worker)
           tokenizers.learn(worker)
         },
         onChange: (worker, before, restarted) => {
-          learnFacts(worker)
+          pictures.change(worker, before, restarted)
           tokenizers.learn(worker)
-          for (const slot of worker.slots) {
-            if (restarted) {
-              trust.restarted(slot)
-              // Events tell of a restart themselves; guesses are void.
-              guesses.forget(slot)
-            }
-            if (eventsOf(worker, slot) === eventsOf(before, slot)) continue
-            unfollow(slot)
-            trust.health(slot, "absent", "no events")
-            follow(worker, slot)
-          }
         },
-        onVacate: (slot) => {
-          unfollow(slot)
-          ledger.leave(slot)
-          trust.leave(slot)
-          guesses.leave(slot)
-          index.drop(slot)
-        },
+        onVacate: pictures.vacate,
         onLeave: (worker) => {
           const others = fleet.list().filter((other) => other.spec.id !== worker.spec.id)
           if (!others.some(({ spec }) => originOf(spec) === originOf(worker.spec))) {
@@ -264,25 +170,6 @@ export const start = Effect.fnUntraced(function* (
     }
   })
 
-  collector.onState((slot, state) => {
-    setBlockSize(slot, state.blockSize, fleet.worker(slot)?.facts.blockCount ?? null)
-    trust.health(slot, state.health, state.why)
-    const tellsAll = state.health === "whole" && state.complete
-    // Nobody would tell that a guess was wrong.
-    if ((tellsAll && bridged[slot] === 1) || state.restarts !== restarts[slot]) {
-      guesses.forget(slot)
-      bridged[slot] = 0
-    }
-    restarts[slot] = state.restarts
-    told[slot] = tellsAll ? 1 : 0
-  })
-  trust.onChange((slot, { credit }) => ledger.setCredit(slot, credit))
-  trust.onSuspect(collector.resync)
-  index.onReset(() => {
-    for (const { slots } of fleet.list()) for (const slot of slots) guesses.forget(slot)
-    collector.resync()
-  })
-
   let draining = false
   let front: Front.FrontServer | null = null
   const observe = Observe.make({
@@ -311,25 +198,9 @@ export const start = Effect.fnUntraced(function* (
     ledger,
     hasher,
     depths: index.depths,
-    blockSizeOf: (slot) => blockSizes[slot]!,
+    blockSizeOf: pictures.blockSizeOf,
     tokenizerOf: ({ model }) => tokenizers.of(model),
-    computed: (slot, prompts, exact) => {
-      // It may have left since: whatever is stored for it would keep its slot for ever.
-      if ((exact && told[slot] === 1) || fleet.worker(slot) === undefined) return null
-      if (exact) bridged[slot] = 1
-      const blockSize = blockSizes[slot]!
-      const settled = guesses.computed(slot, prompts)
-      const count = prompts.reduce((sum, keys) => sum + keys.length / 2, 0)
-      return ({ cachedTokens, outputTokens, promptTokens }) => {
-        // Blocks of text have other bounds than the engine's: what it found is about the same share of both.
-        const perBlock = exact || promptTokens === null || promptTokens === 0 ? blockSize : promptTokens / count
-        settled({
-          reportedBlocks: cachedTokens === null ? null : Math.floor(cachedTokens / perBlock),
-          estimated: !exact,
-          outputBlocks: outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
-        })
-      }
-    },
+    computed: pictures.computed,
     rankOf: fleet.rank,
     reportsFull: collector.refreshes,
     pool,
@@ -341,18 +212,8 @@ export const start = Effect.fnUntraced(function* (
     now,
     settled: (record) => {
       observe.settled(record)
-      const { deliveredTokens, outcome, predictedTokens, promptTokens, prompts, slot, status, totalMs } = record
-      if (slot === null || outcome !== "complete" || status >= 300) return
-      const scale = Delivery.scale(record)
-      // Of several prompts some engines report the first, or the last.
-      const reports =
-        prompts === 1 &&
-        deliveredTokens !== null &&
-        trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
-      const complete = !reports && (collector.state(slot)?.complete ?? false)
-      if (!Delivery.stored(record, reports, complete, blockSizes[slot]!)) return
-      // What was predicted may be older than what was heard just before.
-      collector.expected(slot, totalMs + (reports ? 0 : heardBeforeMs))
+      const { outcome, slot, status, totalMs } = record
+      if (slot !== null && outcome === "complete" && status < 300) pictures.delivered(slot, record, totalMs)
     },
     refused: observe.refused
   })

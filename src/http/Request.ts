@@ -9,8 +9,8 @@ import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
+import type { Pictures } from "../../actors/Pictures.ts"
 import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
-import type { KeyLanes } from "../domain/Block.ts"
 import type { RouteError } from "../domain/Errors.ts"
 import type { RouteRequest } from "../domain/Request.ts"
 import { layersMax } from "../domain/Tier.ts"
@@ -57,31 +57,15 @@ export interface Settled {
   readonly totalMs: number
 }
 
-/** What the engine said at the end, or null where it did not. */
-export interface Report {
-  readonly promptTokens: number | null
-  readonly cachedTokens: number | null
-  readonly outputTokens: number | null
-}
-
 export interface Deps {
   readonly fleet: Fleet["Service"]
   readonly ledger: Ledger["Service"]
   readonly hasher: Hasher
   /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
   readonly depths: PrefixIndex["Service"]["depths"]
-  /** Tokens per block of a worker. */
-  readonly blockSizeOf: (slot: number) => number
+  readonly blockSizeOf: Pictures["blockSizeOf"]
   readonly tokenizerOf: (route: Route) => Tokenizer | null
-  /**
-   * A worker computed these prompts. `exact`: their keys are those its events lead to. Answers null when events tell of
-   * it, else what to call once with the engine's report.
-   */
-  readonly computed: (
-    slot: number,
-    prompts: ReadonlyArray<KeyLanes>,
-    exact: boolean
-  ) => ((report: Report) => void) | null
+  readonly computed: Pictures["computed"]
   /** The data-parallel rank a slot stands for; null where a worker needs none to be told. */
   readonly rankOf: (slot: number) => number | null
   /** A request goes there that makes the engine report all blocks of its prompt, not only new ones. */

@@ -2,6 +2,7 @@
 import type { Fleet } from "../../actors/Fleet.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import * as Ledger from "../../actors/Ledger.ts"
+import type { Report } from "../../actors/Pictures.ts"
 import type { WorkerFacts } from "../../src/domain/Worker.ts"
 import * as BlockHash from "../../src/hot/BlockHash.ts"
 import type { Pool } from "../../src/http/Pool.ts"
@@ -51,7 +52,7 @@ export const setUp = ({ deps: given = {}, urls = [], workers: special = [{}, {}]
     routes: new Map<string, Route>([["m", route]]),
     forwards: [] as Forward[],
     learned: [] as number[],
-    reports: [] as Request.Report[],
+    reports: [] as Report[],
     reported: [] as number[],
     records: [] as Request.Settled[],
     refused: [] as number[],
