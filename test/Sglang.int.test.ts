@@ -209,7 +209,8 @@ describe("a fleet of several engines", () => {
     stop.push(router.stop)
     const [, url, adminUrl] = await router.says(/at (http:\S+)\/v1 · admin at (http:\/\/[^\s/]+)/)
     await router.says(/tokenised here/)
-    for (const each of fleet.urls) await router.says(new RegExp(`"${TestRouter.idOf(each)}" is ready`))
+    for (const each of fleet.urls)
+      await router.says(new RegExp(`cache of worker "${TestRouter.idOf(each)}" is known exactly`))
     const talks = [0, 1, 2].map((i) => Chats.conversation(() => url!, `Well ${i}`))
     // Three conversations over two workers: each comes to both.
     for (let round = 0; round < 6; round++) for (const { turn } of talks) await turn()
