@@ -38,6 +38,9 @@ export const reachOf = (copies: number): number => {
   return copies !== 0 ? 3 : NOWHERE
 }
 
+/** Copies on one tier of a word of copies. */
+export const countOf = (copies: number, tier: number): number => (copies >>> (tier << 3)) & 0xff
+
 export class KeyAlias {
   /** Distinct hashes. */
   size = 0

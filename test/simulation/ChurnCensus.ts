@@ -172,7 +172,7 @@ const compare = (fleet: ChurnFleet, rank: ChurnRank, wrongs: Array<string>): boo
 
 /** Blocks of each layer that is told apart. */
 const membershipsOf = ({ roomy }: ChurnFleet, { publisher, slot }: ChurnRank): number => {
-  const isTold = ((publisher?.reader.translator["layers"] ?? 0) & (1 << HOST)) !== 0
+  const isTold = ((publisher?.reader.translator["layers"]["told"] ?? 0) & (1 << HOST)) !== 0
   return roomy.heldBy(slot, DEVICE) + (isTold ? roomy.heldBy(slot, HOST) : 0) + roomy.heldBy(slot, GUESS)
 }
 
@@ -192,12 +192,12 @@ const sizesOf = (rank: ChurnRank, wrongs: Array<string>) => {
   const capacity = traits.blocks + traits.hostBlocks
   const sizes = {
     hashes: translator.size,
-    roots: translator["namespace"]["roots"].size,
+    roots: translator["chains"]["namespace"]["roots"].size,
     parked: translator.parkedCount,
     offloads: translator.heldCount
   }
   /** Ever used at once, in each table of hashes. */
-  const entries = translator["tables"].map((table) => table["top"])
+  const entries = translator["groups"].tables.map((table) => table["top"])
   const bounds: ReadonlyArray<readonly [name: string, size: number, most: number]> = [
     ["hashes", sizes.hashes, staleShare * capacity],
     ["entries of hashes", Math.max(0, ...entries), staleShare * capacity],
