@@ -20,6 +20,11 @@ export class KeyGroups {
     this.copiesMax = copiesMax
   }
 
+  /** A single table, so what it says of a key is all there is. */
+  get isOnly(): boolean {
+    return this.tables.length === 1
+  }
+
   get(group: number): KeyAlias.KeyAlias | undefined {
     return this.byGroup.get(group)
   }

@@ -60,7 +60,7 @@ export class KeyHashes {
         KeySlice.reach[size++] = reach
       }
       // They may be of any chain, but each is known already, so nothing hangs on the parent.
-      if (size > 0) layers.nearer(tier, size, null, groups.tables.length === 1, emit)
+      if (size > 0) layers.nearer(tier, size, null, groups.isOnly, emit)
     }
     if (skipped) counters.skipped++
   }
@@ -98,7 +98,7 @@ export class KeyHashes {
         KeySlice.keys[size * 2 + 1] = alias!.keyHi
         KeySlice.reach[size++] = reach
       }
-      if (size > 0) layers.farther(tier, size, groups.tables.length === 1, emit)
+      if (size > 0) layers.farther(tier, size, groups.isOnly, emit)
     }
   }
 }

@@ -47,8 +47,6 @@ export class Translator {
   readonly counters = KeyCounters.make()
   /** Tokens per block: as told, corrected and learned from the first event of the device that counts. */
   blockSize: number | null
-  /** As told, or as learned since. */
-  blockCount: number | null
   /**
    * A sequence stored again from its start: `copy` (what engines do by default: one more physical copy of each block)
    * or `refresh` (an engine told to report what it reuses: nothing new but what is not known on that tier).
@@ -70,7 +68,6 @@ export class Translator {
   constructor(options: Options) {
     this.options = options
     this.blockSize = options.blockSize
-    this.blockCount = options.blockCount
     this.groups = new KeyGroups(options.copiesMax)
     this.layers = new KeyLayers(options.worker)
     this.parking = new KeyParking(options.parkedMax)
@@ -83,6 +80,7 @@ export class Translator {
   /** The events of one batch, in order. Returns true when it emptied the cache: what follows is all there is. */
   apply(events: ReadonlyArray<EngineEvent>, emit: Emit): boolean {
     const { counters, offloads, parking } = this
+    const { blockCount, hashesMax, parkedBatches } = this.options
     let emptied = false
     this.batch++
     for (let i = 0; i < events.length; i++) {
@@ -95,11 +93,11 @@ export class Translator {
         emptied = true
       } else counters.unknownEvents++
     }
-    if (parking.size > 0) parking.drop(this.batch - this.options.parkedBatches)
+    if (parking.size > 0) parking.drop(this.batch - parkedBatches)
     counters.orphansDropped = parking.dropped
     counters.offloadsDropped = offloads.dropped
-    if (this.size > this.options.hashesMax) this.overflow = true
-    if (this.blockCount !== null && this.copies > this.blockCount) this.overcounted = true
+    if (this.size > hashesMax) this.overflow = true
+    if (blockCount !== null && this.copies > blockCount) this.overcounted = true
     return emptied
   }
 
