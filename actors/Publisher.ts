@@ -18,6 +18,7 @@ import * as EventSequence from "../src/hot/EventSequence.ts"
 import { EventReader, type Out } from "./EventReader.ts"
 import type { Followed, Health, Options, State } from "./Followed.ts"
 import { FreshStarts } from "./FreshStarts.ts"
+import { PublisherView, silentWhy } from "./PublisherView.ts"
 import { Reconnects } from "./Reconnects.ts"
 import { RecoveryPace } from "./RecoveryPace.ts"
 import { type ReplayHands, ReplayOrders } from "./ReplayOrders.ts"
@@ -40,12 +41,10 @@ export interface Hands extends Out, ReplayHands {}
 
 /** A publisher whose batches can be read again is believed after this. */
 const readableMs = 1_000
-const silentWhy = "silent though its worker works"
 
 export class Publisher {
   readonly sequence: EventSequence.State
   readonly reader: EventReader
-  private readonly options: Options
   private readonly hands: Hands
   private readonly slot: number
   private readonly pace: RecoveryPace
@@ -53,16 +52,12 @@ export class Publisher {
   private readonly fresh: FreshStarts
   private readonly reconnects: Reconnects
   private readonly orders: ReplayOrders
+  private readonly view: PublisherView
   private nowMs: number
-  private unreachable: string | null = null
-  private shed = 0
-  private unreadable: string | null = null
   private unreadableAtMs = 0
-  private replayError = ""
   private batchesBefore = 0
 
   constructor(followed: Followed, options: Options, hands: Hands, nowMs: number) {
-    this.options = options
     this.hands = hands
     this.slot = followed.slot
     this.nowMs = nowMs
@@ -73,32 +68,24 @@ export class Publisher {
     this.fresh = new FreshStarts(options.attemptsMax, this.pace)
     this.reconnects = new Reconnects(options.calmMs, this.pace)
     this.orders = new ReplayOrders(this.sequence, this.pace, options.replaysMax, hands)
+    const { fresh, orders, reader, reconnects, sequence, silence } = this
+    this.view = new PublisherView({ fresh, orders, reader, reconnects, sequence, silence, absentMs: options.absentMs })
   }
 
   get health(): Health {
-    const { fresh, sequence, silence, unreadable } = this
-    if (silence.absent || !sequence.started) return "absent"
-    const sound =
-      sequence.connected && !sequence.doubt && !silence.silent && fresh.shedding === null && unreadable === null
-    return sound ? "whole" : "broken"
+    return this.view.health
   }
 
-  /** Why it is not whole, or not complete. */
   get why(): string {
-    const { attempt, connected, doubt, lostWhy, started, why } = this.sequence
-    if (this.silence.absent) return `${silentWhy}, for ${this.options.absentMs / 1_000} s`
-    if (!started) return this.unreachable ?? (connected ? "nothing heard yet" : "not connected yet")
-    if (!connected) return this.reconnects.ever ? "disconnected" : "not connected yet"
-    if (this.fresh.shedding !== null) return this.fresh.shedding
-    if (doubt) return attempt > 0 ? `${why}; replay failed: ${this.replayError}` : why
-    if (this.unreadable !== null) return `its events cannot be read: ${this.unreadable}`
-    if (this.silence.silent) return silentWhy
-    return this.complete ? "" : lostWhy
+    return this.view.why
   }
 
-  /** Every batch since the engine started, or since it emptied its cache, has been applied. */
   get complete(): boolean {
-    return (this.sequence.complete || this.reader.emptied) && this.fresh.shedding === null && !this.silence.absent
+    return this.view.complete
+  }
+
+  state(nowMs: number): State {
+    return this.view.state(nowMs)
   }
 
   /** When `Tick` is due; Infinity when nothing waits for time to pass. */
@@ -148,7 +135,7 @@ export class Publisher {
         this.step(input)
         break
       case "Unreachable":
-        this.unreachable = input.why
+        this.view.unreachable = input.why
         break
     }
     this.orders.dispatch(nowMs)
@@ -157,35 +144,6 @@ export class Publisher {
   /** Withdraws all that was published about the slot. */
   leave(): void {
     this.hands.publish({ _tag: "Cleared", worker: this.slot, guess: false })
-  }
-
-  state(nowMs: number): State {
-    const { fresh, reader, sequence } = this
-    return {
-      ...reader.translator.counters,
-      health: this.health,
-      why: this.why,
-      recovery: this.orders.recovery(nowMs, fresh.shedding === null ? null : fresh.atMs),
-      complete: this.complete,
-      connected: sequence.connected,
-      lastSeq: sequence.next - 1,
-      batches: reader.batches,
-      gaps: sequence.gaps,
-      replays: sequence.replays,
-      replayFailures: sequence.replayFailures,
-      purges: sequence.purges,
-      restarts: sequence.restarts,
-      duplicates: sequence.duplicates,
-      lost: sequence.lost,
-      decodeErrors: reader.decodeErrors,
-      overflows: reader.overflows,
-      shed: this.shed,
-      lagEvents: sequence.held.size,
-      hashes: reader.translator.size,
-      blockSize: reader.translator.blockSize,
-      hashing: reader.hashing,
-      unknown: Object.fromEntries(reader.unknown)
-    }
   }
 
   private step(input: EventSequence.Input): void {
@@ -204,7 +162,7 @@ export class Publisher {
     const { nowMs, reader, sequence } = this
     const verdict = reader.read(payload, sequence.complete, sequence.restarts)
     if (reader.unreadable !== null) {
-      this.unreadable = reader.unreadable
+      this.view.unreadable = reader.unreadable
       this.unreadableAtMs = nowMs
     }
     if (verdict === null) return
@@ -219,14 +177,14 @@ export class Publisher {
   }
 
   private get readableAgain(): boolean {
-    return this.unreadable !== null && this.reader.unreadable === null
+    return this.view.unreadable !== null && this.reader.unreadable === null
   }
 
   private live(input: EventSequence.Input): void {
     const { silence } = this
     silence.heard(this.nowMs)
     if (this.fresh.shedding !== null) {
-      this.shed++
+      this.view.shed++
       return
     }
     if (silence.absent) {
@@ -255,7 +213,7 @@ export class Publisher {
       this.step(input)
       return
     }
-    this.replayError = input.reason
+    this.view.replayError = input.reason
     this.step(input)
     this.orders.postpone(this.nowMs + this.pace.pauseMs(this.sequence.attempt))
   }
@@ -273,7 +231,7 @@ export class Publisher {
       else this.startAfresh(fresh.resting)
       return
     }
-    if (this.readableAgain && nowMs >= this.unreadableAtMs + readableMs) this.unreadable = null
+    if (this.readableAgain && nowMs >= this.unreadableAtMs + readableMs) this.view.unreadable = null
     if (silence.tick(nowMs) === "absent") this.step({ _tag: "Admit", why: silentWhy })
     if (this.mayLook && silence.look(nowMs)) this.step({ _tag: "Look" })
   }
