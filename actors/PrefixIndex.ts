@@ -17,6 +17,7 @@ import * as Tier from "../src/domain/Tier.ts"
 import * as PrefixTable from "../src/hot/PrefixTable.ts"
 import * as SlotLayers from "../src/hot/SlotLayers.ts"
 import { EventBus } from "../src/ports/EventBus.ts"
+import { PrefixLayers } from "./PrefixLayers.ts"
 
 export interface Options extends Omit<PrefixTable.Options, "holdersMax"> {
   /** Slots: workers there may be at once. */
@@ -95,27 +96,18 @@ export const make = (
     holdersMax = SlotLayers.holdersFor(workersMax),
     ...tableOptions
   } = options
-  const makeTable = () => PrefixTable.make({ ...tableOptions, holdersMax })
-  let layers = SlotLayers.make(workersMax, holdersMax)
-  let table = makeTable()
-  let scratch = PrefixTable.makeLevels(table)
+  const picture = new PrefixLayers(workersMax, { ...tableOptions, holdersMax })
+  let scratch = PrefixTable.makeLevels(picture.table)
   let mailbox: Array<KvDelta> = []
   /** Epoch of its layers when each change was told; changes of an older epoch were overtaken by a clear. */
   let epochsTold: Array<number> = []
   /** Two per slot, so that clearing guesses does not void what is queued for tiers, nor the other way round. */
   const epochs = new Uint32Array(2 * workersMax)
-  /** Holders let go of that the table still has to sweep. */
-  let closing: Array<number> = []
-  /** How far the first change of the mailbox, a `Deepened`, has been copied; 0 when it has not begun. */
-  let cursor = 0
   let at = 0
   let queuedKeys = 0
   let applied = 0
   let overflowed = 0
   let resets = 0
-  let layersRefused = 0
-  let changesIgnored = 0
-  const statuses = new Float64Array(PrefixTable.CLOSED + 1)
   /** The table was lost, and its owners do not know yet. */
   let untold = false
   let scheduled = false
@@ -124,71 +116,16 @@ export const make = (
 
   const idle = () => at === mailbox.length && !scheduled
 
-  /** A new holder for a layer that has none, or what `SlotLayers.open` answers instead. */
-  const open = (slot: number, layer: Tier.Layer): number => {
-    const sibling = SlotLayers.anyOf(layers, slot)
-    const holder = SlotLayers.open(layers, slot, layer)
-    if (holder >= 0 && sibling !== SlotLayers.NONE) PrefixTable.join(table, holder, sibling)
-    if (holder === SlotLayers.REFUSED) layersRefused++
-    return holder
-  }
-
-  const close = (slot: number, layer: Tier.Layer): void => {
-    const holder = SlotLayers.close(layers, slot, layer)
-    if (holder === SlotLayers.NONE) return
-    PrefixTable.clear(table, holder)
-    closing.push(holder)
-  }
-
-  /** Holders the table has let go of can be given again. */
-  const release = () => {
-    if (closing.length === 0) return
-    for (const holder of closing) if (PrefixTable.free(table, holder)) SlotLayers.release(layers, holder)
-    closing = closing.filter((holder) => layers.taken[holder] === 1)
-  }
-
-  /** The first change of the mailbox. Returns its cost in blocks, or -1 when it is not done yet. */
-  const apply = (delta: Exclude<KvDelta, { _tag: "Cleared" }>, left: number): number => {
-    const { layer, worker } = delta
-    const isDeeper = layer !== Tier.DEVICE && layer !== Tier.GUESS
-    let holder = SlotLayers.holderOf(layers, worker, layer)
-    if (delta._tag === "Deepened" && isDeeper) return deepen(worker, layer, holder, left)
-    if (delta._tag === "Stored" && holder === SlotLayers.NONE && !isDeeper) {
-      holder = open(worker, layer)
-      if (holder === SlotLayers.LATER) return -1
-    }
-    if (delta._tag === "Deepened" || holder < 0) {
-      changesIgnored++
-      return 0
-    }
-    if (delta._tag === "Stored") statuses[PrefixTable.store(table, holder, delta.parent, delta.keys)]!++
-    else PrefixTable.remove(table, holder, delta.keys)
-    return delta.keys.length >> 1
-  }
-
-  /** A layer begins as a copy of the one below it. One that has begun is left as it is. */
-  const deepen = (worker: number, layer: Tier.Layer, present: number, left: number): number => {
-    if (cursor === 0 && present !== SlotLayers.NONE && PrefixTable.heldBy(table, present) > 0) return 0
-    const holder = present === SlotLayers.NONE ? open(worker, layer) : present
-    if (holder === SlotLayers.LATER) return -1
-    const from = SlotLayers.below(layers, worker, layer)
-    if (holder === SlotLayers.REFUSED || from === SlotLayers.NONE) return 0
-    cursor = PrefixTable.copy(table, from, holder, cursor, left)
-    if (cursor !== 0) return -1
-    // What the last slice cost is not told: near nothing, or up to all of it.
-    return PrefixTable.heldBy(table, holder) === 0 ? 0 : left
-  }
-
   /** One slice. True while more is left. */
   const slice = (): boolean => {
     let left = blocksPerTurn
     while (at < mailbox.length && left > 0) {
       const delta = mailbox[at]!
       if (delta._tag !== "Cleared" && epochsTold[at] === epochs[epochOf(delta)]) {
-        const cost = apply(delta, left)
+        const cost = picture.apply(delta, left)
         // A copy goes on in the next slice. Where no holder is free, the sweep frees one; until then nothing overtakes.
         if (cost < 0) {
-          if (cursor !== 0) left = 0
+          if (picture.isCopying) left = 0
           break
         }
         left -= 1 + cost
@@ -203,20 +140,16 @@ export const make = (
       at = 0
     }
     // What is left of the slice, and an eighth however busy it was: else a flood would keep what was cleared for ever.
-    const sweeping = PrefixTable.sweep(table, Math.max(left, Math.ceil(blocksPerTurn / 8)))
-    release()
+    const sweeping = picture.sweep(Math.max(left, Math.ceil(blocksPerTurn / 8)))
     return sweeping || left <= 0 || mailbox.length > 0
   }
 
   const reset = (error: unknown) => {
     // A half-applied change cannot be trusted.
-    layers = SlotLayers.make(workersMax, holdersMax)
-    table = makeTable()
-    scratch = PrefixTable.makeLevels(table)
+    picture.reset()
+    scratch = PrefixTable.makeLevels(picture.table)
     mailbox = []
     epochsTold = []
-    closing = []
-    cursor = 0
     at = 0
     queuedKeys = 0
     resets++
@@ -260,14 +193,14 @@ export const make = (
 
   const clearTiers = (worker: number) => {
     // A copy under way is the worker's own: it is abandoned with the layers it was for.
-    if (cursor !== 0 && mailbox[at]!.worker === worker) cursor = 0
+    if (picture.isCopying && mailbox[at]!.worker === worker) picture.abandon()
     epochs[2 * worker]!++
-    for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.GUESS; layer++) close(worker, layer)
+    for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.GUESS; layer++) picture.close(worker, layer)
   }
 
   const clearGuesses = (worker: number) => {
     epochs[2 * worker + 1]!++
-    close(worker, Tier.GUESS)
+    picture.close(worker, Tier.GUESS)
   }
 
   const drop = (worker: number) => {
@@ -301,32 +234,33 @@ export const make = (
       wake()
       return true
     },
-    depths: (keys, count, out) => SlotLayers.depths(layers, table, keys, count, scratch, out),
+    depths: (keys, count, out) => SlotLayers.depths(picture.layers, picture.table, keys, count, scratch, out),
     drop,
     reusable: (worker) => {
       if (!has(worker) || queuedFor(mailbox, at, worker)) return false
       for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.layersMax; layer++) {
-        if (PrefixTable.heldBy(table, SlotLayers.holderOf(layers, worker, layer)) !== 0) return false
+        if (PrefixTable.heldBy(picture.table, SlotLayers.holderOf(picture.layers, worker, layer)) !== 0) return false
       }
       return true
     },
     dump: (worker, layer = Tier.DEVICE) => {
-      const holder = SlotLayers.readOf(layers, worker, layer)
-      return holder === SlotLayers.NONE ? new Int32Array(0) : PrefixTable.keysOf(table, holder)
+      const holder = SlotLayers.readOf(picture.layers, worker, layer)
+      return holder === SlotLayers.NONE ? new Int32Array(0) : PrefixTable.keysOf(picture.table, holder)
     },
-    heldBy: (worker, layer = Tier.DEVICE) => PrefixTable.heldBy(table, SlotLayers.readOf(layers, worker, layer)),
+    heldBy: (worker, layer = Tier.DEVICE) =>
+      PrefixTable.heldBy(picture.table, SlotLayers.readOf(picture.layers, worker, layer)),
     stats: () => ({
-      ...PrefixTable.stats(table),
+      ...PrefixTable.stats(picture.table),
       queuedChanges: mailbox.length - at,
       queuedKeys,
       applied,
       overflowed,
-      storesFull: statuses[PrefixTable.FULL_TABLE]!,
-      storesOrphaned: statuses[PrefixTable.ORPHANED]!,
-      holders: layers.used,
+      storesFull: picture.statuses[PrefixTable.FULL_TABLE]!,
+      storesOrphaned: picture.statuses[PrefixTable.ORPHANED]!,
+      holders: picture.layers.used,
       holdersMax,
-      layersRefused,
-      changesIgnored,
+      layersRefused: picture.layersRefused,
+      changesIgnored: picture.changesIgnored,
       resets
     }),
     onReset: (listener) => void listeners.push(listener),
