@@ -19,15 +19,15 @@ import { CacheOrder } from "./CacheOrder.ts"
 export const untoldDefault = 131_072
 /** Times as much once it reports: too large a guess costs little and is soon corrected, too small a one costs much. */
 const untoldLarger = 8
-const blocksMaxDefault = 1 << 20
+/** A capacity, told or learned, is at most this. */
+const blocksMax = 1 << 20
 const blocksMin = 16
+
 export interface Options {
   /** What the worker says it has room for, in blocks; null when it does not. */
   readonly toldBlocks: number | null
   /** What to begin with when it does not; 131 072 when left out. */
   readonly untoldBlocks?: number
-  /** The learned capacity stays below. */
-  readonly blocksMax?: number
   /** These are held from now on, and were not: a chain behind `parent`, which is held; null at the start of one. */
   readonly stored: (parent: KeyLanes | null, keys: KeyLanes) => void
   /** These are held no more, in no order. */
@@ -61,7 +61,6 @@ const estimateErrorMax = 1 / 8
 
 export class CacheModel {
   readonly #options: Options
-  readonly #blocksMax: number
   #toldBlocks: number | null
   #order = new CacheOrder()
   #evidence: Evidence.CacheEvidence
@@ -83,7 +82,6 @@ export class CacheModel {
 
   constructor(options: Options) {
     this.#options = options
-    this.#blocksMax = options.blocksMax ?? blocksMaxDefault
     this.#toldBlocks = options.toldBlocks
     this.#evidence = this.#noEvidence()
     this.#capacity = this.#startBlocks
@@ -156,7 +154,7 @@ export class CacheModel {
     this.#held += count - known + 1
     if (this.#pinned > this.#capacity) {
       this.#evidence.atLeast(this.#pinned)
-      this.#capacity = Math.min(this.#blocksMax, this.#pinned)
+      this.#capacity = Math.min(blocksMax, this.#pinned)
     }
     if (held < count) {
       this.#options.stored(held === 0 ? null : keys.slice(2 * held - 2, 2 * held), keys.slice(2 * held, 2 * count))
@@ -177,7 +175,7 @@ export class CacheModel {
     if (claim.life !== this.#life) return
     const order = this.#order
     // Whatever an engine says of its answer, it lay in its cache.
-    const answerBlocks = Math.min(this.#blocksMax, Math.max(1, outputBlocks ?? 1))
+    const answerBlocks = Math.min(blocksMax, Math.max(1, outputBlocks ?? 1))
     this.#pinned--
     this.#held += answerBlocks - 1
     this.#release(order.addRoom(answerBlocks))
@@ -230,7 +228,7 @@ export class CacheModel {
       if (to > found && missing > 0) evidence.missing(bucket, to - Math.max(from, found))
     }
     evidence.learn()
-    this.#capacity = Math.max(blocksMin, Math.min(this.#blocksMax, evidence.capacityBlocks))
+    this.#capacity = Math.max(blocksMin, Math.min(blocksMax, evidence.capacityBlocks))
     this.#reports++
     this.#foundBlocks += found
     this.#missingBlocks += missing
@@ -238,12 +236,12 @@ export class CacheModel {
 
   #noEvidence(): Evidence.CacheEvidence {
     const likely = this.#toldBlocks === null ? untoldLarger * this.#startBlocks : this.#startBlocks
-    return new Evidence.CacheEvidence(this.#startBlocks, Math.min(this.#blocksMax, likely))
+    return new Evidence.CacheEvidence(this.#startBlocks, Math.min(blocksMax, likely))
   }
 
   get #startBlocks(): number {
     const blocks = this.#toldBlocks ?? this.#options.untoldBlocks ?? untoldDefault
-    return Math.max(blocksMin, Math.min(this.#blocksMax, blocks))
+    return Math.max(blocksMin, Math.min(blocksMax, blocks))
   }
 
   /** Takes ghosts back as far as there is room. In list order a chain's blocks follow each other, head first. */
