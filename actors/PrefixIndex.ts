@@ -1,9 +1,10 @@
 /**
  * PrefixIndex: which worker holds which block, on which layer: within reach of each of its tiers, and by guess.
  *
- * Owns     one `PrefixTable`, and which of its holders stands for which layer of which slot; nobody else writes to them.
+ * Owns     one `PrefixLayers`: the table, and which of its holders stands for which layer; nobody else writes to them.
  * Hears    `KvDelta` from the EventBus, in order. Mailbox bounded in changes and in keys: from half of that on, `tell`
- *          applies a slice itself; when full, it answers false. `Cleared` is never refused: it takes effect at once and drops what those layers still had queued.
+ *          applies a slice itself; when full, it answers false. `Cleared` is never refused: it takes effect at once and
+ *          drops what those layers still had queued.
  * Answers  `depths`, `dump`: synchronously, on the caller's turn.
  * Loses    the table, on a defect; `onReset` then tells the owners of the truth to send it again.
  *
