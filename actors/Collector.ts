@@ -71,6 +71,8 @@ export class Collector extends Context.Service<
     readonly refreshes: (slot: number) => void
     /** A request to this slot that took so long has just ended, and must have stored at least one new block. */
     readonly expected: (slot: number, tookMs: number) => void
+    /** Blocks its events have taken from a slot so far; for a slot that is not followed 0. */
+    readonly evicted: (slot: number) => number
     /** Null for a slot that is not followed. */
     readonly state: (slot: number) => State | null
     /** Calls back on every change of health, of why, and of the block size. Returns how to stop that. */
@@ -223,6 +225,7 @@ export class Collector extends Context.Service<
             }
           },
           refreshes: (slot) => entries.get(slot)?.feed({ _tag: "Refreshes" }),
+          evicted: (slot) => entries.get(slot)?.publisher.reader.translator.counters.evicted ?? 0,
           expected: (slot, tookMs) => entries.get(slot)?.feed({ _tag: "Expected", tookMs }),
           state: (slot) => entries.get(slot)?.publisher.state(now()) ?? null,
           onState: (listener) => {

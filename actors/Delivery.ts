@@ -9,6 +9,8 @@ export interface Finished {
   /** Leading ones the worker was thought to hold. */
   readonly predictedTokens: number
   readonly deliveredTokens: number | null
+  /** Blocks the worker evicted between placement and end, as its events tell. */
+  readonly evictedBlocks: number
   readonly reportedPromptTokens: number | null
 }
 

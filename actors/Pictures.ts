@@ -57,6 +57,8 @@ export interface Pictures {
     prompts: ReadonlyArray<KeyLanes>,
     exact: boolean
   ) => ((report: Report) => void) | null
+  /** Blocks that events have taken from a slot so far: of two moments, what was evicted between them. */
+  readonly evicted: (slot: number) => number
   /** A request was answered whole. */
   readonly delivered: (slot: number, finished: Delivery.Finished, totalMs: number) => void
 }
@@ -187,6 +189,7 @@ export const make = (deps: Deps): Pictures => {
       index.drop(slot)
     },
     blockSizeOf: (slot) => blockSizes[slot]!,
+    evicted: collector.evicted,
     computed: (slot, prompts, exact) => {
       // It may have left since: whatever is stored for it would keep its slot for ever.
       if ((exact && told[slot] === 1) || deps.workerOf(slot) === undefined) return null
@@ -205,13 +208,19 @@ export const make = (deps: Deps): Pictures => {
       }
     },
     delivered: (slot, finished, totalMs) => {
-      const { deliveredTokens, predictedTokens, promptTokens, prompts } = finished
+      const { deliveredTokens, evictedBlocks, predictedTokens, promptTokens, prompts } = finished
       const scale = Delivery.scale(finished)
       // Of several prompts some engines report the first, or the last.
       const reports =
         prompts === 1 &&
         deliveredTokens !== null &&
-        trust.delivered(slot, predictedTokens * scale, deliveredTokens, promptTokens * scale)
+        trust.delivered(
+          slot,
+          predictedTokens * scale,
+          deliveredTokens,
+          promptTokens * scale,
+          evictedBlocks * blockSizes[slot]!
+        )
       const complete = !reports && (collector.state(slot)?.complete ?? false)
       if (!Delivery.stored(finished, reports, complete, blockSizes[slot]!)) return
       // What was predicted may be older than what was heard just before.

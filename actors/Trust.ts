@@ -41,7 +41,13 @@ export interface Interface {
    * is sent twice is found, be the picture of it right or wrong: so a slot with events that has never told of a hit does
    * not report. Without events 0 may be the truth (caching is off), and counts.
    */
-  readonly delivered: (slot: number, predictedTokens: number, deliveredTokens: number, promptTokens: number) => boolean
+  readonly delivered: (
+    slot: number,
+    predictedTokens: number,
+    deliveredTokens: number,
+    promptTokens: number,
+    evictedTokens?: number
+  ) => boolean
   /** Null for a slot that has not joined. */
   readonly of: (slot: number) => View | null
   /** Calls back on every change of state, and when the credit has moved by more than 0.02. */
@@ -141,14 +147,14 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
       move(slot, entry, "Restarted", entry.state === "contradicted" ? "" : entry.why)
       if (Math.abs(creditOf(entry) - entry.creditTold) > creditStep) tell(slot, entry)
     },
-    delivered: (slot, predictedTokens, deliveredTokens, promptTokens) => {
+    delivered: (slot, predictedTokens, deliveredTokens, promptTokens, evictedTokens = 0) => {
       const entry = slots.get(slot)
       if (entry === undefined) return false
       const { evidence } = entry
       if (deliveredTokens > 0) entry.reports = true
       const reports = entry.reports || entry.state === "approximate"
       if (!reports && predictedTokens > 0) return false
-      evidence.add(predictedTokens, deliveredTokens, promptTokens)
+      evidence.add(predictedTokens, deliveredTokens, promptTokens, evictedTokens)
       const verdict = evidence.verdict()
       if (verdict === "Confirmed") {
         entry.suspectPauseMs = suspectMsMin

@@ -2,7 +2,8 @@
  * What one slot's engine delivered from its cache, beside what was predicted. Pure; O(1) per request.
  *
  * Every sum fades by 1/32 with each request it counts, so that about the last 32 weigh. The delivered share is of
- * requests with a prediction (at least one block), by tokens: min(delivered, predicted) / predicted. A request that was
+ * requests with a prediction (at least one block), by tokens: min(delivered + evicted meanwhile, predicted) / predicted. A
+ * long queue makes evictions between placement and admission common. A request that was
  * sent to a cold worker says nothing about what is believed of it.
  */
 const fade = 1 - 1 / 32
@@ -43,7 +44,8 @@ export class TrustEvidence {
   private predictions = 0
   private since = 0
 
-  add(predictedTokens: number, deliveredTokens: number, promptTokens: number): void {
+  /** `evictedTokens`: what the worker said it let go after the placement was predicted rightly, and is not held against it. */
+  add(predictedTokens: number, deliveredTokens: number, promptTokens: number, evictedTokens: number): void {
     this.samples++
     this.weight = this.weight * fade + 1
     this.over = this.over * fade + Math.max(0, predictedTokens - deliveredTokens)
@@ -53,7 +55,7 @@ export class TrustEvidence {
     this.predictions++
     this.since++
     this.predicted = this.predicted * fade + predictedTokens
-    this.hit = this.hit * fade + Math.min(predictedTokens, deliveredTokens)
+    this.hit = this.hit * fade + Math.min(predictedTokens, deliveredTokens + evictedTokens)
   }
 
   /** The picture has been renewed: it must be contradicted anew. The share is kept, as the best guess. */

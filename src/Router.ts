@@ -199,6 +199,7 @@ export const start = Effect.fnUntraced(function* (
     hasher,
     depths: index.depths,
     blockSizeOf: pictures.blockSizeOf,
+    evicted: pictures.evicted,
     tokenizerOf: ({ model }) => tokenizers.of(model),
     computed: pictures.computed,
     rankOf: fleet.rank,

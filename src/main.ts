@@ -123,8 +123,9 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
     const router = await Effect.runPromise(
       Router.start(config).pipe(
         Effect.provideService(Scope.Scope, scope),
-        // The screen belongs to the table.
-        Effect.provideService(References.MinimumLogLevel, "Warn")
+        // The screen belongs to the table, standard output to what was asked for.
+        Effect.provideService(References.MinimumLogLevel, "Warn"),
+        Effect.provideService(Logger.LogToStderr, true)
       )
     )
     const deadline = Date.now() + joinMs

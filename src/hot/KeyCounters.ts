@@ -1,7 +1,9 @@
-/** KeyCounters: what of one publisher's events could not be counted as it came. */
+/** KeyCounters: what one publisher's events took away, and what of them could not be counted as it came. */
 
 /** All only grow. */
 export interface Counters {
+  /** Blocks whose last copy on a tier was removed, or that were forgotten with all others. */
+  evicted: number
   /** Stores whose parent was not known when they came. */
   unknownParents: number
   /** Of these, given up. */
@@ -21,6 +23,7 @@ export interface Counters {
 }
 
 export const make = (): Counters => ({
+  evicted: 0,
   unknownParents: 0,
   orphansDropped: 0,
   unknownRemovals: 0,

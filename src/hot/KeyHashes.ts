@@ -98,6 +98,7 @@ export class KeyHashes {
         KeySlice.keys[size * 2 + 1] = alias!.keyHi
         KeySlice.reach[size++] = reach
       }
+      counters.evicted += size
       if (size > 0) layers.farther(tier, size, groups.isOnly, emit)
     }
   }

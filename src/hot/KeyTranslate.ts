@@ -103,6 +103,7 @@ export class Translator {
 
   /** Forgets everything, all tiers and what was learned of the engine, and says so. */
   clear(emit: Emit): void {
+    this.counters.evicted += this.size
     this.layers.clear(emit)
     this.groups.clear()
     this.parking.clear()

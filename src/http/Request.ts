@@ -48,6 +48,8 @@ export interface Settled {
   readonly predictedTokens: number
   /** Prompt tokens the engine says it took from its cache; null when it does not say. */
   readonly deliveredTokens: number | null
+  /** Blocks the worker evicted between placement and end, as its events tell. */
+  readonly evictedBlocks: number
   /** Prompt tokens as the engine counted them; null when it does not say. */
   readonly reportedPromptTokens: number | null
   /** Null for an answer that was not streamed or never began. */
@@ -64,6 +66,7 @@ export interface Deps {
   /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
   readonly depths: PrefixIndex["Service"]["depths"]
   readonly blockSizeOf: Pictures["blockSizeOf"]
+  readonly evicted: Pictures["evicted"]
   readonly tokenizerOf: (route: Route) => Tokenizer | null
   readonly computed: Pictures["computed"]
   /** The data-parallel rank a slot stands for; null where a worker needs none to be told. */
@@ -174,7 +177,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       status: number,
       predictedTokens = 0,
       usage: Usage | null = null,
-      ttftMs: number | null = null
+      ttftMs: number | null = null,
+      evictedBlocks = 0
     ): void =>
       deps.settled({
         endpoint: request.endpoint,
@@ -189,6 +193,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         exact,
         predictedTokens,
         deliveredTokens: usage?.cachedTokens ?? null,
+        evictedBlocks,
         reportedPromptTokens: usage?.promptTokens ?? null,
         ttftMs,
         decisionMs,
@@ -243,6 +248,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       if (rank !== null) extraHeaders.push("x-data-parallel-rank", String(rank))
       // A record in a compressed stream could not be taken out.
       if (addsUsage) extraHeaders.push("accept-encoding", "identity")
+      const evictedBefore = deps.evicted(slot)
       const answer = new WorkerAnswer(facts.engine, addsUsage)
       let usage: Usage | null = null
       let ttftMs: number | null = null
@@ -303,7 +309,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
               cachedTokens: usage?.cachedTokens ?? null,
               outputTokens: usage?.completionTokens ?? null
             })
-            record(spec.id, slot, how, status, booking.heldTokens, usage, ttftMs)
+            // A collector started anew counts from 0 again.
+            const evictedBlocks = Math.max(0, deps.evicted(slot) - evictedBefore)
+            record(spec.id, slot, how, status, booking.heldTokens, usage, ttftMs, evictedBlocks)
           }
           switch (outcome.kind) {
             case "complete":

@@ -8,6 +8,7 @@ const finished: Delivery.Finished = {
   exact: true,
   predictedTokens: 960,
   deliveredTokens: 960,
+  evictedBlocks: 0,
   reportedPromptTokens: 1_000
 }
 

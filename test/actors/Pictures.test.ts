@@ -17,6 +17,7 @@ const finished = {
   exact: true,
   predictedTokens: 160,
   deliveredTokens: 160,
+  evictedBlocks: 3,
   reportedPromptTokens: 320
 }
 
@@ -53,7 +54,10 @@ const setUp = (present = worker()) => {
       leave: () => {},
       health: say("health"),
       restarted: say("restarted"),
-      delivered: () => true,
+      delivered: (...args: ReadonlyArray<unknown>) => {
+        say("deliver")(...args)
+        return true
+      },
       onChange: () => {},
       onSuspect: () => {}
     },
@@ -145,9 +149,10 @@ describe("Pictures", () => {
     state({})
     said()
     pictures.delivered(slot, finished, 70)
-    expect(said()).toEqual(["expect 2 70"])
+    // Three blocks of 16 tokens were evicted since it was placed.
+    expect(said()).toEqual(["deliver 2 160 160 320 48", "expect 2 70"])
     pictures.delivered(slot, { ...finished, deliveredTokens: 304 }, 70)
-    expect(said()).toEqual([])
+    expect(said()).toEqual(["deliver 2 160 304 320 48"])
     // An engine that reports nothing: what was predicted will do, if all is known.
     pictures.delivered(slot, { ...finished, deliveredTokens: null }, 70)
     expect(said()).toEqual(["expect 2 1070"])

@@ -123,6 +123,15 @@ describe("Trust", () => {
     )
   })
 
+  it("holds nothing against a picture that its engine said it evicted between placement and admission", () => {
+    const { trust, view } = rig()
+    for (let i = 0; i < 40; i++) trust.delivered(slot, 1_000, 100, 2_000, 950)
+    assert.deepInclude(view(), { state: "exact", credit: 1 })
+    assert.isAbove(view().error.overTokens, 890)
+    for (let i = 0; i < 40; i++) trust.delivered(slot, 1_000, 100, 2_000, 50)
+    assert.deepInclude(view(), { state: "contradicted" })
+  })
+
   it("keeps a contradiction until it is refuted, whatever is said of the stream", () => {
     const { deliver, trust, view } = rig()
     deliver(20, 0.2)

@@ -121,6 +121,15 @@ describe("KeyTranslate", () => {
     expect(translator.blockSize).toBe(4)
   })
 
+  it("counts what leaves a tier, and all that is forgotten", () => {
+    apply(stored([1, 2, 3], null), stored([3], 2), removed([3]))
+    expect(translator.counters.evicted).toBe(0)
+    apply(removed([3]), removed([9]))
+    expect(translator.counters.evicted).toBe(1)
+    translator.clear(emit)
+    expect(translator.counters.evicted).toBe(3)
+  })
+
   it("forgets a block with its last copy only", () => {
     apply(stored([1, 2], null), stored([2], 1))
     expect(deltas.length).toBe(1)

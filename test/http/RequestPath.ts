@@ -77,6 +77,7 @@ export const setUp = ({ deps: given = {}, urls = [], workers: special = [{}, {}]
       return false
     },
     blockSizeOf: () => 16,
+    evicted: () => 0,
     tokenizerOf: () => null,
     computed: (slot) => {
       state.learned.push(slot)
