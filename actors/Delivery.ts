@@ -1,6 +1,6 @@
 /** What a finished request shows of its worker's cache. Pure. */
 
-/** Tokens; null where the engine does not say. */
+/** One request, and what came of its prompts. Tokens; null where the engine does not say. */
 export interface Finished {
   readonly prompts: number
   /** Of all prompts; estimated unless `exact`. */

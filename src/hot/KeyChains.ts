@@ -62,7 +62,7 @@ export class KeyChains {
       const extra = extras === null ? null : extras.subarray(first * 2, (first + size) * 2)
       hasher.extend(before[0]!, before[1]!, tokens, blockSize, extra, KeySlice.keys)
       const added = this.addSlice(alias, hashes, first, size, tier, isRefresh, emit)
-      layers.nearer(tier, added, parent, groups.isOnly, emit)
+      if (added > 0) layers.nearer(tier, added, parent, groups.isOnly, emit)
       if (added < size) return first + added
       if (first + size < count) parent = before = KeySlice.copied(size - 1, size)
     }

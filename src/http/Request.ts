@@ -5,6 +5,7 @@
  * throws. Another worker is tried only while nothing has gone to the client.
  */
 import { randomUUID } from "node:crypto"
+import type { Finished } from "../../actors/Delivery.ts"
 import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
@@ -30,7 +31,7 @@ import type { Forward, Outcome } from "./Upstream.ts"
 import { WorkerAnswer } from "./WorkerAnswer.ts"
 
 /** What one request came to: for metrics. */
-export interface Settled {
+export interface Settled extends Finished {
   readonly endpoint: string
   readonly model: string
   /** Null when no worker was ever chosen. */
@@ -40,18 +41,6 @@ export interface Settled {
   readonly outcome: "complete" | "clientGone" | "failed"
   readonly status: number
   readonly tries: number
-  readonly prompts: number
-  /** Of all prompts. `exact`: as counted, not estimated. */
-  readonly promptTokens: number
-  readonly exact: boolean
-  /** Prompt tokens the chosen worker was thought to hold. */
-  readonly predictedTokens: number
-  /** Prompt tokens the engine says it took from its cache; null when it does not say. */
-  readonly deliveredTokens: number | null
-  /** Blocks the worker evicted between placement and end, as its events tell. */
-  readonly evictedBlocks: number
-  /** Prompt tokens as the engine counted them; null when it does not say. */
-  readonly reportedPromptTokens: number | null
   /** Null for an answer that was not streamed or never began. */
   readonly ttftMs: number | null
   /** The router's own share: from the request read to its first worker chosen; null when none was. */
