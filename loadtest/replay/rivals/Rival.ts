@@ -57,6 +57,18 @@ export interface Rival {
 
 export type Make = (setup: Setup) => Rival
 
+/** A rival with its dials set: what tables name. */
+export interface Setting {
+  readonly name: string
+  /** One line: whose router, which dials. */
+  readonly about: string
+  /** Its project's own default, as opposed to a tuning of ours in its favour. */
+  readonly isDefault: boolean
+  /** How often its router reads the engines' `/metrics`, ms; null when it does not. */
+  readonly scrapeMs: number | null
+  readonly make: Make
+}
+
 /** A request's session beside what the production ledger asks for; the live router has none. */
 export interface Ask extends Ledger.Ask {
   readonly session?: number | null
