@@ -16,24 +16,28 @@ export const arrivals = (seed: number, durationMs: number, perSecond: number): A
   const blockSize = 512
   const random = Random.make(seed)
   const requests: Array<Request & { readonly atMs: number }> = []
-  const chats: Array<Array<number>> = []
+  const chats: Array<{ readonly session: number; readonly blocks: ReadonlyArray<number> }> = []
+  let begun = 0
   let ids = 1_000
   for (let atMs = 0; atMs < durationMs; atMs += (-Math.log(1 - random()) / perSecond) * 1000) {
-    let blocks: Array<number>
+    let session: number
+    let blocks: ReadonlyArray<number>
     if (random() < 0.5) {
       const system = random() < 0.7 ? range(0, 12) : range(100, 5)
+      session = begun++
       blocks = [...system, ...range(ids, skewed(random, 6))]
     } else {
       const old =
-        chats.length > 0 && random() < 0.7 ? chats.splice(Math.floor(random() ** 2 * chats.length), 1)[0]! : [200]
-      blocks = [...old, ...range(ids, skewed(random, 6))]
+        chats.length > 0 && random() < 0.7 ? chats.splice(Math.floor(random() ** 2 * chats.length), 1)[0]! : null
+      session = old?.session ?? begun++
+      blocks = [...(old?.blocks ?? [200]), ...range(ids, skewed(random, 6))]
       // It may come back, if it is not too long yet.
-      if (blocks.length < 120) chats.unshift(blocks)
+      if (blocks.length < 120) chats.unshift({ session, blocks })
       if (chats.length > 200) chats.pop()
     }
     ids += 1_000
     const promptTokens = blocks.length * blockSize + 1 + Math.floor(random() * (blockSize - 1))
-    requests.push({ atMs, promptTokens, outputTokens: skewed(random, 180), blocks: Float64Array.from(blocks) })
+    requests.push({ session, atMs, promptTokens, outputTokens: skewed(random, 180), blocks: Float64Array.from(blocks) })
   }
   return { kind: "arrivals", blockSize, durationMs, requests }
 }
@@ -49,6 +53,7 @@ export const sessions = (seed: number, count: number, turnsMax: number): Session
     const turns = range(0, 2 + Math.floor(random() * turnsMax)).map((turn) => {
       blocks.push(...range(blocks.length, turn === 0 ? skewed(random, 60) : skewed(random, 8)))
       return {
+        session: null,
         promptTokens: blocks.length * blockSize + 1 + Math.floor(random() * (blockSize - 1)),
         outputTokens: skewed(random, 400),
         thinkMs: skewed(random, 20_000),

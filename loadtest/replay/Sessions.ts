@@ -13,7 +13,8 @@ export interface Options {
 
 /**
  * Keeps so many sessions alive. The first ones are met somewhere in their middle; where one ends the next begins. Each
- * has blocks of its own, but for those common to all (negative ids). Other agents of a session run beside its main one.
+ * has blocks of its own, but for those common to all (negative ids). Other agents of a session run beside its main one,
+ * under the same number, as their client's header would have it.
  */
 export const start = (
   trace: Trace.Sessions,
@@ -30,6 +31,7 @@ export const start = (
     const main = session[0]!
     const own = (request: Trace.Request): Trace.Request => ({
       ...request,
+      session: number,
       blocks: request.blocks.map((id) => (id < 0 ? id : id + (number + 1) * Trace.copyIds))
     })
     const follow = (chain: Trace.Chain, turn: number, nowMs: number): void => {

@@ -7,8 +7,11 @@
  */
 import { readFileSync } from "node:fs"
 import { gunzipSync } from "node:zlib"
+import * as Lineage from "./Lineage.ts"
 
 export interface Request {
+  /** What a client would name in a header: the same for all requests of one session; null where nobody knows it. */
+  readonly session: number | null
   readonly promptTokens: number
   readonly outputTokens: number
   /** Full blocks only. */
@@ -66,18 +69,22 @@ interface ArrivalLine {
 
 const arrivalsBlock = 512
 
-const arrivals = (lines: ReadonlyArray<ArrivalLine>): Arrivals => ({
-  kind: "arrivals",
-  blockSize: arrivalsBlock,
-  durationMs: (lines.at(-1)?.timestamp ?? 0) + 1,
-  requests: lines.map((line) => ({
+const arrivals = (lines: ReadonlyArray<ArrivalLine>): Arrivals => {
+  const requests = lines.map((line) => ({
     atMs: line.timestamp,
     promptTokens: line.input_length,
     outputTokens: Math.max(1, line.output_length),
     // The last one is rarely full.
     blocks: Float64Array.from(line.hash_ids.slice(0, Math.floor(line.input_length / arrivalsBlock)))
   }))
-})
+  const sessions = Lineage.sessions(requests)
+  return {
+    kind: "arrivals",
+    blockSize: arrivalsBlock,
+    durationMs: (lines.at(-1)?.timestamp ?? 0) + 1,
+    requests: requests.map((request, i) => ({ ...request, session: sessions[i]! }))
+  }
+}
 
 interface SessionLine {
   readonly session: string
@@ -110,6 +117,7 @@ const sessions = (lines: ReadonlyArray<SessionLine>): Sessions => {
       Array.from(chains, ([agent, turns]) => ({
         after: agent === "main" ? null : (turns[0]!.spawn_after_turn ?? 0),
         turns: turns.map((line) => ({
+          session: null,
           promptTokens: line.input_length,
           outputTokens: Math.max(1, line.output_length),
           thinkMs: line.think_ms,
@@ -137,26 +145,28 @@ const joined = ({ hash_ids_rle, input_length, tool_tokens }: SessionLine): Float
 
 /**
  * So many copies of arrivals, each moved in time and with blocks of its own: more traffic with the same pauses. Blocks
- * that more than 1 % of requests share stay common. Of the last copy only a part of the conversations is taken when
- * `copies` is not whole. Arrivals stamped on a grid of seconds are spread over it.
+ * that more than 1 % of requests share stay common. Each copy has its own sessions; of the last only a part of them is taken when `copies`
+ * is not whole. Arrivals stamped on a grid of seconds are spread over it.
  */
 export const copied = (trace: Arrivals, copies: number, random: () => number): Arrivals => {
-  const uses = new Map<number, number>()
-  for (const { blocks } of trace.requests) for (const id of blocks) uses.set(id, (uses.get(id) ?? 0) + 1)
-  const isCommon = (id: number) => uses.get(id)! > trace.requests.length / 100
+  const depths = Lineage.commonDepths(trace.requests)
   const gridMs = gridOf(trace)
+  const sessions = trace.requests.reduce((most, { session }) => Math.max(most, session ?? -1), -1) + 1
   const requests: Array<Request & { readonly atMs: number }> = []
   for (let copy = 0; copy < copies; copy++) {
     const share = Math.min(1, copies - copy)
     const shiftMs = random() * trace.durationMs
-    for (const { atMs, blocks, ...rest } of trace.requests) {
-      const own = blocks.find((id) => !isCommon(id)) ?? Math.floor(random() * 997)
-      // Knuth's multiplicative hash: a conversation is taken or left as a whole.
-      if ((Math.imul(own, 0x9e3779b1) >>> 0) / 2 ** 32 >= share) continue
+    for (let i = 0; i < trace.requests.length; i++) {
+      const { atMs, blocks, session, ...rest } = trace.requests[i]!
+      // Knuth's multiplicative hash: a session is taken or left as a whole.
+      if ((Math.imul(session ?? i, 0x9e3779b1) >>> 0) / 2 ** 32 >= share) continue
+      const own = Float64Array.from(blocks)
+      for (let at = depths[i]!; at < own.length; at++) own[at]! += (copy + 1) * copyIds
       requests.push({
         ...rest,
+        session: session === null ? null : session + copy * sessions,
         atMs: (atMs + random() * gridMs + shiftMs) % trace.durationMs,
-        blocks: blocks.map((id) => (isCommon(id) ? id : id + (copy + 1) * copyIds))
+        blocks: own
       })
     }
   }

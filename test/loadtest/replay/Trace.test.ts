@@ -27,9 +27,9 @@ describe("Trace.read", () => {
       const trace = Trace.read(written(name, lines)) as Trace.Arrivals
       expect(trace).toMatchObject({ kind: "arrivals", blockSize: 512, durationMs: 3_001 })
       expect(trace.requests).toEqual([
-        { atMs: 0, promptTokens: 1_100, outputTokens: 5, blocks: Float64Array.of(0, 1) },
+        { session: 0, atMs: 0, promptTokens: 1_100, outputTokens: 5, blocks: Float64Array.of(0, 1) },
         // An engine answers with one token at least.
-        { atMs: 3_000, promptTokens: 1_024, outputTokens: 1, blocks: Float64Array.of(0, 7) }
+        { session: 0, atMs: 3_000, promptTokens: 1_024, outputTokens: 1, blocks: Float64Array.of(0, 7) }
       ])
     }
   })
@@ -84,6 +84,22 @@ describe("Trace.copied", () => {
     for (let i = 1; i < twice.requests.length; i++) {
       expect(twice.requests[i]!.atMs).toBeGreaterThanOrEqual(twice.requests[i - 1]!.atMs)
     }
+  })
+
+  it("gives each copy sessions of its own, whole or not at all", () => {
+    const sizes = (each: Trace.Arrivals) => {
+      const sizes = new Map<number, number>()
+      for (const { session } of each.requests) sizes.set(session!, (sizes.get(session!) ?? 0) + 1)
+      return [...sizes.values()].sort((a, b) => a - b)
+    }
+    const once = sizes(trace)
+    expect(sizes(Trace.copied(trace, 3, Random.make(1)))).toEqual(once.flatMap((size) => [size, size, size]))
+    const half = Trace.copied(trace, 0.5, Random.make(1))
+    const whole = new Map(trace.requests.map(({ session }) => [session, 0]))
+    for (const { session } of trace.requests) whole.set(session, whole.get(session)! + 1)
+    const taken = new Map<number | null, number>()
+    for (const { session } of half.requests) taken.set(session, (taken.get(session) ?? 0) + 1)
+    for (const [session, size] of taken) expect(size).toBe(whole.get(session))
   })
 
   it("takes about as much of the last copy as is asked, and the same for the same seed", () => {
