@@ -51,6 +51,12 @@ export interface Router {
   readonly able: () => number
 }
 
+/** What a tool may put in place of the router's own. */
+export interface Parts {
+  /** Another way to choose, or the same on another clock. */
+  readonly ledger?: Layer.Layer<Ledger>
+}
+
 const now = () => performance.now()
 
 const knobsOf = (config: Config.Config): Fleet.Knobs => ({
@@ -82,7 +88,8 @@ const localUrl = (host: string, port: number): string => {
 /** Starts a router; it runs until the scope closes. */
 export const start = Effect.fnUntraced(function* (
   config: Config.Config,
-  hubCache = join(homedir(), ".cache", "huggingface", "hub")
+  hubCache = join(homedir(), ".cache", "huggingface", "hub"),
+  parts: Parts = {}
 ): Effect.fn.Return<Router, ListenFailed | Admin.AdminListenFailed, Scope.Scope> {
   const { workersMax } = config
   const hasher = BlockHash.make(BigInt(config.hashSeed))
@@ -95,7 +102,7 @@ export const start = Effect.fnUntraced(function* (
       ),
       Guesses.layer,
       Trust.layer,
-      Ledger.layer({ policy: config.policy, workersMax })
+      parts.ledger ?? Ledger.layer({ policy: config.policy, workersMax })
     ).pipe(Layer.provide(bus))
   )
   const index = Context.get(services, PrefixIndex)
