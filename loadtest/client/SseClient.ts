@@ -1,5 +1,5 @@
 /**
- * SseClient: sends one streaming chat request and times what comes back.
+ * SseClient: sends one streaming request and times what comes back.
  *
  * Times are milliseconds by the monotonic clock, from just before the request is handed to the socket pool. The first
  * token is the first record that carries content; a role, an empty delta or a comment is none. `send` never rejects:
@@ -42,7 +42,7 @@ export interface SendOptions {
 
 /** The parts of a streamed record that are read here. */
 interface Chunk {
-  readonly choices?: ReadonlyArray<{ readonly delta?: { readonly content?: string | null } }>
+  readonly choices?: ReadonlyArray<{ readonly text?: string; readonly delta?: { readonly content?: string | null } }>
   readonly usage?: {
     readonly prompt_tokens: number
     readonly completion_tokens?: number
@@ -85,8 +85,11 @@ async function* records(body: AsyncIterable<Uint8Array>): AsyncGenerator<string>
   }
 }
 
-export const send = async (url: string, body: ChatRequest, options: SendOptions): Promise<Outcome> => {
-  const { origin, pathname } = new URL("/v1/chat/completions", url)
+export const send = (url: string, body: ChatRequest, options: SendOptions): Promise<Outcome> =>
+  post(new URL("/v1/chat/completions", url), JSON.stringify(body), options)
+
+/** The same for any generating endpoint, and a body that is JSON already. */
+export const post = async ({ origin, pathname }: URL, payload: string, options: SendOptions): Promise<Outcome> => {
   let status = 0
   let worker: string | null = null
   let text = ""
@@ -94,7 +97,6 @@ export const send = async (url: string, body: ChatRequest, options: SendOptions)
   let lastMs = 0
   let pieces = 0
   let usage: Usage | null = null
-  const payload = JSON.stringify(body)
   const start = performance.now()
 
   const outcome = (error: string | null): Outcome => ({
@@ -132,7 +134,8 @@ export const send = async (url: string, body: ChatRequest, options: SendOptions)
       }
       const chunk = JSON.parse(record) as Chunk
       if (chunk.error !== undefined) failed ??= problem(chunk.error)
-      const content = chunk.choices?.[0]?.delta?.content
+      const choice = chunk.choices?.[0]
+      const content = choice?.delta?.content ?? choice?.text
       if (typeof content === "string" && content !== "") {
         lastMs = performance.now() - start
         firstMs ??= lastMs
