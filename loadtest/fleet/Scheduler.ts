@@ -11,6 +11,9 @@
  * take a device block, and add a little to the step. A `unique` cache, as a radix tree is, holds each key once: a
  * request that computed a held block again gives its own copy back and goes on with the one held.
  *
+ * `pinsMax` stands for a cache of which only a part is the device's: running requests hold so many blocks at most, the
+ * rest is there to be hit, at no cost. A cache may be shared by several schedulers; each counts what its own requests hold.
+ *
  * Times are milliseconds on the caller's clock, which may be real or virtual: `advance(now)` runs every step that ends
  * by then, `nextAt` says when the running one will. O(running + blocks touched) a step.
  */
@@ -21,6 +24,8 @@ import * as TimeModel from "./TimeModel.ts"
 export interface SchedulerOptions {
   readonly blocks: number
   readonly blockSize: number
+  /** Most blocks that running requests hold; all when left out. */
+  readonly pinsMax?: number
   readonly rates: TimeModel.Rates
   /** Most tokens one step computes. */
   readonly stepTokens: number
@@ -42,20 +47,39 @@ export class Scheduler<K, J extends Job<K>> {
   readonly #running: Array<Task<K, J>> = []
   /** Tasks of the running step that get a token at its end. */
   readonly #producing: Array<Task<K, J>> = []
-  /** Blocks promised to running tasks that they have not taken yet. */
+  readonly #pinsMax: number
+  /** References that tasks here hold, by block; how many blocks have one; and blocks promised to tasks and not taken yet. */
+  readonly #held: Uint16Array
+  #pinned = 0
   #promised = 0
   /** Tokens copied back to the device for the step that starts. */
   #loadedTokens = 0
   #stepEndsAt = Number.POSITIVE_INFINITY
 
-  constructor(options: SchedulerOptions, listener: Listener<K, J>) {
+  constructor(
+    options: SchedulerOptions,
+    listener: Listener<K, J>,
+    cache = new BlockCache<K>(options.blocks, listener.removed)
+  ) {
     this.#options = options
     this.#listener = listener
-    this.cache = new BlockCache<K>(options.blocks, listener.removed)
+    this.#pinsMax = Math.min(options.pinsMax ?? options.blocks, options.blocks)
+    this.#held = new Uint16Array(cache.blocks)
+    this.cache = cache
   }
 
   get running(): number {
     return this.#running.length
+  }
+
+  /** Those in the batch, and those that wait, each first come first. */
+  get tasks(): { readonly running: ReadonlyArray<Task<K, J>>; readonly waiting: ReadonlyArray<Task<K, J>> } {
+    return { running: this.#running, waiting: this.#waiting }
+  }
+
+  /** Blocks that running tasks hold or were promised. */
+  get pinned(): number {
+    return this.#pinned + this.#promised
   }
 
   get waiting(): number {
@@ -69,7 +93,7 @@ export class Scheduler<K, J extends Job<K>> {
 
   /** Fraction of blocks that requests hold. */
   get usage(): number {
-    return 1 - this.cache.free / this.cache.blocks
+    return this.#pinned / this.#pinsMax
   }
 
   /** When the running step ends; Infinity when there is none. */
@@ -79,7 +103,7 @@ export class Scheduler<K, J extends Job<K>> {
 
   /** Most tokens, prompt and output, a request may have to ever fit. */
   get tokensMax(): number {
-    return this.#options.blocks * this.#options.blockSize
+    return this.#pinsMax * this.#options.blockSize
   }
 
   /**
@@ -188,14 +212,14 @@ export class Scheduler<K, J extends Job<K>> {
     for (let i = 0; i < hittable; i++) {
       const block = this.cache.find(this.#key(task, i))
       if (block >= 0) {
-        if (this.cache.idle(block)) idle++
+        if (this.#held[block] === 0) idle++
       } else if (this.#listener.loadable?.(task.keys[i]!) === true) loads++
       else break
       hits.push(block)
     }
     const fresh = this.#blocksOf(job) - hits.length
-    if (fresh + loads + idle > this.cache.free - this.#promised) return false
-    for (const block of hits) if (block >= 0) this.cache.touch(block)
+    if (fresh + loads + idle > this.#pinsMax - this.#pinned - this.#promised) return false
+    for (const block of hits) if (block >= 0) this.#touch(block)
     this.#promised += fresh
     task.blocks.push(...hits)
     if (loads > 0) this.#load(task)
@@ -215,7 +239,7 @@ export class Scheduler<K, J extends Job<K>> {
       if (blocks[from]! >= 0) continue
       let to = from
       for (; to < blocks.length && blocks[to]! < 0; to++) {
-        blocks[to] = this.cache.allocate()
+        blocks[to] = this.#allocate()
         this.cache.commit(blocks[to]!, task.keys[to]!)
       }
       task.loadedTokens += (to - from) * this.#options.blockSize
@@ -243,7 +267,7 @@ export class Scheduler<K, J extends Job<K>> {
     }
     task.computed += tokens
     while (task.blocks.length * blockSize < task.computed) {
-      task.blocks.push(this.cache.allocate())
+      task.blocks.push(this.#allocate())
       this.#promised--
     }
     const full = Math.floor(task.computed / blockSize)
@@ -262,8 +286,8 @@ export class Scheduler<K, J extends Job<K>> {
         this.cache.commit(task.blocks[i]!, key)
         continue
       }
-      this.cache.touch(held)
-      this.cache.release([task.blocks[i]!])
+      this.#touch(held)
+      this.#release([task.blocks[i]!])
       task.blocks[i] = held
       if (i > from) this.#listener.stored(task, from, i)
       from = i + 1
@@ -281,6 +305,23 @@ export class Scheduler<K, J extends Job<K>> {
     task.done = true
     this.#running.splice(this.#running.indexOf(task), 1)
     this.#promised -= this.#blocksOf(task.job) - task.blocks.length
-    this.cache.release(task.blocks)
+    this.#release(task.blocks)
+  }
+
+  #touch(block: number): void {
+    if (this.#held[block]!++ === 0) this.#pinned++
+    this.cache.touch(block)
+  }
+
+  #allocate(): number {
+    const block = this.cache.allocate()
+    this.#held[block] = 1
+    this.#pinned++
+    return block
+  }
+
+  #release(blocks: ReadonlyArray<number>): void {
+    for (const block of blocks) if (--this.#held[block]! === 0) this.#pinned--
+    this.cache.release(blocks)
   }
 }
