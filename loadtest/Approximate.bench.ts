@@ -8,11 +8,12 @@ import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { percentile } from "./client/Stats.ts"
-import * as TimeModel from "./fleet/TimeModel.ts"
 import * as Random from "./Random.ts"
 import * as Generated from "./replay/Generated.ts"
+import * as Profiles from "./replay/Profiles.ts"
 import * as Replay from "./replay/Replay.ts"
 import * as Routing from "./replay/Routing.ts"
+import * as Strategies from "./replay/Strategies.ts"
 import * as Trace from "./replay/Trace.ts"
 
 const help = `Usage: node loadtest/Approximate.bench.ts [options]
@@ -50,25 +51,31 @@ const { values } = parseArgs({
 })
 
 const credit = values.credit === undefined ? null : Number(values.credit)
-const modes: ReadonlyArray<Replay.Mode> = [
-  { name: "exact", policy: "eta", view: "events", told: 1, reports: true, credit },
-  { name: "approximate", policy: "eta", view: "model", told: 1, reports: true, credit },
-  { name: "approximate, size not told", policy: "eta", view: "model", told: null, reports: true, credit },
-  { name: "approximate, size told 4 x", policy: "eta", view: "model", told: 4, reports: true, credit },
-  { name: "approximate, no reports", policy: "eta", view: "model", told: 1, reports: false, credit },
-  { name: "no reports, size told 4 x", policy: "eta", view: "model", told: 4, reports: false, credit },
-  { name: "round robin", policy: "round-robin", view: "events", told: 1, reports: true, credit }
+
+interface Mode extends Routing.Knowledge {
+  readonly name: string
+  readonly policy: "eta" | "round-robin"
+}
+
+const modes: ReadonlyArray<Mode> = [
+  { name: "exact", policy: "eta", ...Routing.everything, credit },
+  { name: "approximate", policy: "eta", ...Routing.everything, view: "model", credit },
+  { name: "approximate, size not told", policy: "eta", ...Routing.everything, view: "model", told: null, credit },
+  { name: "approximate, size told 4 x", policy: "eta", ...Routing.everything, view: "model", told: 4, credit },
+  { name: "approximate, no reports", policy: "eta", ...Routing.everything, view: "model", reports: false, credit },
+  {
+    name: "no reports, size told 4 x",
+    policy: "eta",
+    ...Routing.everything,
+    view: "model",
+    told: 4,
+    reports: false,
+    credit
+  },
+  { name: "round robin", policy: "round-robin", ...Routing.everything, credit }
 ]
 
-/** Llama-3-70B on four H100, with as much host memory as makes 1.7 million tokens of cache. */
-const llama70 = { blocks: 3_300, rates: TimeModel.llama70, stepTokens: 8_192, maxRunning: 256 }
-/** A large MLA model on eight H200, 12 million tokens of cache. */
-const mla = {
-  blocks: 48_000,
-  rates: { floorMs: 16, overheadMs: 5, tokenUs: 25, attentionNs: 1, kvReadNs: 4 },
-  stepTokens: 16_384,
-  maxRunning: 512
-}
+const { llama70, mla } = Profiles.profiles
 const hourMs = 3_600_000
 /** Time of sessions: the first fifth is long enough for a cold start to be over. */
 const sessionsMs = 2 * hourMs
@@ -80,7 +87,7 @@ const slice = Number(values.slice)
 interface Workload {
   readonly name: string
   readonly trace: Trace.Trace
-  readonly fleet: Replay.Fleet
+  readonly fleet: Profiles.Fleet
   readonly live: number
 }
 
@@ -88,13 +95,13 @@ const generated = (): ReadonlyArray<Workload> => [
   {
     name: "made up: tools and chat",
     trace: Generated.arrivals(1, values.tiny ? 120_000 : hourMs, values.tiny ? 3 : 11 * (workers / 8)),
-    fleet: { ...llama70, workers, blocks: values.tiny ? 400 : llama70.blocks },
+    fleet: Profiles.fleet(llama70, workers, values.tiny ? 400 * 512 : llama70.cacheTokens.medium, 512),
     live: 0
   },
   {
     name: "made up: coding agents",
     trace: Generated.sessions(1, values.tiny ? 20 : 300, values.tiny ? 10 : 100),
-    fleet: { ...mla, workers, blocks: values.tiny ? 3_000 : mla.blocks },
+    fleet: Profiles.fleet(mla, workers, values.tiny ? 3_000 * 256 : mla.cacheTokens.medium, 256),
     live: values.tiny ? 12 : Number(values.sessions) * workers
   }
 ]
@@ -102,9 +109,13 @@ const generated = (): ReadonlyArray<Workload> => [
 const recorded = (file: string): Workload => {
   const trace = Trace.read(file)
   const name = file.replace(/^.*\//, "").replace(/\..*$/, "")
-  return trace.kind === "arrivals"
-    ? { name, trace, fleet: { ...llama70, workers }, live: 0 }
-    : { name, trace, fleet: { ...mla, workers }, live: Number(values.sessions) * workers }
+  const profile = trace.kind === "arrivals" ? llama70 : mla
+  return {
+    name,
+    trace,
+    fleet: Profiles.fleet(profile, workers, profile.cacheTokens.medium, trace.blockSize),
+    live: Number(values.sessions) * workers
+  }
 }
 
 /** The trace as one seed has it, and when it ends. */
@@ -118,18 +129,18 @@ const seeded = ({ name, trace }: Workload, seed: number): readonly [Trace.Trace,
 
 const median = (of: ReadonlyArray<number>): number => percentile(of, 0.5) ?? Number.NaN
 
-const row = (name: string, runs: ReadonlyArray<Replay.Result>, exact: ReadonlyArray<Replay.Result>): string => {
-  const of = (pick: (result: Replay.Result) => number): number => median(runs.map(pick))
-  const ratios = runs.map((run, i) => run.ttftMsP90 / exact[i]!.ttftMsP90)
+const row = (name: string, runs: ReadonlyArray<Replay.Ran>, exact: ReadonlyArray<Replay.Ran>): string => {
+  const of = (pick: (ran: Replay.Ran) => number): number => median(runs.map(pick))
+  const ratios = runs.map((run, i) => run.result.ttftMs.p90 / exact[i]!.result.ttftMs.p90)
   const cells = [
-    (of((run) => run.ttftMsP50) / 1000).toFixed(2),
-    (of((run) => run.ttftMsP90) / 1000).toFixed(2),
-    (of((run) => run.ttftMsMean) / 1000).toFixed(2),
+    (of((run) => run.result.ttftMs.p50) / 1000).toFixed(2),
+    (of((run) => run.result.ttftMs.p90) / 1000).toFixed(2),
+    (of((run) => run.result.ttftMs.mean) / 1000).toFixed(2),
     median(ratios).toFixed(3),
     `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`,
-    (100 * of((run) => run.hitRate)).toFixed(1),
-    (100 * of((run) => run.tooMany)).toFixed(2),
-    (100 * of((run) => run.tooFew)).toFixed(2),
+    (100 * of((run) => run.result.hitRate)).toFixed(1),
+    (100 * of((run) => run.result.tooMany)).toFixed(2),
+    (100 * of((run) => run.result.tooFew)).toFixed(2),
     runs[0]!.capacity === null ? "-" : of((run) => run.capacity!).toFixed(2)
   ]
   return name.padEnd(28) + cells.map((cell) => ` ${cell.padStart(11)}`).join("")
@@ -148,18 +159,20 @@ const heads = [
 ]
 
 const measure = (workload: Workload): ReadonlyArray<string> => {
-  const runs = new Map<string, Array<Replay.Result>>()
+  const runs = new Map<string, Array<Replay.Ran>>()
   const chosen = modes.filter(({ name }) => name === "exact" || name.includes(values.only))
   for (let seed = 1; seed <= seeds; seed++) {
     const [trace, durationMs] = seeded(workload, seed)
     for (const mode of chosen) {
       const results = runs.get(mode.name) ?? []
       runs.set(mode.name, results)
-      results.push(Replay.run(trace, mode, Routing.make, workload.fleet, { seed, live: workload.live, durationMs }))
+      const strategy = mode.policy === "eta" ? Strategies.ours : Strategies.roundRobin
+      const options = { seed, live: workload.live, durationMs, knowledge: mode }
+      results.push(Replay.run(trace, strategy, workload.fleet, options))
     }
   }
   const exact = runs.get("exact")!
-  const { requests, perSecond } = exact[0]!
+  const { requests, perSecond } = exact[0]!.result
   return [
     `${workload.name}: ${requests} requests measured, ${perSecond.toFixed(1)} per second`,
     "".padEnd(28) + heads.map((head) => ` ${head.padStart(11)}`).join(""),
@@ -190,9 +203,9 @@ which sees what the router sent, what \`/metrics\` tells of the size, and what a
 the seeds' ratios. Hits: share of prompt tokens from a cache. Too many, too few: tokens predicted and not delivered,
 delivered and not predicted, of those predicted. Size/true: what the model believes at the end.
 
-Arrivals (512-token blocks): ${values.copies} copies of the trace at once, engines as Llama-3-70B on four H100, 3 300 blocks each. Sessions
+Arrivals (512-token blocks): ${values.copies} copies of the trace at once, engines as Llama-3-70B on four H100, 3 300 blocks each, of which running requests hold 830. Sessions
 (256-token blocks): ${values.sessions} alive per worker, closed loop, met in their middle, engines as a large MLA model on eight H200,
-48 000 blocks each. Running requests take their blocks from the same ones.
+48 000 blocks each, of which running requests hold 16 000.
 
 \`\`\`text
 ${lines.join("\n").trimEnd()}

@@ -20,6 +20,9 @@ export interface Rates {
 
 export const llama70: Rates = { floorMs: 14, overheadMs: 4, tokenUs: 64, attentionNs: 1.9, kvReadNs: 33 }
 
+/** A DeepSeek-V3-like model with latent attention on eight H200: a small cache and cheap attention. */
+export const mla: Rates = { floorMs: 16, overheadMs: 5, tokenUs: 25, attentionNs: 1, kvReadNs: 4 }
+
 /** The same engine `speed` times as fast. */
 export const scaled = (rates: Rates, speed: number): Rates => ({
   floorMs: rates.floorMs / speed,
@@ -48,4 +51,19 @@ export const stepMs = (rates: Rates, work: StepWork): number => {
   const compute =
     ((work.prefillTokens + work.decodes) * rates.tokenUs) / 1e3 + (work.prefillContext * rates.attentionNs) / 1e6
   return Math.max(rates.floorMs, compute) + (work.decodeContext * rates.kvReadNs) / 1e6 + rates.overheadMs
+}
+
+/** What a prompt takes on an idle engine with nothing cached, in steps of `stepTokens`. */
+export const coldMs = (rates: Rates, stepTokens: number, promptTokens: number): number => {
+  let total = 0
+  for (let computed = 0; computed < promptTokens; computed += stepTokens) {
+    const tokens = Math.min(stepTokens, promptTokens - computed)
+    total += stepMs(rates, {
+      prefillTokens: tokens,
+      prefillContext: attended(computed, tokens),
+      decodes: 0,
+      decodeContext: 0
+    })
+  }
+  return total
 }

@@ -5,56 +5,19 @@
  * agenda. What an engine stores and evicts in a step is told when the step ends, as events are. No network, no tokenizer:
  * a request is at its engine, and a token at its client, in no time.
  */
-
-import { percentile } from "../client/Stats.ts"
+import { BlockCache } from "../fleet/BlockCache.ts"
 import { Scheduler } from "../fleet/Scheduler.ts"
 import type { Job, Task } from "../fleet/Task.ts"
-import type * as TimeModel from "../fleet/TimeModel.ts"
+import * as TimeModel from "../fleet/TimeModel.ts"
 import { Agenda } from "./Agenda.ts"
+import { Figures, warmShare } from "./Figures.ts"
+import type { Fleet } from "./Profiles.ts"
+import type { Result } from "./Result.ts"
+import * as Routing from "./Routing.ts"
 import * as Sessions from "./Sessions.ts"
+import type { Strategy } from "./Strategy.ts"
 import type * as Trace from "./Trace.ts"
-
-/** How the router is set up, and what it is allowed to know. */
-export interface Mode {
-  readonly name: string
-  readonly policy: "eta" | "round-robin"
-  readonly view: "events" | "model"
-  /** Blocks a worker is said to have, per true one; null when it does not say. */
-  readonly told: number | null
-  /** Answers say how many prompt tokens came from the cache. */
-  readonly reports: boolean
-  /** Share of a modelled overlap to believe at most; null as production has it. */
-  readonly credit: number | null
-}
-
-/** One request at one worker. */
-export interface Routed {
-  readonly slot: number
-  /** Prompt tokens the worker was thought to hold. */
-  readonly predictedTokens: number
-  readonly firstByte: (nowMs: number) => void
-  readonly settle: (nowMs: number, cachedTokens: number) => void
-}
-
-/** A router: ids as in the trace. */
-export interface Router {
-  readonly route: (request: Trace.Request, nowMs: number) => Routed
-  /** A worker computed a chain behind a block, or null. */
-  readonly stored: (slot: number, parent: number | null, ids: ReadonlyArray<number>) => void
-  readonly removed: (slot: number, ids: ReadonlyArray<number>) => void
-  /** Believed, by worker, where a model stands in. */
-  readonly capacityBlocks: () => ReadonlyArray<number>
-}
-
-/** Engines, all alike. */
-export interface Fleet {
-  readonly workers: number
-  /** Blocks of each one's cache, of the trace's size. */
-  readonly blocks: number
-  readonly rates: TimeModel.Rates
-  readonly stepTokens: number
-  readonly maxRunning: number
-}
+import * as Truth from "./Truth.ts"
 
 export interface Options {
   readonly seed: number
@@ -62,57 +25,59 @@ export interface Options {
   readonly live: number
   /** When it ends; requests still out then are left out. Arrivals end by themselves. */
   readonly durationMs: number
+  /** What the router is told of caches; all, at once, when left out. */
+  readonly knowledge?: Routing.Knowledge
+  /** Gives up once the p90 TTFT of arrivals is sure to be above this: who looks for the best need not know the rest. */
+  readonly giveUpMs?: number
+  /** Told now and then how far it is, 0 to 1. */
+  readonly onProgress?: (share: number) => void
 }
 
-export interface Result {
-  readonly mode: string
-  /** After the first fifth of the time. */
-  readonly requests: number
-  readonly ttftMsP50: number
-  readonly ttftMsP90: number
-  readonly ttftMsMean: number
-  /** Share of prompt tokens taken from a cache. */
-  readonly hitRate: number
-  /** Tokens predicted to be cached that were not, and cached that were not predicted, over tokens predicted. */
-  readonly tooMany: number
-  readonly tooFew: number
+export interface Ran {
+  readonly result: Result
   /** Mean over workers of capacity believed / true; null where events tell. */
   readonly capacity: number | null
-  /** Requests per second that were finished. */
-  readonly perSecond: number
+  /** The p90 TTFT is above `giveUpMs`; the result is of what had been answered by then. */
+  readonly gaveUp: boolean
 }
 
-interface Sent extends Job<number> {
+export interface Sent extends Job<number> {
   readonly atMs: number
-  readonly routed: Routed
+  readonly routed: Routing.Routed
+  readonly request: Trace.Request
   readonly done: (nowMs: number) => void
+  /** Prompt tokens its engine held when it was sent, where a bound asks. */
+  heldTokens: number
+  firstMs: number
 }
 
-/** The part of the time left out: caches fill and rates are learned. */
-const warmShare = 0.2
+export type Engine = Scheduler<number, Sent>
+
 /** Ids of blocks that hold generated tokens begin here; nobody asks for them. */
 const answersFrom = 2 ** 51
+const progressEvery = 1_024
 
-export const run = (
-  trace: Trace.Trace,
-  mode: Mode,
-  makeRouter: (mode: Mode, workers: number, blockSize: number, blocks: number) => Router,
-  fleet: Fleet,
-  options: Options
-): Result => {
+export const run = (trace: Trace.Trace, strategy: Strategy, fleet: Fleet, options: Options): Ran => {
   const { blockSize } = trace
+  const { workers } = fleet
   const durationMs = Math.min(options.durationMs, trace.kind === "arrivals" ? trace.durationMs : Infinity)
-  const router = makeRouter(mode, fleet.workers, blockSize, fleet.blocks)
   const agenda = new Agenda()
-  const ttftMs: Array<number> = []
-  let promptTokens = 0
-  let cachedTokens = 0
-  let predictedTokens = 0
-  let tooMany = 0
-  let tooFew = 0
+  const figures = new Figures(workers, durationMs)
+  const cold = new Map<number, number>()
+  const coldMs = (promptTokens: number): number => {
+    const known = cold.get(promptTokens)
+    if (known !== undefined) return known
+    const ms = TimeModel.coldMs(fleet.rates, fleet.stepTokens, promptTokens)
+    cold.set(promptTokens, ms)
+    return ms
+  }
+  const pool = strategy.pooled === true ? new BlockCache<number>(fleet.blocks * workers, () => {}) : null
+  const engineOptions = { ...fleet, blocks: pool === null ? fleet.blocks : fleet.blocks * workers, blockSize }
+  const endsAt = new Float64Array(workers).fill(Infinity)
   let answers = answersFrom
+  let late = 0
 
-  const engines = Array.from({ length: fleet.workers }, (_, slot) => {
+  const engines: Array<Engine> = Array.from({ length: workers }, (_, slot) => {
     /** What one step changed, in order: blocks of one chain, or those evicted. */
     let changes: Array<() => void> = []
     let evicted: Array<number> = []
@@ -121,46 +86,69 @@ export const run = (
       if (ids.length > 0) changes.push(() => router.removed(slot, ids))
       evicted = []
     }
-    const engine: Scheduler<number, Sent> = new Scheduler<number, Sent>(
-      { ...fleet, blockSize },
+    const engine: Engine = new Scheduler<number, Sent>(
+      engineOptions,
       {
         stored: (task: Task<number, Sent>, from, to) => {
+          if (!router.hears) return
           flush()
           const ids = task.keys.slice(from, to)
           const parent = from === 0 ? null : task.keys[from - 1]!
           changes.push(() => router.stored(slot, parent, ids))
         },
         removed: (id) => {
-          if (engine.cache.copies(id) === 0) evicted.push(id)
+          if (router.hears && engine.cache.copies(id) === 0) evicted.push(id)
         },
         token: (task, now) => {
           const { job } = task
           if (task.generated === 1) {
+            job.firstMs = now
             job.routed.firstByte(now)
-            if (job.atMs >= durationMs * warmShare) {
-              ttftMs.push(now - job.atMs)
-              promptTokens += job.promptTokens
-              cachedTokens += task.cachedTokens
-              predictedTokens += job.routed.predictedTokens
-              tooMany += Math.max(0, job.routed.predictedTokens - task.cachedTokens)
-              tooFew += Math.max(0, task.cachedTokens - job.routed.predictedTokens)
-            }
+            if (now - job.atMs > (options.giveUpMs ?? Infinity) && job.atMs >= durationMs * warmShare) late++
           }
           if (!task.done) return
           job.routed.settle(now, task.cachedTokens)
+          figures.answered({
+            slot,
+            atMs: job.atMs,
+            ttftMs: job.firstMs - job.atMs,
+            e2eMs: now - job.atMs,
+            promptTokens: job.promptTokens,
+            cachedTokens: task.cachedTokens,
+            predictedTokens: job.routed.predictedTokens,
+            coldMs: coldMs(job.promptTokens)
+          })
           job.done(now)
         },
-        stepped: () => {
+        stepped: (now) => {
           flush()
-          for (const change of changes) change()
+          if (changes.length === 0) return
+          const told = changes
           changes = []
+          const tell = () => {
+            for (const change of told) change()
+          }
+          if (lateMs > 0) agenda.add(now + lateMs, tell)
+          else tell()
         }
-      }
+      },
+      ...(pool === null ? [] : [pool])
     )
     return engine
   })
+  const lateMs = options.knowledge?.lateMs ?? 0
+  const truth = Truth.make(engines, engineOptions)
+  const router = Routing.make(strategy, {
+    workers,
+    blockSize,
+    blocks: fleet.blocks,
+    seed: options.seed,
+    truth,
+    knowledge: options.knowledge ?? Routing.everything
+  })
 
   const send = (request: Trace.Request, nowMs: number, done: (nowMs: number) => void): void => {
+    truth.ask(request)
     const routed = router.route(request, nowMs)
     const { blocks } = request
     const engine = engines[routed.slot]!
@@ -171,43 +159,70 @@ export const run = (
         key: (index) => (index < blocks.length ? blocks[index]! : answers++),
         atMs: nowMs,
         routed,
-        done
+        request,
+        done,
+        heldTokens: strategy.kind === "bound" ? truth.heldTokens(routed.slot) : 0,
+        firstMs: 0
       },
       nowMs
     )
     engine.advance(nowMs)
+    endsAt[routed.slot] = engine.nextAt
   }
 
+  let toSend = 0
+  let lateMax = Infinity
   if (trace.kind === "arrivals") {
     const { requests } = trace
-    let at = 0
+    lateMax = requests.filter(({ atMs }) => atMs >= durationMs * warmShare).length / 10
+    toSend = requests.length
+    let next = 0
     const arrive = (nowMs: number): void => {
-      send(requests[at++]!, nowMs, () => {})
-      if (at < requests.length) agenda.add(requests[at]!.atMs, arrive)
+      send(requests[next++]!, nowMs, () => {})
+      toSend--
+      if (next < requests.length) agenda.add(requests[next]!.atMs, arrive)
+      if (next % progressEvery === 0) options.onProgress?.(next / requests.length)
     }
     if (requests.length > 0) agenda.add(requests[0]!.atMs, arrive)
-  } else Sessions.start(trace, agenda, { ...options, meetWithinMs: durationMs * warmShare * 0.75 }, send)
+  } else {
+    Sessions.start(trace, agenda, { ...options, meetWithinMs: durationMs * warmShare * 0.75 }, send)
+  }
+  if (strategy.scrapeMs !== null) {
+    const everyMs = strategy.scrapeMs
+    const scrape = (nowMs: number): void => {
+      for (const [slot, { running, waiting, usage }] of engines.entries()) {
+        router.hint(slot, { running, waiting, kvUsage: usage }, nowMs)
+      }
+      if (toSend > 0 || trace.kind === "sessions") agenda.add(nowMs + everyMs, scrape)
+    }
+    agenda.add(everyMs, scrape)
+  }
 
   let finishedMs = 0
-  for (;;) {
-    let nextAt = agenda.nextAt
-    for (const engine of engines) if (engine.nextAt < nextAt) nextAt = engine.nextAt
+  let told = 0
+  while (late <= lateMax) {
+    let first = 0
+    for (let slot = 1; slot < workers; slot++) if (endsAt[slot]! < endsAt[first]!) first = slot
+    const nextAt = Math.min(endsAt[first]!, agenda.nextAt)
     if (nextAt === Infinity || (trace.kind === "sessions" && nextAt > durationMs)) break
-    for (const engine of engines) if (engine.nextAt <= nextAt) engine.advance(nextAt)
-    while (agenda.nextAt <= nextAt) agenda.next()
+    if (endsAt[first]! <= nextAt) {
+      engines[first]!.advance(nextAt)
+      endsAt[first] = engines[first]!.nextAt
+    } else agenda.next()
     finishedMs = nextAt
+    if (trace.kind === "sessions" && nextAt > told + durationMs / 100) {
+      told = nextAt
+      options.onProgress?.(nextAt / durationMs)
+    }
   }
-  const capacities = router.capacityBlocks().map((each) => each / fleet.blocks)
+  for (const [slot, engine] of engines.entries()) {
+    const { running, waiting } = engine.tasks
+    for (const { job } of [...running, ...waiting]) figures.unfinished(slot, job.atMs)
+  }
+  const believed = router.capacityBlocks().map((each) => each / fleet.blocks)
   return {
-    mode: mode.name,
-    requests: ttftMs.length,
-    ttftMsP50: percentile(ttftMs, 0.5) ?? 0,
-    ttftMsP90: percentile(ttftMs, 0.9) ?? 0,
-    ttftMsMean: ttftMs.reduce((total, ms) => total + ms, 0) / Math.max(1, ttftMs.length),
-    hitRate: cachedTokens / Math.max(1, promptTokens),
-    tooMany: tooMany / Math.max(1, predictedTokens),
-    tooFew: tooFew / Math.max(1, predictedTokens),
-    capacity: capacities.length === 0 ? null : capacities.reduce((a, b) => a + b, 0) / capacities.length,
-    perSecond: ttftMs.length / Math.max(1e-9, (finishedMs - durationMs * warmShare) / 1000)
+    result: figures.result(strategy.name, options.seed, finishedMs),
+    capacity: believed.length === 0 ? null : believed.reduce((a, b) => a + b, 0) / believed.length,
+    gaveUp: late > lateMax
   }
 }

@@ -1,26 +1,71 @@
 /**
- * The router as a replay has it: the production ledger, index, trust and cache model, fed by virtual engines.
+ * The router as a replay has it: a strategy's ledger with the production index, trust and cache model around it, fed by
+ * virtual engines.
  *
  * `events`: the index follows what engines store and evict. `model`: a `CacheModel` per worker stands in, which sees what
  * the router sent and what the answers report.
  */
-import * as Ledger from "../../actors/Ledger.ts"
 import * as PrefixIndex from "../../actors/PrefixIndex.ts"
 import * as Trust from "../../actors/Trust.ts"
 import { baseCredit } from "../../actors/TrustTable.ts"
 import { DEVICE, GUESS, layersMax } from "../../src/domain/Tier.ts"
+import type { RankLoad } from "../../src/domain/Worker.ts"
 import { CacheModel, type Claim } from "../../src/hot/CacheModel.ts"
 import * as Overlap from "../../src/hot/Overlap.ts"
-import type { Mode, Router } from "./Replay.ts"
+import type { Ask } from "./rivals/Rival.ts"
+import type { Setup, Strategy } from "./Strategy.ts"
 import type { Request } from "./Trace.ts"
+
+/** What the router is allowed to know of caches. */
+export interface Knowledge {
+  readonly view: "events" | "model"
+  /** Events come so late. */
+  readonly lateMs: number
+  /** Blocks a worker is said to have, per true one; null when it does not say. */
+  readonly told: number | null
+  /** Answers say how many prompt tokens came from the cache. */
+  readonly reports: boolean
+  /** Share of a modelled overlap to believe at most; null as production has it. */
+  readonly credit: number | null
+}
+
+export const everything: Knowledge = { view: "events", lateMs: 0, told: 1, reports: true, credit: null }
+
+/** One request at one worker. */
+export interface Routed {
+  readonly slot: number
+  /** Prompt tokens the worker was thought to hold. */
+  readonly predictedTokens: number
+  readonly firstByte: (nowMs: number) => void
+  readonly settle: (nowMs: number, cachedTokens: number) => void
+}
+
+/** A router: ids as in the trace. */
+export interface Router {
+  readonly route: (request: Request, nowMs: number) => Routed
+  /** Whether it wants to know what engines store and remove. */
+  readonly hears: boolean
+  /** A worker computed a chain behind a block, or null. */
+  readonly stored: (slot: number, parent: number | null, ids: ReadonlyArray<number>) => void
+  readonly removed: (slot: number, ids: ReadonlyArray<number>) => void
+  readonly hint: (slot: number, load: RankLoad, nowMs: number) => void
+  /** Believed, by worker, where a model stands in. */
+  readonly capacityBlocks: () => ReadonlyArray<number>
+}
+
+export interface Options extends Omit<Setup, "capacityTokens"> {
+  readonly blocks: number
+  readonly knowledge: Knowledge
+}
 
 /** What a cache that does not tell is taken to hold at first, in tokens. */
 const untoldTokens = 2_097_152
 
-export const make = (mode: Mode, workers: number, blockSize: number, blocks: number): Router => {
-  const ledger = Ledger.make({ policy: mode.policy, workersMax: workers })
+export const make = (strategy: Strategy, options: Options): Router => {
+  const { blocks, blockSize, knowledge, workers } = options
+  const ledger = strategy.ledger({ ...options, capacityTokens: blocks * blockSize })
   const index = PrefixIndex.make(
-    { workersMax: workers, bytesMax: 256 << 20 },
+    { workersMax: workers, bytesMax: 512 << 20 },
     (turn) => turn(),
     (defect) => {
       throw defect
@@ -31,45 +76,47 @@ export const make = (mode: Mode, workers: number, blockSize: number, blocks: num
     () => clockMs,
     () => {}
   )
-  const scale = mode.credit === null ? 1 : mode.credit / baseCredit.approximate
+  const scale = knowledge.credit === null ? 1 : knowledge.credit / baseCredit.approximate
   trust.onChange((slot, { credit, state }) => ledger.setCredit(slot, state === "approximate" ? credit * scale : credit))
-  const told = mode.told === null ? null : Math.round(blocks * mode.told)
+  const told = knowledge.told === null ? null : Math.round(blocks * knowledge.told)
   const models: Array<CacheModel> = []
   for (let slot = 0; slot < workers; slot++) {
     ledger.join(slot, told === null ? null : told * blockSize)
     ledger.setEligible(slot, true)
     trust.join(slot, `${slot}`)
-    if (mode.view === "events") trust.health(slot, "whole", "")
+    if (knowledge.view === "events") trust.health(slot, "whole", "")
     else models.push(modelOf(index, slot, told, Math.floor(untoldTokens / blockSize)))
   }
   const depths = new Uint32Array(layersMax * workers)
+  const heldTokens = new Uint32Array(workers)
+  const cachedTokens = new Uint32Array(workers)
 
-  const route = (request: Request, nowMs: number) => {
+  const route = (request: Request, nowMs: number): Routed => {
     clockMs = nowMs
-    const { outputTokens, promptTokens } = request
+    const { outputTokens, promptTokens, session } = request
     const keys = keysOf(request.blocks)
     const layered = index.depths(keys, request.blocks.length, depths)
     // The last token is always computed.
     const most = Math.floor((promptTokens - 1) / blockSize)
-    const heldTokens = new Uint32Array(workers)
-    const cachedTokens = new Uint32Array(workers)
+    heldTokens.fill(0)
+    cachedTokens.fill(0)
     for (let slot = 0; slot < workers; slot++) {
       Overlap.add(depths, workers, slot, layered, most, blockSize, heldTokens, cachedTokens)
     }
-    const ask: Ledger.Ask = { cachedTokens, heldTokens, promptTokens, keys, blockSize, eligible: null }
+    const ask: Ask = { cachedTokens, heldTokens, promptTokens, keys, blockSize, eligible: null, session }
     const slot = ledger.place(ask, nowMs)
     const booking = ledger.book(slot, ask, true, nowMs)
     let claim: Claim | null = null
     return {
       slot,
       predictedTokens: booking.heldTokens,
-      firstByte: (atMs: number) => {
+      firstByte: (atMs) => {
         booking.firstByte(atMs)
         claim = models[slot]?.computed(keys) ?? null
       },
-      settle: (atMs: number, delivered: number) => {
+      settle: (atMs, delivered) => {
         clockMs = atMs
-        const reported = mode.reports ? delivered : null
+        const reported = knowledge.reports ? delivered : null
         booking.settle(atMs, { outputTokens, cachedTokens: reported, outcome: "complete" })
         if (reported !== null) trust.delivered(slot, booking.heldTokens, reported, promptTokens)
         if (claim === null) return
@@ -80,23 +127,20 @@ export const make = (mode: Mode, workers: number, blockSize: number, blocks: num
       }
     }
   }
-  const hears = mode.view === "events"
   return {
     route,
-    stored: (slot, parent, ids) => {
-      if (!hears) return
-      const keys = keysOf(ids)
+    // A bound looks at the engines themselves.
+    hears: knowledge.view === "events" && strategy.kind !== "bound",
+    stored: (slot, parent, ids) =>
       index.tell({
         _tag: "Stored",
         worker: slot,
         layer: DEVICE,
         parent: parent === null ? null : keysOf([parent]),
-        keys
-      })
-    },
-    removed: (slot, ids) => {
-      if (hears) index.tell({ _tag: "Removed", worker: slot, layer: DEVICE, keys: keysOf(ids) })
-    },
+        keys: keysOf(ids)
+      }),
+    removed: (slot, ids) => index.tell({ _tag: "Removed", worker: slot, layer: DEVICE, keys: keysOf(ids) }),
+    hint: ledger.hint,
     capacityBlocks: () => models.map((model) => model.stats.capacityBlocks)
   }
 }
@@ -110,7 +154,7 @@ const modelOf = (index: PrefixIndex.Interface, slot: number, toldBlocks: number 
   })
 
 /** Keys as hashing would make them of ids: finalisers of MurmurHash3, one per lane. */
-const keysOf = (ids: ArrayLike<number>): Int32Array => {
+export const keysOf = (ids: ArrayLike<number>): Int32Array => {
   const keys = new Int32Array(ids.length * 2)
   for (let i = 0; i < ids.length; i++) {
     const low = ids[i]! | 0
