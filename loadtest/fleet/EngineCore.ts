@@ -49,6 +49,7 @@ export class EngineCore {
       {
         blocks: options.blocks,
         blockSize: options.blockSize,
+        pinsMax: options.runningBlocks > 0 ? options.runningBlocks : options.blocks,
         rates: TimeModel.scaled(options.rates, options.speed),
         stepTokens: options.stepTokens,
         maxRunning: options.maxRunning,

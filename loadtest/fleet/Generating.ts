@@ -12,6 +12,8 @@ interface Saying {
   /** Null while it is being submitted. */
   task: EngineTask | null
   generated: number
+  /** Of these, streamed. */
+  sent: number
   cachedTokens: number
 }
 
@@ -19,6 +21,7 @@ export class Generating {
   readonly #core: EngineCore
   readonly #reportCached: boolean
   readonly #omitsZero: boolean
+  readonly #streamInterval: number
   readonly #plan: Plan
   readonly #id: string
   readonly #reply: Reply
@@ -37,6 +40,7 @@ export class Generating {
     this.#reportCached = engine.options.reportCached
     // It tells of what it found, or says nothing.
     this.#omitsZero = engine.options.dialect === "sglang"
+    this.#streamInterval = engine.options.streamInterval
     this.#plan = plan
     this.#id = id
     this.#reply = reply
@@ -50,7 +54,7 @@ export class Generating {
         max: plan.maxTokens[index]!,
         ignoreEos: plan.ignoreEos
       })
-      const saying: Saying = { answer, task: null, generated: 0, cachedTokens: 0 }
+      const saying: Saying = { answer, task: null, generated: 0, sent: 0, cachedTokens: 0 }
       this.#sayings.push(saying)
       // Steps that are due come first, so tokens of an earlier prompt may arrive during this call.
       saying.task = core.submit({
@@ -87,17 +91,20 @@ export class Generating {
       if (this.#open === 0) this.#answerWhole()
       return
     }
+    // The first token leaves at once, and so does the last.
+    if (generated > 1 && !last && generated - saying.sent < this.#streamInterval) return
     const head = Replies.head(this.#plan, this.#id, this.#created)
     if (generated === 1 && this.#plan.endpoint === "chat") this.#send(Replies.role(this.#plan, head, index))
     this.#send(
       Replies.chunk(this.#plan, head, {
         index,
-        text: answer.texts[generated - 1]!,
-        id: answer.ids[generated - 1]!,
+        text: answer.texts.slice(saying.sent, generated).join(""),
+        ids: answer.ids.slice(saying.sent, generated),
         first: generated === 1,
         finish
       })
     )
+    saying.sent = generated
     if (this.#open > 0) return
     if (this.#plan.includeUsage) {
       this.#reply.event({ ...head, choices: [], usage: this.#usage() })

@@ -77,9 +77,9 @@ export const parseBody = (bytes: Buffer): Json | Refusal => {
 export const inRange = (rank: number, ranks: number): number | Refusal =>
   rank >= 0 && rank < ranks ? rank : bad(`data_parallel_rank ${rank} is out of range [0, ${ranks}).`)
 
-/** Context limit: what is configured, but never more than the cache can hold. */
-export const contextMax = (options: SimOptions): number =>
-  Math.min(options.maxModelLen, options.blocks * options.blockSize)
+/** Context limit: what is configured, but never more than a request may hold of the cache. */
+export const contextMax = ({ blocks, blockSize, maxModelLen, runningBlocks }: SimOptions): number =>
+  Math.min(maxModelLen, (runningBlocks > 0 ? Math.min(runningBlocks, blocks) : blocks) * blockSize)
 
 /** `header` is `X-data-parallel-rank`. */
 export const make = (

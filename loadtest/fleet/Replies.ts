@@ -75,11 +75,11 @@ export const whole = (plan: Plan, id: string, created: number, choices: Readonly
         kv_transfer_params: null
       }
 
-/** One token of one choice. `first` is its first. */
+/** Tokens of one choice. `first` when its first is among them. */
 export interface Piece {
   readonly index: number
   readonly text: string
-  readonly id: number
+  readonly ids: ReadonlyArray<number>
   readonly first: boolean
   readonly finish: "stop" | "length" | null
 }
@@ -100,7 +100,7 @@ export const role = (plan: Plan, head: Json, index: number): Json => ({
 
 export const chunk = (plan: Plan, head: Json, piece: Piece): Json => {
   const ending = piece.finish === null ? {} : { stop_reason: null }
-  const ids = plan.returnTokenIds ? [piece.id] : null
+  const ids = plan.returnTokenIds ? piece.ids : null
   return {
     ...head,
     choices: [

@@ -25,6 +25,8 @@ export interface SimOptions {
   readonly blockSize: number
   /** Device blocks of each rank. */
   readonly blocks: number
+  /** Most blocks that running requests hold, as where the rest of the cache is not the device's; 0 for all. */
+  readonly runningBlocks: number
   /** Blocks of each rank in host memory, for what the device evicts; 0 for none. */
   readonly hostBlocks: number
   /** Blocks of each rank on disk, for what the host (or, without one, the device) evicts; 0 for none. */
@@ -46,6 +48,8 @@ export interface SimOptions {
   readonly stepTokens: number
   /** Most requests that run at once. */
   readonly maxRunning: number
+  /** Tokens a streamed record after the first carries. */
+  readonly streamInterval: number
   /** Mean length of an answer that ends by itself, tokens. */
   readonly outputTokens: number
   /** Whether `usage` says how many prompt tokens were cached. */
@@ -86,6 +90,7 @@ export const problem = (options: SimOptions): string | null => {
     "maxModelLen",
     "stepTokens",
     "maxRunning",
+    "streamInterval",
     "bufferSteps"
   ] as const
   for (const name of positive) {
@@ -93,6 +98,7 @@ export const problem = (options: SimOptions): string | null => {
     if (!Number.isInteger(value) || value < 1) return `${name} is ${value}; it must be a whole number of at least 1.`
   }
   for (const name of [
+    "runningBlocks",
     "hostBlocks",
     "diskBlocks",
     "externalBlocks",
@@ -132,6 +138,7 @@ export const defaults: SimOptions = {
   tokenizer: null,
   blockSize: 16,
   blocks: 4096,
+  runningBlocks: 0,
   hostBlocks: 0,
   diskBlocks: 0,
   externalBlocks: 0,
@@ -144,6 +151,7 @@ export const defaults: SimOptions = {
   speed: 1,
   stepTokens: 8192,
   maxRunning: 256,
+  streamInterval: 1,
   outputTokens: 120,
   reportCached: true,
   metrics: true,

@@ -132,6 +132,45 @@ describe("SimEngine", () => {
     expect(counts).toEqual([4, 4])
   })
 
+  it("streams several tokens a record where it is told to, the first one by itself", async () => {
+    const slow = await SimFleet.start({ tokenizer: qwen3, speed: 20, blocks: 64, streamInterval: 4 })
+    try {
+      const asked = { prompt: question, max_tokens: 10, ignore_eos: true, stream: true, return_token_ids: true }
+      const answer = fetch(`${slow.urls[0]}/v1/completions`, { method: "POST", body: JSON.stringify(asked) })
+      const choices = (await records(answer)).map((record) => (record["choices"] as ReadonlyArray<Json>)[0]!)
+      expect(choices.map((choice) => (choice["token_ids"] as ReadonlyArray<number>).length)).toEqual([1, 4, 4, 1])
+      const whole = await json(
+        fetch(`${slow.urls[0]}/v1/completions`, { method: "POST", body: JSON.stringify({ ...asked, stream: false }) })
+      )
+      const text = (whole["choices"] as ReadonlyArray<Json>)[0]!["text"]
+      expect(choices.map((choice) => choice["text"]).join("")).toBe(text)
+    } finally {
+      await slow.close()
+    }
+  })
+
+  it("lets running requests hold only a part of its cache, where it is told to", async () => {
+    const small = await SimFleet.start({ tokenizer: qwen3, speed: 20, blocks: 64, runningBlocks: 8 })
+    try {
+      const ask = (from: number) =>
+        fetch(`${small.urls[0]}/v1/completions`, {
+          method: "POST",
+          body: JSON.stringify({ prompt: Array.from({ length: 100 }, (_, i) => from + i), max_tokens: 20 })
+        })
+      const answers = Promise.all([ask(1_000), ask(2_000)])
+      await vi.waitFor(() => expect(small.engines[0]!.state()).toMatchObject({ running: 1, waiting: 1 }))
+      expect((await answers).map(({ status }) => status)).toEqual([200, 200])
+      // Both are still held: the cache is larger than what may run.
+      expect(small.engines[0]!.cache()).toHaveLength(14)
+      expect((await ask(1_000)).status).toBe(200)
+      const tooLong = { prompt: Array.from({ length: 8 * 16 }, () => 1), max_tokens: 1 }
+      const refused = fetch(`${small.urls[0]}/v1/completions`, { method: "POST", body: JSON.stringify(tooLong) })
+      expect((await refused).status).toBe(400)
+    } finally {
+      await small.close()
+    }
+  })
+
   it("returns token ids and running usage when asked", async () => {
     const body = { messages, max_tokens: 4, return_token_ids: true, stream: true }
     const options = { include_usage: true, continuous_usage_stats: true }
