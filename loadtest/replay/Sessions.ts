@@ -18,7 +18,7 @@ export interface Options {
  */
 export const start = (
   trace: Trace.Sessions,
-  agenda: Agenda,
+  agenda: Pick<Agenda, "add">,
   { live, meetWithinMs, seed }: Options,
   send: (request: Trace.Request, nowMs: number, done: (nowMs: number) => void) => void
 ): void => {
