@@ -9,20 +9,18 @@ import type { Finished } from "../../actors/Delivery.ts"
 import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
-import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
+import type { Booking, Ledger } from "../../actors/Ledger.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
-import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
 import type { RouteError } from "../domain/Errors.ts"
 import type { RouteRequest } from "../domain/Request.ts"
-import { layersMax } from "../domain/Tier.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
-import * as Overlap from "../hot/Overlap.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import { CachedTokens } from "./CachedTokens.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
+import * as Match from "./Match.ts"
 import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
 import * as Problem from "./Problem.ts"
@@ -48,13 +46,10 @@ export interface Settled extends Finished {
   readonly totalMs: number
 }
 
-export interface Deps {
+export interface Deps extends Match.Deps {
   readonly fleet: Fleet["Service"]
   readonly ledger: Ledger["Service"]
   readonly hasher: Hasher
-  /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
-  readonly depths: PrefixIndex["Service"]["depths"]
-  readonly blockSizeOf: Pictures["blockSizeOf"]
   readonly evicted: Pictures["evicted"]
   readonly tokenizerOf: (route: Route) => Tokenizer | null
   readonly computed: Pictures["computed"]
@@ -66,7 +61,6 @@ export interface Deps {
   readonly forward: (pool: Pool, forward: Forward) => { readonly abort: () => void }
   /** Requests out on each slot, streams included. Counted here, read by the fleet. */
   readonly inFlight: Uint32Array
-  readonly workersMax: number
   /** Other workers tried after the first, before the first byte. */
   readonly retriesMax: number
   /** Shutting down: what still arrives on open connections is served, `/ready` tells balancers to look elsewhere. */
@@ -99,9 +93,7 @@ const blame = (outcome: Extract<Outcome, { kind: "failed" }>): WorkerOutcome => 
 
 export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   const { fleet, ledger, now, workersMax } = deps
-  const depths = new Uint32Array(layersMax * workersMax)
-  const cachedTokens = new Uint32Array(workersMax)
-  const heldTokens = new Uint32Array(workersMax)
+  const match = Match.make(deps)
   const origins = new WeakMap<object, Origin>()
   const cached = new CachedTokens()
 
@@ -112,35 +104,6 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       origins.set(spec, origin)
     }
     return origin
-  }
-
-  /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
-  const match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array): Ask => {
-    cachedTokens.fill(0)
-    heldTokens.fill(0)
-    let keys = new Int32Array(0)
-    let blockSize = 0
-    const done = new Set<number>()
-    for (let slot = 0; slot < eligible.length; slot++) {
-      if (eligible[slot] === 0 || done.has(deps.blockSizeOf(slot))) continue
-      blockSize = deps.blockSizeOf(slot)
-      done.add(blockSize)
-      const prompts = hashed.keysFor(blockSize)
-      for (const prompt of prompts) {
-        if (prompt.count === 0) continue
-        const layered = deps.depths(prompt.keys, prompt.count, depths)
-        // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
-        const most = Math.floor((prompt.tokens - 1) / blockSize)
-        for (let other = slot; other < eligible.length; other++) {
-          if (eligible[other] === 0 || deps.blockSizeOf(other) !== blockSize) continue
-          Overlap.add(depths, workersMax, other, layered, most, blockSize, heldTokens, cachedTokens)
-        }
-      }
-      if (prompts.length === 1) keys = prompts[0]!.keys as Int32Array<ArrayBuffer>
-    }
-    // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
-    if (done.size !== 1) keys = new Int32Array(0)
-    return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
   }
 
   const route = (
@@ -197,7 +160,11 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       // The fleet may have changed since the last try. Slots of the route found first may be others' by now.
       const current = fleet.resolve(request.model)
       const eligible = current?.eligible.slice() ?? new Uint8Array(0)
-      for (let slot = 0; slot < eligible.length; slot++) if (tried[slot] === 1) eligible[slot] = 0
+      let candidates = 0
+      for (let slot = 0; slot < eligible.length; slot++) {
+        if (tried[slot] === 1) eligible[slot] = 0
+        candidates += eligible[slot]!
+      }
       const ask = match(hashed!, eligible)
       const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
       const worker = slot < 0 ? undefined : fleet.worker(slot)
@@ -224,7 +191,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       deps.inFlight[slot]!++
       fleet.sent(slot)
       if (request.reportsFull) deps.reportsFull(slot)
-      const others = eligible.reduce((sum, each) => sum + each, 0) > 1 && tries <= deps.retriesMax
+      const others = candidates > 1 && tries <= deps.retriesMax
       send(booking, worker, others, bytes)
     }
 
