@@ -18,7 +18,9 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   loadtest: ["domain"],
   // What is replayed is routed by the router's own pieces, not by copies of them.
   replay: ["actors", "hot", "domain", "ports", "loadtest"],
-  micro: ["actors", "hot", "domain", "adapters", "http", "loadtest", "replay"]
+  // A live replay starts whole routers, with other ledgers in them.
+  live: ["main", "actors", "loadtest", "replay"],
+  micro: ["actors", "hot", "domain", "adapters", "http", "loadtest", "replay", "live"]
 }
 
 /** Vendor clients live in adapters only. */
@@ -29,7 +31,8 @@ const roomOf = (file: string): string => {
   if (parts[0] === "actors") return "actors"
   if (parts[0] === "loadtest") {
     if (parts[1] === "micro" || file.endsWith(".bench.ts")) return "micro"
-    return parts[1] === "replay" ? "replay" : "loadtest"
+    if (parts[1] === "replay") return parts[2] === "live" ? "live" : "replay"
+    return "loadtest"
   }
   return parts[0] === "src" && parts.length > 2 ? parts[1]! : "main"
 }
@@ -62,7 +65,10 @@ const wrongEdges = (): ReadonlyArray<string> => {
       if (room === "hot" && !target.startsWith("node:"))
         wrong.push(`${relative(root, file)} imports a package: ${target}`)
       if (room === "domain" && target !== "effect") wrong.push(`${relative(root, file)} imports a package: ${target}`)
-      if (!["adapters", "loadtest", "micro"].includes(room) && vendors.some((vendor) => target.startsWith(vendor))) {
+      if (
+        !["adapters", "loadtest", "live", "micro"].includes(room) &&
+        vendors.some((vendor) => target.startsWith(vendor))
+      ) {
         wrong.push(`${relative(root, file)} imports a vendor client: ${target}`)
       }
     }

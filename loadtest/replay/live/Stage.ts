@@ -1,0 +1,110 @@
+/** Stage: fresh engines and a router in front of them, in processes of their own, for as long as somebody uses them. */
+import * as Measured from "../../proxies/Measured.ts"
+import type { Fleet } from "../Profiles.ts"
+import type { Strategy } from "../Strategy.ts"
+import type { Predictions } from "./TraceTime.ts"
+
+export interface StageOptions {
+  readonly strategy: Strategy
+  readonly fleet: Fleet
+  readonly blockSize: number
+  readonly speed: number
+  readonly seed: number
+}
+
+export interface Stage {
+  readonly url: string
+  readonly adminUrl: string
+  readonly model: string
+  /** Ids, as the router names them. */
+  readonly workers: ReadonlyArray<string>
+  readonly predictions: () => Promise<Predictions>
+  /** CPU time so far of the engines together, and of the router; microseconds. */
+  readonly cpuUs: () => Promise<{ readonly engines: number; readonly router: number }>
+}
+
+/** Engines that share a process, and so a core. */
+const perProcess = 4
+const model = "trace"
+/** Few records instead of one a token: what is measured is the first one. */
+const streamInterval = 32
+
+const path = (relative: string): string => Measured.path(relative)
+const bin = path("../../src/bin.ts")
+const routerProcess = path("../replay/live/RouterProcess.ts")
+
+const engineArgs = (engines: number, { blockSize, fleet, seed, speed }: StageOptions): ReadonlyArray<string> => {
+  const { blocks, maxRunning, pinsMax, rates, stepTokens } = fleet
+  const flags = {
+    "--engines": engines,
+    "--port": 0,
+    "--model": model,
+    "--block-size": blockSize,
+    "--blocks": blocks,
+    "--running-blocks": pinsMax,
+    "--max-model-len": pinsMax * blockSize,
+    "--speed": speed,
+    "--floor-ms": rates.floorMs,
+    "--overhead-ms": rates.overheadMs,
+    "--token-us": rates.tokenUs,
+    "--attention-ns": rates.attentionNs,
+    "--kv-read-ns": rates.kvReadNs,
+    "--step-tokens": stepTokens,
+    "--max-running": maxRunning,
+    "--stream-interval": streamInterval,
+    "--seed": seed
+  }
+  return ["sim-engine", ...Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)])]
+}
+
+/** The addresses in what `sim-engine` prints. */
+const urlsOf = async (engines: Measured.Measured): Promise<ReadonlyArray<string>> => {
+  const [, shown] = await engines.says(/warmpath serve ((?:--worker \S+ ?)+)\n/)
+  return [...shown!.matchAll(/--worker (\S+)/g)].map(([, url]) => url!)
+}
+
+/** Lends them to `work`, and stops them, whatever happens. */
+export const use = async <A>(options: StageOptions, work: (stage: Stage) => Promise<A>): Promise<A> => {
+  const { blockSize, fleet, seed, speed, strategy } = options
+  const started: Array<Measured.Measured> = []
+  const start = (program: string, args: ReadonlyArray<string>): Measured.Measured => {
+    const measured = Measured.start(program, args)
+    started.push(measured)
+    return measured
+  }
+  try {
+    const engines: Array<Measured.Measured> = []
+    for (let left = fleet.workers; left > 0; left -= perProcess) {
+      engines.push(start(bin, engineArgs(Math.min(left, perProcess), options)))
+    }
+    const urls = (await Promise.all(engines.map(urlsOf))).flat()
+    const router = start(routerProcess, [
+      ...["--strategy", strategy.name, "--speed", String(speed), "--block-size", String(blockSize)],
+      ...["--capacity-tokens", String(fleet.blocks * blockSize), "--seed", String(seed)],
+      ...urls.flatMap((url) => ["--worker", url])
+    ])
+    const [, url, adminUrl] = await router.says(/router (\S+) admin (\S+)\n/)
+    return await work({
+      url: url!,
+      adminUrl: adminUrl!,
+      model,
+      workers: urls.map((each) => new URL(each).host),
+      predictions: () =>
+        new Promise((resolve) => {
+          const hear = (message: { readonly predictions?: Predictions }): void => {
+            if (message.predictions === undefined) return
+            router.process.off("message", hear)
+            resolve(message.predictions)
+          }
+          router.process.on("message", hear)
+          router.process.send("predictions")
+        }),
+      cpuUs: async () => ({
+        engines: (await Promise.all(engines.map((each) => each.cpuUs()))).reduce((sum, us) => sum + us, 0),
+        router: await router.cpuUs()
+      })
+    })
+  } finally {
+    await Promise.all(started.map((each) => each.stop()))
+  }
+}
