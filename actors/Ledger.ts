@@ -130,7 +130,6 @@ export const make = (options: Options): Ledger["Service"] => {
   const load = LoadTable.make(options.workersMax)
   const inFlight = new InFlight()
   const choose = Policies.byName[options.policy]
-  const depthBlocks = new Uint32Array(options.workersMax)
   const mask = new Uint8Array(options.workersMax)
   let rotation = 0
 
@@ -144,13 +143,7 @@ export const make = (options: Options): Ledger["Service"] => {
     for (let slot = 0; slot < slots; slot++) {
       mask[slot] = eligible === null ? load.eligible[slot]! : load.eligible[slot]! & eligible[slot]!
     }
-    if (keys.length === 0 || inFlight.size === 0) return
-    for (let slot = 0; slot < slots; slot++) depthBlocks[slot] = Math.floor(cachedTokens[slot]! / blockSize)
-    inFlight.raise(keys, keys.length >> 1, depthBlocks)
-    for (let slot = 0; slot < slots; slot++) {
-      const tokens = Math.min(promptTokens, depthBlocks[slot]! * blockSize)
-      if (tokens > cachedTokens[slot]!) cachedTokens[slot] = tokens
-    }
+    inFlight.raise(keys, keys.length >> 1, blockSize, promptTokens, cachedTokens)
   }
 
   return Ledger.of({

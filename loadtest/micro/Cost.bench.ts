@@ -81,7 +81,7 @@ const overlay = (cellMs: number): number => {
   return cpuNsPerCall(cellMs, 10, () => {
     for (let i = 0; i < 10; i++) {
       depth.fill(1)
-      flight.raise(prompts[turn++ & 63]!, 512, depth)
+      flight.raise(prompts[turn++ & 63]!, 512, 16, 512 * 16, depth)
       sink += depth[turn & 63]!
     }
   })

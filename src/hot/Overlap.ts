@@ -2,7 +2,8 @@
  * What a worker's overlap with a prompt comes to, in tokens: how much of it is there, and how much prefill it saves.
  *
  * `depths` is the index's answer: leading blocks within reach of each tier, layer by layer (`domain/Tier.ts`), so what a
- * tier adds is the difference to the one before. A guess counts where the tiers know less.
+ * tier adds is the difference to the one before. A guess counts where the tiers know less. Where not
+ * `layered`, only devices hold any of the prompt, and only the first row was written.
  */
 import { DEVICE, type DISK, EXTERNAL, GUESS, HOST } from "../domain/Tier.ts"
 
@@ -42,4 +43,35 @@ export const add = (
   }
   held[slot] = held[slot]! + reached * blockSize
   cached[slot] = cached[slot]! + Math.round(worth * blockSize)
+}
+
+/**
+ * As `add`, for every slot below `slots` whose workers cut prompts into blocks of this size: `blockSizes` by slot, 0 for
+ * those that are not asked.
+ */
+export const addAll = (
+  depths: Uint32Array,
+  stride: number,
+  slots: number,
+  blockSizes: Uint32Array,
+  layered: boolean,
+  most: number,
+  blockSize: number,
+  held: Uint32Array,
+  cached: Uint32Array
+): void => {
+  const external = EXTERNAL * stride
+  const guesses = GUESS * stride
+  for (let slot = 0; slot < slots; slot++) {
+    if (blockSizes[slot] !== blockSize) continue
+    const device = depths[slot]!
+    // Tiers read no shallower than those before them: where the last adds nothing, none does.
+    if (layered && (depths[external + slot]! > device || depths[guesses + slot]! > device)) {
+      add(depths, stride, slot, layered, most, blockSize, held, cached)
+      continue
+    }
+    const tokens = (device < most ? device : most) * blockSize
+    held[slot] = held[slot]! + tokens
+    cached[slot] = cached[slot]! + tokens
+  }
 }

@@ -7,6 +7,7 @@
 import type { Ask } from "../../actors/Ledger.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
 import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
+import type { KeyLanes } from "../domain/Block.ts"
 import { layersMax } from "../domain/Tier.ts"
 import * as Overlap from "../hot/Overlap.ts"
 import type * as PromptBlocks from "./PromptBlocks.ts"
@@ -18,6 +19,8 @@ export interface Deps {
   readonly workersMax: number
 }
 
+const none: KeyLanes = new Int32Array(0)
+
 /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
 export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array) => Ask
 
@@ -25,31 +28,36 @@ export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match
   const depths = new Uint32Array(layersMax * workersMax)
   const cachedTokens = new Uint32Array(workersMax)
   const heldTokens = new Uint32Array(workersMax)
+  /** Block size by slot, 0 for those that are not eligible; and the sizes there are. */
+  const blockSizes = new Uint32Array(workersMax)
+  const sizes: Array<number> = []
   return (hashed, eligible) => {
+    const slots = eligible.length
     cachedTokens.fill(0)
     heldTokens.fill(0)
-    let keys = new Int32Array(0)
+    sizes.length = 0
     let blockSize = 0
-    const done = new Set<number>()
-    for (let slot = 0; slot < eligible.length; slot++) {
-      if (eligible[slot] === 0 || done.has(blockSizeOf(slot))) continue
-      blockSize = blockSizeOf(slot)
-      done.add(blockSize)
+    for (let slot = 0; slot < slots; slot++) {
+      const size = eligible[slot] === 0 ? 0 : blockSizeOf(slot)
+      blockSizes[slot] = size
+      if (size === 0 || size === blockSize) continue
+      blockSize = size
+      if (!sizes.includes(size)) sizes.push(size)
+    }
+    let keys: KeyLanes = none
+    for (let i = 0; i < sizes.length; i++) {
+      blockSize = sizes[i]!
       const prompts = hashed.keysFor(blockSize)
       for (const prompt of prompts) {
         if (prompt.count === 0) continue
         const layered = depthsOf(prompt.keys, prompt.count, depths)
         // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
         const most = Math.floor((prompt.tokens - 1) / blockSize)
-        for (let other = slot; other < eligible.length; other++) {
-          if (eligible[other] === 0 || blockSizeOf(other) !== blockSize) continue
-          Overlap.add(depths, workersMax, other, layered, most, blockSize, heldTokens, cachedTokens)
-        }
+        Overlap.addAll(depths, workersMax, slots, blockSizes, layered, most, blockSize, heldTokens, cachedTokens)
       }
-      if (prompts.length === 1) keys = prompts[0]!.keys as Int32Array<ArrayBuffer>
+      // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
+      if (prompts.length === 1 && sizes.length === 1) keys = prompts[0]!.keys
     }
-    // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
-    if (done.size !== 1) keys = new Int32Array(0)
     return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
   }
 }

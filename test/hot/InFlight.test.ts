@@ -18,7 +18,7 @@ const keysOf = (path: ReadonlyArray<number>): Int32Array => {
 
 const raised = (flight: InFlight, path: ReadonlyArray<number>, depth: ReadonlyArray<number>): Array<number> => {
   const out = Uint32Array.from(depth)
-  flight.raise(keysOf(path), path.length, out)
+  flight.raise(keysOf(path), path.length, 1, 1_000, out)
   return [...out]
 }
 
@@ -69,6 +69,24 @@ describe("InFlight", () => {
     flight.add(0, keys, 2)
     keys.fill(0)
     expect(raised(flight, [1, 2], [0])).toEqual([2])
+  })
+
+  it("tells keys apart that differ in either half", () => {
+    const flight = new InFlight()
+    flight.add(0, Int32Array.of(1, 2, 3, 4, 5, 6), 3)
+    flight.add(1, Int32Array.of(1, 2, 3, 9, 5, 6), 3)
+    flight.add(2, Int32Array.of(1, 9), 1)
+    const out = new Uint32Array(3)
+    flight.raise(Int32Array.of(1, 2, 3, 9, 7, 6), 3, 1, 10, out)
+    expect([...out]).toEqual([1, 2, 0])
+  })
+
+  it("answers in tokens, and never with more than the prompt has", () => {
+    const flight = new InFlight()
+    flight.add(0, keysOf([1, 2, 3]), 3)
+    const out = Uint32Array.of(0)
+    flight.raise(keysOf([1, 2, 3]), 3, 16, 40, out)
+    expect([...out]).toEqual([40])
   })
 
   it("has nothing on its way to a worker that left", () => {

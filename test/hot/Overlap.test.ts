@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { layersMax } from "../../src/domain/Tier.ts"
+import * as Random from "../../loadtest/Random.ts"
+import { GUESS, layersMax } from "../../src/domain/Tier.ts"
 import * as Overlap from "../../src/hot/Overlap.ts"
 
 const blockSize = 10
@@ -40,5 +41,32 @@ describe("Overlap", () => {
     const cached = Uint32Array.of(3)
     Overlap.add(Uint32Array.of(2, 0, 0, 0, 0), 1, 0, false, 9, blockSize, held, cached)
     expect([held[0], cached[0]]).toEqual([25, 23])
+  })
+
+  it("adds for all workers with blocks of one size what it adds for each alone, and nothing for others", () => {
+    const random = Random.make(5)
+    const below = (limit: number) => Math.floor(random() * limit)
+    for (let round = 0; round < 300; round++) {
+      const slots = 1 + below(12)
+      const layered = random() < 0.7
+      const depths = new Uint32Array(layersMax * 12)
+      for (let slot = 0; slot < 12; slot++) {
+        let depth = below(6)
+        for (let layer = 0; layer < GUESS; layer++) {
+          depths[layer * 12 + slot] = depth
+          if (random() < 0.4) depth += below(6)
+        }
+        depths[GUESS * 12 + slot] = below(16)
+      }
+      const most = below(16)
+      const sizes = Uint32Array.from({ length: 12 }, () => [0, blockSize, 16][below(3)]!)
+      const [held, cached, heldAlone, cachedAlone] = [0, 1, 2, 3].map(() => new Uint32Array(12))
+      Overlap.addAll(depths, 12, slots, sizes, layered, most, blockSize, held!, cached!)
+      for (let slot = 0; slot < slots; slot++) {
+        if (sizes[slot] !== blockSize) continue
+        Overlap.add(depths, 12, slot, layered, most, blockSize, heldAlone!, cachedAlone!)
+      }
+      expect([held, cached]).toEqual([heldAlone, cachedAlone])
+    }
   })
 })
