@@ -2,6 +2,7 @@
 import * as CostBench from "./Cost.bench.ts"
 import * as IngestBench from "./Ingest.bench.ts"
 import type { Case, Options } from "./Measure.ts"
+import * as PlaceBench from "./Place.bench.ts"
 import * as PrefixTableBench from "./PrefixTable.bench.ts"
 import * as TokenizerBench from "./Tokenizer.bench.ts"
 
@@ -33,6 +34,10 @@ export const benches: Readonly<Record<string, Bench>> = {
     run: IngestBench.run
   },
   cost: { about: () => "a placement decision, one core, thread CPU time", run: CostBench.run },
+  place: {
+    about: () => "a prompt of 130 000 tokens among 1 000 workers, from its keys to its worker; one core",
+    run: PlaceBench.run
+  },
   tokenizer: {
     about: () => "a growing conversation under Qwen3's tokenizer, CPU time of the process",
     run: TokenizerBench.run

@@ -15,7 +15,7 @@ const measured = async (name: string) => {
 
 describe("npm run bench", () => {
   it("has the benches it is documented with, the prefix index first", () => {
-    assert.deepEqual(Object.keys(benches), ["prefix-table", "ingest", "cost", "tokenizer"])
+    assert.deepEqual(Object.keys(benches), ["prefix-table", "ingest", "cost", "place", "tokenizer"])
   })
 
   it("measures every case of the prefix index, and both indexes give the same answers", async () => {
@@ -42,6 +42,15 @@ describe("npm run bench", () => {
     const { cases, compared } = await measured("cost")
     assert.strictEqual(compared, 200)
     assert.strictEqual(cases.length, 6)
+  })
+
+  it("measures long prompts among 1 000 workers, with the overlaps they were made with and the cheapest worker", async () => {
+    const { cases, compared } = await measured("place")
+    assert.strictEqual(compared, 50)
+    assert.deepEqual(
+      cases.flatMap(({ gate, name }) => (gate === undefined ? [] : [name])),
+      ["match + place, p99"]
+    )
   })
 
   it("measures every encoder on one conversation, and all give the same ids", async () => {
