@@ -2,8 +2,6 @@
  * Consistent hashing: workers as points on a ring, a key goes to the next point after it. A worker that may not be chosen
  * loses its keys to the points behind its own, and all others keep theirs.
  */
-import * as Random from "../../Random.ts"
-
 export interface HashRing {
   readonly points: Uint32Array
   /** Whose point it is, by the same index. */
@@ -14,7 +12,8 @@ export interface HashRing {
 export const make = (workers: number, pointsEach: number): HashRing => {
   const points: Array<readonly [point: number, slot: number]> = []
   for (let slot = 0; slot < workers; slot++) {
-    for (let i = 0; i < pointsEach; i++) points.push([Random.mix(0, [slot, i, pointsEach]), slot])
+    // Twice, or small keys would fall on the points themselves.
+    for (let i = 0; i < pointsEach; i++) points.push([spread(~spread(slot * pointsEach + i)), slot])
   }
   points.sort(([a, i], [b, j]) => a - b || i - j)
   return {
@@ -23,9 +22,10 @@ export const make = (workers: number, pointsEach: number): HashRing => {
   }
 }
 
-/** The slot a hash belongs to, of those eligible; −1 when there is none. O(log points) while all are. */
-export const find = (ring: HashRing, hash: number, eligible: Uint8Array): number => {
+/** The slot a key of 32 bits belongs to, of those eligible; −1 when there is none. O(log points) while all are. */
+export const find = (ring: HashRing, key: number, eligible: Uint8Array): number => {
   const { points, slots } = ring
+  const hash = spread(key)
   let low = 0
   let high = points.length
   while (low < high) {
@@ -38,4 +38,12 @@ export const find = (ring: HashRing, hash: number, eligible: Uint8Array): number
     if (eligible[slot] === 1) return slot
   }
   return -1
+}
+
+/** Finaliser of MurmurHash3: numbers in a row land far apart. */
+const spread = (word: number): number => {
+  let x = word
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
+  return (x ^ (x >>> 16)) >>> 0
 }
