@@ -5,6 +5,7 @@
  * common to many. Ids name whole prefixes, so all that follow one such request share its first block that is not common:
  * that block is the session.
  */
+import { IdTable } from "./IdTable.ts"
 import type { Request } from "./Trace.ts"
 
 /** Blocks that more than this share of the requests begin with tell no session from another: system prompts, tools. */
@@ -14,12 +15,14 @@ const usesMin = 10
 
 /** How many leading blocks of each request are common to many of them. */
 export const commonDepths = (requests: ReadonlyArray<Pick<Request, "blocks">>): Uint32Array => {
-  const uses = new Map<number, number>()
-  for (const { blocks } of requests) for (const id of blocks) uses.set(id, (uses.get(id) ?? 0) + 1)
+  const uses = new IdTable()
+  for (const { blocks } of requests) {
+    for (let i = 0; i < blocks.length; i++) uses.set(blocks[i]!, uses.get(blocks[i]!) + 1)
+  }
   const most = Math.max(usesMin, requests.length * commonShare)
   return Uint32Array.from(requests, ({ blocks }) => {
     let depth = 0
-    while (depth < blocks.length && uses.get(blocks[depth]!)! > most) depth++
+    while (depth < blocks.length && uses.get(blocks[depth]!) > most) depth++
     return depth
   })
 }
@@ -27,13 +30,15 @@ export const commonDepths = (requests: ReadonlyArray<Pick<Request, "blocks">>): 
 /** The session of each request: numbers from 0. A request of nothing but common blocks is a session of its own. */
 export const sessions = (requests: ReadonlyArray<Pick<Request, "blocks">>): Uint32Array => {
   const depths = commonDepths(requests)
-  const byBlock = new Map<number, number>()
+  /** 1 + the session that each block tells of. */
+  const byBlock = new IdTable()
   let count = 0
   return Uint32Array.from(requests, ({ blocks }, i) => {
     const own = blocks[depths[i]!]
-    const known = own === undefined ? undefined : byBlock.get(own)
-    if (known !== undefined) return known
-    if (own !== undefined) byBlock.set(own, count)
+    if (own === undefined) return count++
+    const known = byBlock.get(own)
+    if (known > 0) return known - 1
+    byBlock.set(own, count + 1)
     return count++
   })
 }

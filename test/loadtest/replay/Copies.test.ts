@@ -1,74 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { gzipSync } from "node:zlib"
-import { afterAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import * as Random from "../../../loadtest/Random.ts"
 import * as Generated from "../../../loadtest/replay/Generated.ts"
 import * as Trace from "../../../loadtest/replay/Trace.ts"
-
-const dir = mkdtempSync(join(tmpdir(), "warmpath-trace-"))
-afterAll(() => rmSync(dir, { recursive: true }))
-
-const written = (name: string, lines: ReadonlyArray<unknown>): string => {
-  const file = join(dir, name)
-  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("")
-  writeFileSync(file, name.endsWith(".gz") ? gzipSync(text) : text)
-  return file
-}
-
-describe("Trace.read", () => {
-  it("reads arrivals, gzip or plain, and leaves out blocks that are not full", () => {
-    const lines = [
-      { timestamp: 0, input_length: 1_100, output_length: 5, hash_ids: [0, 1, 2] },
-      { timestamp: 3_000, input_length: 1_024, output_length: 0, hash_ids: [0, 7] }
-    ]
-    for (const name of ["a.jsonl", "a.jsonl.gz"]) {
-      const trace = Trace.read(written(name, lines)) as Trace.Arrivals
-      expect(trace).toMatchObject({ kind: "arrivals", blockSize: 512, durationMs: 3_001 })
-      expect(trace.requests).toEqual([
-        { session: 0, atMs: 0, promptTokens: 1_100, outputTokens: 5, blocks: Float64Array.of(0, 1) },
-        // An engine answers with one token at least.
-        { session: 0, atMs: 3_000, promptTokens: 1_024, outputTokens: 1, blocks: Float64Array.of(0, 7) }
-      ])
-    }
-  })
-
-  it("reads sessions: joins four blocks to one, shares tool definitions, and ties agents to the turn that started them", () => {
-    const line = (agent: string, turn: number, count: number, more: object) => ({
-      session: "s",
-      agent,
-      turn,
-      input_length: count * 64 + 10,
-      output_length: 3,
-      tool_tokens: 300,
-      think_ms: turn * 100,
-      hash_ids_rle: [
-        [1, 5],
-        [100, count - 5]
-      ],
-      ...more
-    })
-    const file = written("s.jsonl", [
-      line("sub", 0, 9, { spawn_after_turn: 1 }),
-      line("main", 0, 8, {}),
-      line("main", 1, 13, {})
-    ])
-    const trace = Trace.read(file) as Trace.Sessions
-    expect(trace).toMatchObject({ kind: "sessions", blockSize: 256 })
-    const [main, sub] = trace.sessions[0]!
-    expect(main!.after).toBeNull()
-    expect(main!.turns.map(({ thinkMs }) => thinkMs)).toEqual([0, 100])
-    // Ids 1 to 5, then 100 on: the second block ends with its eighth id, the third with its twelfth. The first is a tool's.
-    const tool = -1 - 300 * 4096
-    expect(main!.turns.map(({ blocks }) => [...blocks])).toEqual([
-      [tool, 102],
-      [tool, 102, 106]
-    ])
-    expect(sub!.after).toBe(1)
-    expect([...sub!.turns[0]!.blocks]).toEqual([tool, 102])
-  })
-})
 
 describe("Trace.copied", () => {
   const trace = Generated.arrivals(1, 200_000, 5)
@@ -116,5 +49,28 @@ describe("Trace.copied", () => {
     }
     const times = new Set(Trace.copied(stamped, 1, Random.make(1)).requests.map(({ atMs }) => Math.floor(atMs / 100)))
     expect(times.size).toBeGreaterThan(trace.requests.length / 3)
+  })
+})
+
+describe("Trace.slice", () => {
+  const trace = Generated.arrivals(1, 200_000, 5)
+
+  it("takes what arrives in a window, as a trace that begins at 0", () => {
+    const part = Trace.slice(trace, 50_000, 80_000)
+    expect(part.durationMs).toBe(30_000)
+    const there = trace.requests.filter(({ atMs }) => atMs >= 50_000 && atMs < 80_000)
+    expect(part.requests).toEqual(there.map((each) => ({ ...each, atMs: each.atMs - 50_000 })))
+    expect(part.requests.length).toBeGreaterThan(100)
+  })
+
+  it("ends where the trace ends, and windows side by side make the whole", () => {
+    expect(Trace.slice(trace, 0, Number.POSITIVE_INFINITY)).toEqual(trace)
+    const halves = [Trace.slice(trace, 0, 100_000), Trace.slice(trace, 100_000, 1e9)]
+    expect(halves[0]!.requests.length + halves[1]!.requests.length).toBe(trace.requests.length)
+    expect(halves[0]!.durationMs + halves[1]!.durationMs).toBe(trace.durationMs)
+  })
+
+  it("is empty outside the trace", () => {
+    expect(Trace.slice(trace, 300_000, 400_000)).toMatchObject({ durationMs: 0, requests: [] })
   })
 })
