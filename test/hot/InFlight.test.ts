@@ -74,10 +74,10 @@ describe("InFlight", () => {
   it("tells keys apart that differ in either half", () => {
     const flight = new InFlight()
     flight.add(0, Int32Array.of(1, 2, 3, 4, 5, 6), 3)
-    flight.add(1, Int32Array.of(1, 2, 3, 9, 5, 6), 3)
+    flight.add(1, Int32Array.of(1, 2, 3, 9, 5, 7), 3)
     flight.add(2, Int32Array.of(1, 9), 1)
     const out = new Uint32Array(3)
-    flight.raise(Int32Array.of(1, 2, 3, 9, 7, 6), 3, 1, 10, out)
+    flight.raise(Int32Array.of(1, 2, 3, 9, 5, 8), 3, 1, 10, out)
     expect([...out]).toEqual([1, 2, 0])
   })
 
