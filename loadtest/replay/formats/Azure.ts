@@ -19,7 +19,7 @@ export const format: Format = {
     const told: Array<Arriving> = []
     let ids = 0
     for (const line of lines) {
-      if (line.number === 1) continue
+      if (line.text === heads) continue
       const cells = line.text.split(",")
       if (cells.length !== 3) line.fail(`${cells.length} cells`, heads)
       const promptTokens = whole(line, cells[1]!)

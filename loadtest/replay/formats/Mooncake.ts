@@ -2,7 +2,7 @@
  * Mooncake's JSON lines (kvcache-ai/Mooncake, FAST25-release/traces) and those of Dynamo's replay (ai-dynamo/dynamo,
  * `MooncakeRow`), which may also have sessions: `session_id`, and a `delay` in ms from one answer to the next request.
  *
- * A file with delays is read as sessions that wait for their answers, one without as arrivals. Of such a file's timestamps
+ * Every line holds its whole prompt, also of a later turn. A file with delays is read as sessions that wait for their answers, one without as arrivals. Of such a file's timestamps
  * only pauses between turns are used: when a session begins is for the replay to say.
  */
 import { ChainedIds } from "../ChainedIds.ts"
@@ -12,7 +12,7 @@ import * as Field from "./Field.ts"
 import type { Format } from "./Format.ts"
 import { isThere, type Line } from "./Line.ts"
 
-/** Tokens per id in Mooncake's files. */
+/** Tokens per id in Mooncake's files; Dynamo's have 64, 128 or 512 and do not say which. */
 const blockSizeDefault = 512
 
 interface Row extends Omit<Request, "session"> {
@@ -27,10 +27,7 @@ export const format: Format = {
   name: "Mooncake",
   looks: `{"timestamp": ms, "input_length": …, "output_length": …, "hash_ids": […]}`,
   is: (first) =>
-    (first.has("input_length") || first.has("input_tokens")) &&
-    first.has("hash_ids") &&
-    !first.has("chat_id") &&
-    !first.has("request_id"),
+    (first.has("input_length") || first.has("input_tokens")) && first.has("hash_ids") && !first.has("chat_id"),
   read: (lines, blockSize) => {
     const tokens = blockSize ?? blockSizeDefault
     const rows = rowsOf(lines, tokens)
@@ -53,6 +50,9 @@ const rowsOf = (lines: Iterable<Line>, blockSize: number): ReadonlyArray<Row> =>
   const timed = new Map<SessionName, boolean>()
   for (const line of lines) {
     const { fields } = line
+    // Dynamo's agentic_mooncake: requests that wait for several others are no chain of turns.
+    const waits = ["wait_for", "dependencies"].find((name) => Array.isArray(fields[name]) && fields[name].length > 0)
+    if (waits !== undefined) line.fail(`${waits} names other requests`, "requests that follow one before them at most")
     const promptTokens = Field.tokens(line, fields, "input_length", "input_tokens")
     const blocks = Field.blockIds(line, fields, "hash_ids", promptTokens, blockSize)
     const session = isThere(fields["session_id"]) ? Field.label(line, fields, "session_id") : null

@@ -35,6 +35,32 @@ describe("Trace.copied", () => {
     for (const [session, size] of taken) expect(size).toBe(whole.get(session))
   })
 
+  it("keeps the pauses of a session as they are, but for the end of the trace where it begins again", () => {
+    const paused = (each: Trace.Arrivals) => {
+      const turns = new Map<number, Array<readonly [number, number]>>()
+      for (const { session, promptTokens, atMs } of each.requests) {
+        turns.set(session!, [...(turns.get(session!) ?? []), [promptTokens, atMs]])
+      }
+      return Array.from(turns.values(), (times) =>
+        times
+          .sort(([a], [b]) => a - b)
+          .map(([, atMs]) => Math.round(atMs - times[0]![1] + each.durationMs) % each.durationMs)
+          .join(" ")
+      ).sort()
+    }
+    const once = paused(trace)
+    expect(once.filter((pauses) => pauses.includes(" ")).length).toBeGreaterThan(50)
+    expect(paused(Trace.copied(trace, 2, Random.make(1)))).toEqual(once.flatMap((pauses) => [pauses, pauses]))
+  })
+
+  it("knows no session where the trace knows none", () => {
+    const nobody = { ...trace, requests: trace.requests.map((each) => ({ ...each, session: null })) }
+    const some = Trace.copied(nobody, 1.5, Random.make(1)).requests
+    expect(new Set(some.map(({ session }) => session))).toEqual(new Set([null]))
+    expect(some.length / trace.requests.length).toBeGreaterThan(1.4)
+    expect(some.length / trace.requests.length).toBeLessThan(1.6)
+  })
+
   it("takes about as much of the last copy as is asked, and the same for the same seed", () => {
     const some = Trace.copied(trace, 1.5, Random.make(1))
     expect(some.requests.length / trace.requests.length).toBeGreaterThan(1.3)

@@ -299,6 +299,15 @@ describe("TraceFile.read, what it cannot read", () => {
       2,
       /neither delay nor a timestamp/
     ],
+    [
+      "requests that wait for several others",
+      [
+        { ...mooncake, request_id: "a" },
+        { ...mooncake, request_id: "b", wait_for: ["a"] }
+      ],
+      2,
+      /wait_for names other requests/
+    ],
     ["a chat without a parent", [{ ...bailian, parent_chat_id: undefined }], 1, /parent_chat_id is missing/],
     ["a row of two cells", [azure, "2023-11-16 18:17:03.9,5"], 2, /2 cells/],
     ["negative tokens in a row", [azure, "2023-11-16 18:17:03.9,-5,1"], 2, /"-5" tokens/],
@@ -330,6 +339,13 @@ describe("TraceFile.read, what it cannot read", () => {
     const error = failing(lines)
     expect(error.line).toBe(line)
     expect(error.found).toMatch(found)
+  })
+
+  it("does not mind empty lines, Windows' line ends or a byte order mark", () => {
+    const lines = `\uFEFF\r\n${JSON.stringify(mooncake)}\r\n\r\n${JSON.stringify(mooncake)}`
+    expect((TraceFile.read(written(lines)) as Arrivals).requests).toHaveLength(2)
+    const rows = `\n${azure}\r\n2023-11-16 18:17:03.9799600,1100,10\r\n`
+    expect((TraceFile.read(written(rows)) as Arrivals).requests).toHaveLength(1)
   })
 
   it("tells of the block size when ids and prompt do not fit", () => {
