@@ -93,6 +93,8 @@ export interface Options {
   readonly policy: Policies.Name
   /** Slots are below this. */
   readonly workersMax: number
+  /** For replays: what is learned of the workers' pace is so many times what was seen. 1 when left out. */
+  readonly observed?: number
 }
 
 export class Ledger extends Context.Service<
@@ -127,7 +129,7 @@ export class Ledger extends Context.Service<
 
 /** The ledger without a runtime, for tests and tools. */
 export const make = (options: Options): Ledger["Service"] => {
-  const load = LoadTable.make(options.workersMax)
+  const load = LoadTable.make(options.workersMax, options.observed)
   const inFlight = new InFlight()
   const choose = Policies.byName[options.policy]
   const mask = new Uint8Array(options.workersMax)

@@ -73,7 +73,8 @@ export interface LoadTable {
 const queuedMeanWindowMs = 10_000
 const recentRequests = 32
 
-export const make = (workersMax: number): LoadTable => ({
+/** `observed`: see `RateModel`. */
+export const make = (workersMax: number, observed = 1): LoadTable => ({
   workersMax,
   slots: 0,
   workers: 0,
@@ -95,7 +96,7 @@ export const make = (workersMax: number): LoadTable => ({
   queuedPeak: new Int32Array(workersMax),
   hintOwnTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
-  rates: RateModel.make(workersMax),
+  rates: RateModel.make(workersMax, observed),
   ages: ReuseAges.make(workersMax),
   queuedTotal: 0,
   queuedMean: 0,

@@ -23,6 +23,8 @@
  */
 export interface RateModel {
   readonly workersMax: number
+  /** Every observation is taken as so many times what it was: 1, but where a replay asks what wrong rates cost. */
+  readonly observed: number
   /** Five coefficients per row; row `slot`, and the fleet's at `workersMax`. */
   readonly theta: Float64Array
   /** Row that predicts a slot's prefill: its own, or the fleet's. */
@@ -58,11 +60,12 @@ const believedMs = 60_000
 const features = new Float64Array(terms)
 const parts = new Float64Array(terms)
 
-export const make = (workersMax: number): RateModel => {
+export const make = (workersMax: number, observed = 1): RateModel => {
   const theta = new Float64Array((workersMax + 1) * terms)
   for (let row = 0; row <= workersMax; row++) theta.set(prior, row * terms)
   return {
     workersMax,
+    observed,
     theta,
     row: new Int32Array(workersMax + 1).fill(workersMax),
     learnedMs: new Float64Array(workersMax + 1),
@@ -114,8 +117,9 @@ export const learn = (
   const fleet = model.workersMax
   if (requests > 0) inherit(model, model.prefills, slot, 0, 3)
   if (outputTokens > 0) inherit(model, model.decodes, slot, 3, 5)
-  step(model, slot, ms)
-  step(model, fleet, ms)
+  const observedMs = ms * model.observed
+  step(model, slot, observedMs)
+  step(model, fleet, observedMs)
   if (requests > 0) {
     model.learnedMs[slot] = nowMs
     choose(model, slot)

@@ -150,4 +150,11 @@ describe("RateModel", () => {
     for (let i = 0; i < 500; i++) RateModel.learn(model, 0, 1, 100, 5000, 0, 0, i % 2 === 0 ? 0 : 1e12, 0)
     expect([...model.theta].every((value) => Number.isFinite(value) && value > 0)).toBe(true)
   })
+
+  it("is as far off as its observations are said to be, for replays that ask what wrong rates cost", () => {
+    const model = RateModel.make(1, 2)
+    drive(model, 0, engine(1), 200, lcg(1))
+    expect(errorOf(model, 0, engine(2))).toBeLessThan(0.2)
+    expect(errorOf(model, 0, engine(1))).toBeGreaterThan(0.5)
+  })
 })
