@@ -134,10 +134,10 @@ export const settings: ReadonlyArray<Setting> = [
     make: make({ windowMs: 180_000, imbalance: 2 })
   },
   {
-    name: "preble-10s",
-    about: "Preble's E2: window 10 s, rebalances above 1.5 times",
+    name: "preble-600s",
+    about: "Preble's E2: window 600 s, rebalances above 2 times",
     isDefault: false,
     scrapeMs: null,
-    make: make({ windowMs: 10_000, imbalance: 1.5 })
+    make: make({ windowMs: 600_000, imbalance: 2 })
   }
 ]
