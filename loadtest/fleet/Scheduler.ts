@@ -46,7 +46,7 @@ export class Scheduler<K, J extends Job<K>> {
   readonly #waiting: Array<Task<K, J>> = []
   readonly #running: Array<Task<K, J>> = []
   /** Tasks of the running step that get a token at its end. */
-  readonly #producing: Array<Task<K, J>> = []
+  #producing: Array<Task<K, J>> = []
   readonly #pinsMax: number
   /** References that tasks here hold, by block; how many blocks have one; and blocks promised to tasks and not taken yet. */
   readonly #held: Uint16Array
@@ -169,7 +169,9 @@ export class Scheduler<K, J extends Job<K>> {
   }
 
   #finish(now: number): void {
-    for (const task of this.#producing.splice(0)) {
+    const producing = this.#producing
+    this.#producing = []
+    for (const task of producing) {
       if (task.done) continue // Aborted while the step ran.
       task.generated++
       if (task.generated === task.job.outputTokens) this.#leave(task)
@@ -181,16 +183,28 @@ export class Scheduler<K, J extends Job<K>> {
   #start(now: number): void {
     const work: TimeModel.StepWork = { prefillTokens: 0, prefillContext: 0, decodes: 0, decodeContext: 0 }
     let budget = this.#options.stepTokens
+    const { blockSize } = this.#options
     for (const task of this.#running) {
       if (budget === 0) break
-      budget -= this.#schedule(task, budget, work)
+      if (task.generated === 0) {
+        budget -= this.#prefill(task, budget, work)
+        continue
+      }
+      // A decode: one token, the same work for all of them, many thousand times.
+      const computed = ++task.computed
+      budget--
+      work.decodes++
+      work.decodeContext += computed
+      if (task.blocks.length * blockSize < computed) this.#grow(task)
+      if (computed % blockSize === 0) this.#commit(task, computed / blockSize)
+      this.#producing.push(task)
     }
     while (budget > 0 && this.#waiting.length > 0 && this.#running.length < this.#options.maxRunning) {
       const task = this.#waiting[0]!
       if (!this.#admit(task, now)) break
       this.#waiting.shift()
       this.#running.push(task)
-      budget -= this.#schedule(task, budget, work)
+      budget -= this.#prefill(task, budget, work)
     }
     if (budget < this.#options.stepTokens) {
       const loadMs = (this.#loadedTokens * (this.#options.loadUs ?? 0)) / 1e3
@@ -253,27 +267,25 @@ export class Scheduler<K, J extends Job<K>> {
     return Math.ceil((job.promptTokens + job.outputTokens - 1) / this.#options.blockSize)
   }
 
-  /** Gives a running task its share of the step. Answers the tokens it takes. */
-  #schedule(task: Task<K, J>, budget: number, work: TimeModel.StepWork): number {
-    const { blockSize } = this.#options
-    const known = task.job.promptTokens + task.generated
-    const tokens = Math.min(known - task.computed, budget)
-    if (task.generated > 0) {
-      work.decodes++
-      work.decodeContext += known
-    } else {
-      work.prefillTokens += tokens
-      work.prefillContext += TimeModel.attended(task.computed, tokens)
-    }
+  /** Gives a task without a first token its share of the step. Answers the tokens it takes. */
+  #prefill(task: Task<K, J>, budget: number, work: TimeModel.StepWork): number {
+    const { promptTokens } = task.job
+    const tokens = Math.min(promptTokens - task.computed, budget)
+    work.prefillTokens += tokens
+    work.prefillContext += TimeModel.attended(task.computed, tokens)
     task.computed += tokens
-    while (task.blocks.length * blockSize < task.computed) {
+    this.#grow(task)
+    this.#commit(task, Math.floor(task.computed / this.#options.blockSize))
+    if (task.computed === promptTokens) this.#producing.push(task)
+    return tokens
+  }
+
+  /** Takes the blocks that a task's tokens need. */
+  #grow(task: Task<K, J>): void {
+    while (task.blocks.length * this.#options.blockSize < task.computed) {
       task.blocks.push(this.#allocate())
       this.#promised--
     }
-    const full = Math.floor(task.computed / blockSize)
-    this.#commit(task, full)
-    if (task.computed === known) this.#producing.push(task)
-    return tokens
   }
 
   /** Makes blocks up to `full` hittable. */
