@@ -142,9 +142,8 @@ export const make = (options: Options): Ledger["Service"] => {
     inFlight.sweep(nowMs)
     const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
     const { slots } = load
-    for (let slot = 0; slot < slots; slot++) {
-      mask[slot] = eligible === null ? load.eligible[slot]! : load.eligible[slot]! & eligible[slot]!
-    }
+    mask.set(load.eligible)
+    if (eligible !== null) for (let slot = 0; slot < slots; slot++) mask[slot] = mask[slot]! & eligible[slot]!
     inFlight.raise(keys, keys.length >> 1, blockSize, promptTokens, cachedTokens)
   }
 

@@ -124,11 +124,11 @@ export class InFlight {
       const between = commons[i]!
       if (between < common || (between === common && branch[i] === next)) {
         common = this.#commonWith(i, common, keys, count)
-        coming = Math.min(most, common * blockSize)
+        coming = Math.min(most, common * blockSize) | 0
         next = common < count ? keys[2 * common]! : 0
       }
       const slot = slots[i]!
-      if (coming > tokens[slot]!) tokens[slot] = coming
+      if (coming > (tokens[slot]! | 0)) tokens[slot] = coming
     }
   }
 

@@ -40,6 +40,28 @@ export const find = (t: TableMemory, lo: number, hi: number): number => {
   }
 }
 
+/** First word of the slot where the search for a key begins. */
+export const home = (t: TableMemory, lo: number, hi: number): number => homeOf(t, tagOf(lo, hi))
+
+/** Reads the slot a search begins at, and where it is likely to end. What it returns means nothing. */
+export const touch = (t: TableMemory, home: number): number => t.slots[home]! ^ t.slots[home + REACHED]!
+
+/** As `find`, but the first with the same tag, unverified: reads slots only. */
+export const likely = (t: TableMemory, lo: number, hi: number): number => {
+  const { slots, subBits } = t
+  const tag = tagOf(lo, hi)
+  const sub = tag >>> (32 - subBits)
+  const size = t.subs[sub * SUB_WORDS]!
+  const first = sub * t.reach
+  let at = Math.imul((tag << subBits) >>> 16, size) >>> 16
+  for (;;) {
+    const slot = (first + at) << 1
+    const ref = slots[slot + 1]!
+    if (ref === 0 || slots[slot] === tag) return ref
+    if (++at === size) at = 0
+  }
+}
+
 /**
  * As `find`, for a key that a store ended with lately: the next event of its chain names it as parent. Answers 0 more often,
  * but spares the miss of a slot. What is remembered may be long gone, so the key itself is compared, within its run.

@@ -60,18 +60,19 @@ export const addAll = (
   held: Uint32Array,
   cached: Uint32Array
 ): void => {
-  const external = EXTERNAL * stride
-  const guesses = GUESS * stride
-  for (let slot = 0; slot < slots; slot++) {
-    if (blockSizes[slot] !== blockSize) continue
-    const device = depths[slot]!
-    // Tiers read no shallower than those before them: where the last adds nothing, none does.
-    if (layered && (depths[external + slot]! > device || depths[guesses + slot]! > device)) {
-      add(depths, stride, slot, layered, most, blockSize, held, cached)
-      continue
+  if (layered) {
+    for (let slot = 0; slot < slots; slot++) {
+      if (blockSizes[slot] === blockSize) add(depths, stride, slot, true, most, blockSize, held, cached)
     }
-    const tokens = (device < most ? device : most) * blockSize
-    held[slot] = held[slot]! + tokens
-    cached[slot] = cached[slot]! + tokens
+    return
+  }
+  // 32-bit integers, and said to be: as doubles they take more than twice as long.
+  const size = blockSize | 0
+  const limit = most | 0
+  for (let slot = 0; slot < slots; slot++) {
+    const depth = depths[slot]! | 0
+    const tokens = (blockSizes[slot]! | 0) === size ? Math.imul(depth < limit ? depth : limit, size) : 0
+    held[slot] = ((held[slot]! | 0) + tokens) | 0
+    cached[slot] = ((cached[slot]! | 0) + tokens) | 0
   }
 }

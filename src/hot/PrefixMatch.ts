@@ -7,11 +7,13 @@
  */
 import type { KeyLanes } from "../domain/Block.ts"
 import * as KeySlots from "./KeySlots.ts"
+import * as PrefixAhead from "./PrefixAhead.ts"
 import {
   BASE,
   COVER,
   EPOCH,
   LEN_MASK,
+  RUN_MAX,
   SHAPE,
   SPAN_WORDS,
   SPANS,
@@ -21,8 +23,10 @@ import {
 } from "./TableMemory.ts"
 
 /**
- * The answer: `count` levels, shallowest first. `masks[level * words …]` is the set of holders whose prefix ends after
- * exactly `depths[level]` blocks. A holder in no level holds not even the first block. Reused between calls.
+ * The answer: who holds how many leading blocks. A holder in none of it holds not even the first. Reused between calls.
+ *
+ * Levels: `masks[level * words …]` is a set of holders whose prefix ends after exactly `depths[level]` blocks. Stops: single
+ * holders whose prefix ends within a run. Each holder is in one of either, once.
  */
 export interface Levels {
   count: number
@@ -30,13 +34,19 @@ export interface Levels {
   words: number
   readonly depths: Int32Array
   readonly masks: Int32Array
+  stops: number
+  readonly stopHolders: Int32Array
+  readonly stopDepths: Int32Array
 }
 
 export const makeLevels = (t: TableMemory): Levels => ({
   count: 0,
   words: t.words,
   depths: new Int32Array(t.holdersMax),
-  masks: new Int32Array(t.holdersMax * t.words)
+  masks: new Int32Array(t.holdersMax * t.words),
+  stops: 0,
+  stopHolders: new Int32Array(t.holdersMax),
+  stopDepths: new Int32Array(t.holdersMax)
 })
 
 /**
@@ -49,8 +59,11 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
   const words = head[WORDS]!
   for (let w = 0; w < words; w++) alive[w] = live[w]!
   out.count = 0
+  out.stops = 0
   out.words = words
   let depth = 0
+  /** What lies before this block was read ahead. */
+  let ahead = 0
   while (depth < count) {
     const ref = KeySlots.find(t, query[depth << 1]!, query[(depth << 1) + 1]!)
     if (ref === 0) break
@@ -76,11 +89,15 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
       lost |= before ^ stay
     }
     if (lost !== 0) {
-      if (runs[at + SPANS] !== 0) any |= followSpans(t, at, offset, size, depth, out)
-      else if (depth !== 0) emit(out, depth, rest)
+      if (runs[at + SPANS] !== 0) {
+        const further = followSpans(t, at, offset, size, depth, out)
+        if (any === 0 && further < size) return depth + further
+        any = 1
+      } else if (depth !== 0) emit(out, depth, rest)
     }
-    if (any === 0) return out.count === 0 ? 0 : out.depths[out.count - 1]!
+    if (any === 0) return depth
     depth += size
+    if (size === RUN_MAX && depth >= ahead && depth < count) ahead = PrefixAhead.read(t, query, depth, count)
   }
   if (depth !== 0) emit(out, depth, alive)
   return depth
@@ -102,6 +119,7 @@ export const overlap = (t: TableMemory, query: KeyLanes, count: number, scratch:
       }
     }
   }
+  for (let i = 0; i < scratch.stops; i++) out[scratch.stopHolders[i]!] = scratch.stopDepths[i]!
 }
 
 /** How many keys agree from arena key `base` on and from `query[from]` on, given that the first does. */
@@ -130,13 +148,13 @@ export const matching = (
 
 /**
  * Holders in `rest` do not hold the whole run: those with a span here go on to its end, the others stopped at `depth`.
- * Returns non-zero when one of them goes on past this stretch.
+ * Returns how far into this stretch the furthest of them goes: `size` when one goes on past it.
  */
 const followSpans = (t: TableMemory, at: number, offset: number, size: number, depth: number, out: Levels): number => {
-  const { alive, pending, rest, runs, spans } = t
-  const { words } = out
-  let any = 0
-  let stops = 0
+  const { alive, rest, runs, spans } = t
+  const { stopDepths, stopHolders, words } = out
+  let { stops } = out
+  let furthest = 0
   for (let span = runs[at + SPANS]!; span !== 0; span = spans[span * SPAN_WORDS + 2]!) {
     const s = span * SPAN_WORDS
     const holder = spans[s]!
@@ -145,49 +163,23 @@ const followSpans = (t: TableMemory, at: number, offset: number, size: number, d
     const to = spans[s + 1]! >>> 16
     if ((rest[holder >>> 5]! & bit) === 0 || from > offset || to <= offset) continue
     rest[holder >>> 5]! ^= bit
-    if (to - offset >= size) {
+    const reach = to - offset
+    if (reach >= size) {
       alive[holder >>> 5]! |= bit
-      any = 1
-    } else pending[stops++] = ((to - offset) << 16) | holder
+      furthest = size
+      continue
+    }
+    stopHolders[stops] = holder
+    stopDepths[stops++] = depth + reach
+    if (reach > furthest) furthest = reach
   }
+  out.stops = stops
   if (depth !== 0) {
     let left = 0
     for (let w = 0; w < words; w++) left |= rest[w]!
     if (left !== 0) emit(out, depth, rest)
   }
-  if (stops !== 0) emitStops(pending, stops, depth, out)
-  return any
-}
-
-/** One level for each distinct stop, shallowest first. */
-const emitStops = (pending: Int32Array, stops: number, depth: number, out: Levels): void => {
-  // Shell sort: in place, and short lists are the rule.
-  for (
-    let gap = stops > 16 ? 40 : stops > 4 ? 4 : 1;
-    gap > 0;
-    gap = gap === 40 ? 13 : gap === 13 ? 4 : gap === 4 ? 1 : 0
-  ) {
-    for (let i = gap; i < stops; i++) {
-      const value = pending[i]!
-      let j = i
-      for (; j >= gap && pending[j - gap]! > value; j -= gap) pending[j] = pending[j - gap]!
-      pending[j] = value
-    }
-  }
-  const { words, depths, masks } = out
-  let stop = 0
-  let base = 0
-  for (let i = 0; i < stops; i++) {
-    const value = pending[i]!
-    if (value >>> 16 !== stop) {
-      stop = value >>> 16
-      base = out.count * words
-      depths[out.count++] = depth + stop
-      for (let w = 0; w < words; w++) masks[base + w] = 0
-    }
-    const holder = value & 0xffff
-    masks[base + (holder >>> 5)]! |= 1 << (holder & 31)
-  }
+  return furthest
 }
 
 const emit = (out: Levels, depth: number, set: Int32Array): void => {

@@ -136,7 +136,7 @@ export const depths = (
   const { places, slotsMax } = m
   out.fill(0, 0, slotsMax)
   PrefixMatch.levels(t, keys, count, scratch)
-  const { masks, words } = scratch
+  const { masks, stopDepths, stopHolders, stops, words } = scratch
   let layers = 0
   for (let level = 0; level < scratch.count; level++) {
     const depth = scratch.depths[level]!
@@ -145,14 +145,16 @@ export const depths = (
       while (set !== 0) {
         const low = set & -set
         const place = places[(w << 5) + 31 - Math.clz32(low)]!
-        if (place >= slotsMax) {
-          if (layers === 0) out.fill(0, slotsMax, layersMax * slotsMax)
-          layers |= 1 << Math.trunc(place / slotsMax)
-        }
-        out[place] = depth
+        if (place < slotsMax) out[place] = depth
+        else layers = deeper(m, place, depth, layers, out)
         set ^= low
       }
     }
+  }
+  for (let i = 0; i < stops; i++) {
+    const place = places[stopHolders[i]!]!
+    if (place < slotsMax) out[place] = stopDepths[i]!
+    else layers = deeper(m, place, stopDepths[i]!, layers, out)
   }
   if (layers === 0) return false
   for (let layer = DEVICE + 1; layer < GUESS; layer++) {
@@ -162,4 +164,11 @@ export const depths = (
     else for (let i = 0; i < m.top; i++) if (out[row + i]! < out[before + i]!) out[row + i] = out[before + i]!
   }
   return true
+}
+
+/** Notes the depth of a layer that is not a device's. Returns which layers have been met: one bit each. */
+const deeper = (m: SlotLayers, place: number, depth: number, layers: number, out: Uint32Array): number => {
+  if (layers === 0) out.fill(0, m.slotsMax, layersMax * m.slotsMax)
+  out[place] = depth
+  return layers | (1 << Math.trunc(place / m.slotsMax))
 }

@@ -126,7 +126,6 @@ export interface TableMemory {
   readonly scratch: Int32Array
   readonly alive: Int32Array
   readonly rest: Int32Array
-  readonly pending: Int32Array
   readonly sink: Int32Array
 }
 
@@ -240,7 +239,6 @@ export const make = (options: Options): TableMemory => {
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),
-    pending: new Int32Array(holdersMax),
     sink: new Int32Array(1)
   }
   for (let holder = 0; holder < holdersMax; holder++) {

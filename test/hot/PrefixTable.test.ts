@@ -31,18 +31,26 @@ describe("PrefixTable", () => {
     assert.deepEqual(depths(table, chain(20, 9)), [0, 0, 0, 0])
   })
 
-  it("answers levels shallowest first, each with exactly the holders whose prefix ends there", () => {
+  it("answers each holder once: those that end with a run as sets, shallowest first, those within one by themselves", () => {
     const table = small(70)
     const keys = chain(300)
     PrefixTable.store(table, 69, null, keys)
     PrefixTable.store(table, 3, null, part(keys, 0, 40))
     PrefixTable.store(table, 40, null, part(keys, 0, 280))
     PrefixTable.store(table, 5, null, part(keys, 0, 40))
+    PrefixTable.store(table, 66, null, part(keys, 0, 256))
+    PrefixTable.store(table, 34, null, part(keys, 0, 256))
     const levels = PrefixTable.makeLevels(table)
     assert.strictEqual(PrefixTable.levels(table, keys, 300, levels), 300)
-    assert.deepEqual([...levels.depths.subarray(0, levels.count)], [40, 280, 300])
+    assert.deepEqual([...levels.depths.subarray(0, levels.count)], [256, 300])
     const masks = [...levels.masks.subarray(0, levels.count * levels.words)]
-    assert.deepEqual(masks, [(1 << 3) | (1 << 5), 0, 0, 0, 1 << 8, 0, 0, 0, 1 << 5])
+    assert.deepEqual(masks, [0, 1 << 2, 1 << 2, 0, 0, 1 << 5])
+    const stops = [...levels.stopHolders.subarray(0, levels.stops)].map((holder, i) => [holder, levels.stopDepths[i]])
+    assert.sameDeepMembers(stops, [
+      [3, 40],
+      [5, 40],
+      [40, 280]
+    ])
   })
 
   it("follows a conversation turn by turn through the parent it names", () => {
