@@ -62,24 +62,24 @@ export const replay = async (trace: Trace, options: Options): Promise<Played> =>
     const payload =
       `{"model":${JSON.stringify(options.model)},"max_tokens":${request.outputTokens},"ignore_eos":true,"stream":true,` +
       `"stream_options":{"include_usage":true},"prompt":[${promptOf(request, sent++)}]}`
-    const atMs = pace.nowMs
-    lateMs.push((atMs - dueMs) / speed)
+    lateMs.push((pace.nowMs - dueMs) / speed)
     const { error, totalMs, ttftMs, usage, worker } = await SseClient.post(address, payload, {
       dispatcher,
       signal: end.signal
     })
     const slot = workers.indexOf(worker ?? "")
     if (end.signal.aborted) {
-      figures.unfinished(slot, atMs)
+      figures.unfinished(slot, dueMs)
       return
     }
     if (error !== null || ttftMs === null || usage === null) {
       problem ??= error ?? "the answer had no token, or no usage"
-      figures.failed(atMs)
+      figures.failed(dueMs)
     } else {
       figures.answered({
         slot,
-        atMs,
+        // Which requests count must not depend on how late this machine was.
+        atMs: dueMs,
         ttftMs: ttftMs * speed,
         e2eMs: totalMs * speed,
         promptTokens: usage.promptTokens,
