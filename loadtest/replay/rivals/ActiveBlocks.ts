@@ -1,26 +1,18 @@
-/**
- * Blocks in use, by worker: each once, however many requests without an end share it. A block has a row of counts, one
- * per worker; rows are used again.
- */
-import * as BlockKey from "./BlockKey.ts"
+/** Blocks in use, by worker: each once, however many requests without an end share it. */
+import { BlockRows, lengthened } from "./BlockRows.ts"
 
 export class ActiveBlocks {
   /** Blocks in use, by worker. */
   readonly size: Int32Array
   readonly #workers: number
-  readonly #rows = new Map<number, number>()
-  readonly #free: Array<number> = []
-  /** Requests that use a row's block, by row and worker; and by row. */
-  #counts: Uint16Array
-  #totals: Int32Array
-  #keys: Float64Array
+  readonly #rows = new BlockRows()
+  /** Requests that use a row's block: by row and worker, and by row. */
+  #counts = new Int32Array(0)
+  #totals = new Int32Array(0)
 
   constructor(workers: number) {
     this.#workers = workers
     this.size = new Int32Array(workers)
-    this.#counts = new Uint16Array(1024 * workers)
-    this.#totals = new Int32Array(1024)
-    this.#keys = new Float64Array(1024)
   }
 
   /** Leading blocks of a prompt in use at each worker, into `out`. O(workers · blocks in use anywhere). */
@@ -30,8 +22,8 @@ export class ActiveBlocks {
     out.fill(0)
     let any = true
     for (let block = 0; block < blocks && any; block++) {
-      const row = this.#rows.get(BlockKey.at(keys, block))
-      if (row === undefined) return
+      const row = this.#rows.find(keys, block)
+      if (row < 0) return
       any = false
       for (let slot = 0; slot < workers; slot++) {
         if (out[slot] !== block || counts[row * workers + slot] === 0) continue
@@ -44,15 +36,10 @@ export class ActiveBlocks {
   /** A worker was sent a prompt: its rows, for `remove`. */
   add(slot: number, keys: Int32Array, blocks: number): Int32Array {
     const rows = new Int32Array(blocks)
-    for (let block = 0; block < blocks; block++) {
-      const key = BlockKey.at(keys, block)
-      let row = this.#rows.get(key)
-      if (row === undefined) {
-        row = this.#take()
-        this.#rows.set(key, row)
-        this.#keys[row] = key
-      }
-      rows[block] = row
+    for (let block = 0; block < blocks; block++) rows[block] = this.#rows.add(keys, block)
+    this.#counts = lengthened(this.#counts, this.#rows.capacity * this.#workers)
+    this.#totals = lengthened(this.#totals, this.#rows.capacity)
+    for (const row of rows) {
       this.#totals[row]!++
       if (this.#counts[row * this.#workers + slot]!++ === 0) this.size[slot]!++
     }
@@ -62,25 +49,7 @@ export class ActiveBlocks {
   remove(slot: number, rows: Int32Array): void {
     for (const row of rows) {
       if (--this.#counts[row * this.#workers + slot]! === 0) this.size[slot]!--
-      if (--this.#totals[row]! > 0) continue
-      this.#rows.delete(this.#keys[row]!)
-      this.#free.push(row)
+      if (--this.#totals[row]! === 0) this.#rows.remove(row)
     }
-  }
-
-  #take(): number {
-    const free = this.#free.pop()
-    if (free !== undefined) return free
-    const used = this.#rows.size
-    if (used === this.#totals.length) {
-      const [counts, totals, keys] = [this.#counts, this.#totals, this.#keys]
-      this.#counts = new Uint16Array(2 * counts.length)
-      this.#counts.set(counts)
-      this.#totals = new Int32Array(2 * used)
-      this.#totals.set(totals)
-      this.#keys = new Float64Array(2 * used)
-      this.#keys.set(keys)
-    }
-    return used
   }
 }

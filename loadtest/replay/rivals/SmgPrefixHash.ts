@@ -1,26 +1,21 @@
 /**
  * SGLang model gateway (SMG), `prefix_hash`: the first tokens of a prompt are hashed onto a ring of workers. A worker that
- * is over the bound gives its request to the least loaded one; when all are, it keeps it.
+ * is over the bound gives its request to the least loaded one; when all are, it keeps it. (Later releases bear ten requests
+ * over the mean as well: with prompts that all begin alike that does worse.)
  */
 import * as Random from "../../Random.ts"
 import * as HashRing from "./HashRing.ts"
 import type { Make, Setting } from "./Rival.ts"
 import * as SmgBalance from "./SmgBalance.ts"
 
-interface Dials {
-  /** Tokens hashed, in whole blocks. */
-  readonly prefixTokens: number
-  /** A worker takes no more than this many times the mean of requests … */
-  readonly loadFactor: number
-  /** … unless it is within this many of it: none at first, 10 in later releases. */
-  readonly margin: number
-}
-
-const defaults: Dials = { prefixTokens: 256, loadFactor: 1.25, margin: 0 }
+/** Tokens hashed, in whole blocks. */
+const prefixTokensDefault = 256
+/** A worker takes no more than this many times the mean of requests. */
+const loadFactor = 1.25
 const pointsEach = 160
 
 const make =
-  ({ loadFactor, margin, prefixTokens }: Dials): Make =>
+  (prefixTokens: number): Make =>
   ({ blockSize, sent, workers }) => {
     const ring = HashRing.make(workers, pointsEach)
     const processed = new Float64Array(workers)
@@ -37,8 +32,7 @@ const make =
           total += sent.outstanding[slot]!
           count++
         }
-        const mean = total / count
-        const bound = Math.max(loadFactor * mean, mean + margin)
+        const bound = (loadFactor * total) / count
         const last = Math.min(prefixBlocks, blocks) - 1
         const slot = HashRing.find(ring, Random.mix(0, keys.subarray(2 * last, 2 * last + 2)), eligible)
         return sent.outstanding[slot]! > bound && sent.outstanding[least]! <= bound ? least : slot
@@ -47,18 +41,15 @@ const make =
     }
   }
 
-const setting = (name: string, dials: Dials): Setting => ({
+const setting = (name: string, prefixTokens: number): Setting => ({
   name,
-  about:
-    `SGLang model gateway, prefix_hash of ${dials.prefixTokens} tokens, load factor ${dials.loadFactor}` +
-    (dials.margin === 0 ? "" : ` and ${dials.margin} requests`),
-  isDefault: dials === defaults,
+  about: `SGLang model gateway, prefix_hash of ${prefixTokens} tokens, load factor ${loadFactor}`,
+  isDefault: prefixTokens === prefixTokensDefault,
   scrapeMs: null,
-  make: make(dials)
+  make: make(prefixTokens)
 })
 
 export const settings: ReadonlyArray<Setting> = [
-  setting("smg-prefix-hash", defaults),
-  setting("smg-prefix-hash-1024", { ...defaults, prefixTokens: 1024 }),
-  setting("smg-prefix-hash-margin", { ...defaults, margin: 10 })
+  setting("smg-prefix-hash", prefixTokensDefault),
+  setting("smg-prefix-hash-1024", 1024)
 ]

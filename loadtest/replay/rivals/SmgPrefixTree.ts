@@ -7,20 +7,21 @@
  *     node ─▶ owner ─▶ owner ─▶ …            the first to have owned it comes first
  *               ╎ older, newer               one list per worker: what it was sent last is at the new end
  */
-import * as BlockKey from "./BlockKey.ts"
+import { BlockRows, lengthened } from "./BlockRows.ts"
 
 const none = -1
 
 export class SmgPrefixTree {
   /** Nodes owned, by worker. */
   readonly size: Int32Array
-  /** First owner of a node. */
-  readonly #nodes = new Map<number, number>()
+  readonly #nodes = new BlockRows()
+  /** By node: its first owner. */
+  #first = new Int32Array(0)
   readonly #oldest: Int32Array
   readonly #newest: Int32Array
-  /** By owner: its node's key, its worker, and its neighbours in both lists. Doubled when full. */
-  #keys = new Float64Array(1024)
-  #slots = new Uint16Array(1024)
+  /** By owner: its node, its worker, and its neighbours in both lists. Doubled when full. */
+  #node = new Int32Array(1024)
+  #slot = new Int32Array(1024)
   #next = new Int32Array(1024)
   #older = new Int32Array(1024)
   #newer = new Int32Array(1024)
@@ -36,31 +37,33 @@ export class SmgPrefixTree {
   /** Leading blocks that were sent to anybody. */
   match(keys: Int32Array, blocks: number): number {
     let depth = 0
-    while (depth < blocks && this.#nodes.has(BlockKey.at(keys, depth))) depth++
+    while (depth < blocks && this.#nodes.find(keys, depth) >= 0) depth++
     return depth
   }
 
   /** The worker that has owned a block for longest; −1 when nobody does. */
   firstOwner(keys: Int32Array, block: number): number {
-    const owner = this.#nodes.get(BlockKey.at(keys, block))
-    return owner === undefined ? none : this.#slots[owner]!
+    const node = this.#nodes.find(keys, block)
+    return node < 0 ? none : this.#slot[this.#first[node]!]!
   }
 
   /** A worker was sent this prompt. */
   insert(slot: number, keys: Int32Array, blocks: number): void {
     for (let block = blocks - 1; block >= 0; block--) {
-      const key = BlockKey.at(keys, block)
-      let owner = this.#nodes.get(key) ?? none
+      const known = this.#nodes.size
+      const node = this.#nodes.add(keys, block)
+      this.#first = lengthened(this.#first, this.#nodes.capacity)
+      let owner = this.#nodes.size > known ? none : this.#first[node]!
       let last = none
-      for (; owner !== none && this.#slots[owner] !== slot; owner = this.#next[owner]!) last = owner
+      for (; owner !== none && this.#slot[owner] !== slot; owner = this.#next[owner]!) last = owner
       if (owner !== none) {
         this.#unlink(owner)
       } else {
         owner = this.#take()
-        this.#keys[owner] = key
-        this.#slots[owner] = slot
+        this.#node[owner] = node
+        this.#slot[owner] = slot
         this.#next[owner] = none
-        if (last === none) this.#nodes.set(key, owner)
+        if (last === none) this.#first[node] = owner
         else this.#next[last] = owner
         this.size[slot]!++
       }
@@ -73,12 +76,12 @@ export class SmgPrefixTree {
     while (this.size[slot]! > max) {
       const owner = this.#oldest[slot]!
       this.#unlink(owner)
-      const key = this.#keys[owner]!
+      const node = this.#node[owner]!
       const next = this.#next[owner]!
-      let before = this.#nodes.get(key)!
+      let before = this.#first[node]!
       if (before === owner) {
-        if (next === none) this.#nodes.delete(key)
-        else this.#nodes.set(key, next)
+        this.#first[node] = next
+        if (next === none) this.#nodes.remove(node)
       } else {
         while (this.#next[before] !== owner) before = this.#next[before]!
         this.#next[before] = next
@@ -90,7 +93,7 @@ export class SmgPrefixTree {
   }
 
   #link(owner: number): void {
-    const slot = this.#slots[owner]!
+    const slot = this.#slot[owner]!
     const newest = this.#newest[slot]!
     this.#older[owner] = newest
     this.#newer[owner] = none
@@ -100,7 +103,7 @@ export class SmgPrefixTree {
   }
 
   #unlink(owner: number): void {
-    const slot = this.#slots[owner]!
+    const slot = this.#slot[owner]!
     const older = this.#older[owner]!
     const newer = this.#newer[owner]!
     if (older === none) this.#oldest[slot] = newer
@@ -115,25 +118,14 @@ export class SmgPrefixTree {
       this.#free = this.#next[owner]!
       return owner
     }
-    if (this.#used === this.#keys.length) this.#double()
-    return this.#used++
-  }
-
-  #double(): void {
-    const room = 2 * this.#used
-    const doubled = (column: Int32Array) => {
-      const larger = new Int32Array(room)
-      larger.set(column)
-      return larger
+    if (this.#used === this.#node.length) {
+      const length = 2 * this.#used
+      this.#node = lengthened(this.#node, length)
+      this.#slot = lengthened(this.#slot, length)
+      this.#next = lengthened(this.#next, length)
+      this.#older = lengthened(this.#older, length)
+      this.#newer = lengthened(this.#newer, length)
     }
-    const keys = new Float64Array(room)
-    keys.set(this.#keys)
-    const slots = new Uint16Array(room)
-    slots.set(this.#slots)
-    this.#keys = keys
-    this.#slots = slots
-    this.#next = doubled(this.#next)
-    this.#older = doubled(this.#older)
-    this.#newer = doubled(this.#newer)
+    return this.#used++
   }
 }

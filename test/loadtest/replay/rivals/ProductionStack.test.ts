@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { settings } from "../../../../loadtest/replay/rivals/ProductionStack.ts"
 import { RivalRig, range } from "../../../support/RivalRig.ts"
 
-const [kvaware, sessions] = settings
+const [kvaware, sessions, outstanding] = settings
 const prompt = { blocks: [0], tokens: 10_000 }
 
 describe("ProductionStack", () => {
@@ -42,5 +42,13 @@ describe("ProductionStack", () => {
     expect(rig.place({ ...prompt, session: 7 })).toBe(home)
     expect(new Set(range(0, 60).map((session) => rig.place({ ...prompt, session }))).size).toBe(4)
     expect(rig.place({ ...prompt, session: 7, held: [9_000, 9_500, 9_000, 9_000] })).toBe(1)
+  })
+
+  it("goes where the least is outstanding when it is tuned so", () => {
+    const rig = new RivalRig(outstanding!)
+    for (const sent of rig.load(3, 5)) sent.end()
+    for (const slot of [0, 1, 2]) rig.load(slot, 1)
+    expect(rig.place(prompt)).toBe(3)
+    expect(rig.place({ ...prompt, held: [9_000, 0, 0, 0] })).toBe(0)
   })
 })

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { settings } from "../../../../loadtest/replay/rivals/SmgPrefixHash.ts"
 import { RivalRig, range } from "../../../support/RivalRig.ts"
 
-const [smg, longer, margin] = settings
+const [smg, longer] = settings
 const options = { workers: 8, blockSize: 512 }
 
 describe("SmgPrefixHash", () => {
@@ -35,15 +35,6 @@ describe("SmgPrefixHash", () => {
     expect(rig.place({ blocks: [0] })).toBe(home)
     rig.load(home, 1)
     expect(rig.place({ blocks: [0] })).toBe(others[0])
-  })
-
-  it("leaves ten requests more at home with the margin of later releases", () => {
-    const rig = new RivalRig(margin!, { ...options, workers: 4 })
-    const home = rig.place({ blocks: [0] })
-    rig.load(home, 13)
-    expect(rig.place({ blocks: [0] })).toBe(home)
-    rig.load(home, 2)
-    expect(rig.place({ blocks: [0] })).not.toBe(home)
   })
 
   it("moves only the prompts of a worker that may not be chosen", () => {
