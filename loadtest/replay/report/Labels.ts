@@ -17,7 +17,7 @@ interface Box {
 }
 
 /** Width of a letter, on average; a label's height; how near no other curve may be, lest the name seem to be its. */
-const letter = 6.6
+const letter = 7
 const high = 13
 const clear = 12
 
@@ -39,9 +39,9 @@ export const beside = (
   const texts: Array<string> = []
   for (const curve of curves) {
     const others = [...points].flatMap(([other, filled]) => (other === curve ? [] : filled))
-    const free = (box: Box) =>
+    const free = (at: Point, box: Box) =>
       inside(box, plot) &&
-      !boxes.some((other) => meet(box, other)) &&
+      !boxes.some((other) => meet(box, other) || meet(lineTo(at, box), other)) &&
       !all.some((point) => holds(box, point, 2)) &&
       !others.some((point) => holds(box, point, clear))
     const place = distances.flatMap((distance) => first(points.get(curve) ?? [], curve.name, distance, free))[0]
@@ -61,7 +61,12 @@ export const beside = (
 }
 
 /** Where the name may be so far from the curve, the nearer to its middle the better; above or below it only when near. */
-const first = (points: ReadonlyArray<Point>, name: string, distance: number, free: (box: Box) => boolean) => {
+const first = (
+  points: ReadonlyArray<Point>,
+  name: string,
+  distance: number,
+  free: (at: Point, box: Box) => boolean
+) => {
   const wide = name.length * letter
   const middle = (points.length - 1) / 2
   const order = points.map((at, i) => [Math.abs(i - middle), at] as const).sort((a, b) => a[0] - b[0])
@@ -69,14 +74,14 @@ const first = (points: ReadonlyArray<Point>, name: string, distance: number, fre
     const [x, y] = at
     const lines = { top: y - high / 2, bottom: y + high / 2 }
     const before = { left: x - distance - wide, right: x - distance, ...lines }
-    if (free(before)) return [{ at, box: before }]
+    if (free(at, before)) return [{ at, box: before }]
     const after = { left: x + distance, right: x + distance + wide, ...lines }
-    if (free(after)) return [{ at, box: after }]
+    if (free(at, after)) return [{ at, box: after }]
     if (distance > near[0]!) continue
     const centred = { left: x - wide / 2, right: x + wide / 2 }
     for (const top of [y - high - 4, y + 4]) {
       const box = { ...centred, top, bottom: top + high }
-      if (free(box)) return [{ at, box }]
+      if (free(at, box)) return [{ at, box }]
     }
   }
   return []

@@ -21,6 +21,7 @@ export const html = (document: Document): string => {
   const others = rows.filter((row) => !pair.includes(row))
   const plain = new Set(Chart.lines(rows).flatMap(({ row, style }) => (style === "rest" ? [row] : [])))
   const small = others.filter((row) => !plain.has(row))
+  const isLong = rows.length >= longFrom
   const most = HeatMap.mostOf(rows)
   const map = (row: Summary.Row, width: number) => `<figure>
 <h3>${Chart.escaped(row.name)}</h3>
@@ -44,26 +45,20 @@ ${Style.page}
 </header>
 <main>
 <div class="two top">
+<div>
 <section>
 <h2>Time to first token</h2>
 ${Cdf.chart(rows)}
 </section>
+${isLong ? overTime(rows) : ""}
+</div>
 <section>
 <h2>Figures</h2>
 ${table(rows)}
-<p class="mark">${Chart.escaped(Table.legend(document))}${rows.some(({ unstable }) => unstable) ? ` ${Table.unstableNote}` : ""}</p>
+<p class="mark">${Chart.escaped(Table.legend(document).join(" "))}${rows.some(({ unstable }) => unstable) ? ` ${Table.unstableNote}` : ""}</p>
 </section>
 </div>
-<div class="two">
-<section>
-<h2>Hit rate over time</h2>
-${OverTime.hitRate(rows)}
-</section>
-<section>
-<h2>p90 of time to first token over time</h2>
-${OverTime.ttft(rows)}
-</section>
-</div>
+${isLong ? "" : `<div class="two">\n${overTime(rows)}\n</div>`}
 <section>
 <h2>Load per worker over time</h2>
 <p>A row is a worker, the darker the more requests it has to answer.${document.seeds.length > 1 ? " Over time, the run of each strategy whose p90 is the median is shown." : ""}</p>
@@ -84,6 +79,18 @@ ${rows.map(({ about, name }) => `<dt>${Chart.escaped(name)}</dt><dd>${Chart.esca
 </html>
 `
 }
+
+/** Rows of a table that is as tall as three charts: they stand beside it, instead of one. */
+const longFrom = 20
+
+const overTime = (rows: ReadonlyArray<Summary.Row>): string => `<section>
+<h2>Hit rate over time</h2>
+${OverTime.hitRate(rows)}
+</section>
+<section>
+<h2>p90 of time to first token over time</h2>
+${OverTime.ttft(rows)}
+</section>`
 
 /** Of the maps of the others, in the units of a chart. */
 const smallWidth = 300

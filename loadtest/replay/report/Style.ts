@@ -90,4 +90,4 @@ tbody th svg { display: inline-block; width: 22px; height: 8px; margin-right: 6p
 dl { columns: 2 26rem; margin: 4px 0 } dt { font-weight: 600 } dd { margin: 0 0 6px; color: var(--soft); break-before: avoid }
 .mark { color: var(--soft); font-size: 12px }
 @media (max-width: 600px) { svg { font-size: 14px } svg text.direct { font-size: 13px } .small svg { font-size: 12px } }
-@media (min-width: 1000px) { .two { grid-template-columns: repeat(2, minmax(0, 1fr)) } .top { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr) } }`
+@media (min-width: 1000px) { .two { grid-template-columns: repeat(2, minmax(0, 1fr)) } .top { grid-template-columns: minmax(0, 4fr) minmax(0, 7fr) } }`

@@ -30,14 +30,12 @@ export const columns: ReadonlyArray<readonly [head: string, show: (row: Summary.
 ]
 
 /** What the figures mean, for whoever has only the table. */
-export const legend = (document: Document): string => {
-  const seeds = document.seeds.length
-  return (
-    `The first fifth of the time is left out${seeds > 1 ? `; medians of ${seeds} seeds` : ""}. ` +
-    "Rel.: p90 TTFT over the first row's. E2E: to the last token, mean. Hits: prompt tokens from a cache. " +
-    "In time: TTFT within 1 s + twice the prompt's cold prefill. Spread: prompt tokens of the busiest worker over the mean."
-  )
-}
+export const legend = ({ seeds }: Document): ReadonlyArray<string> => [
+  `The first fifth of the time is left out${seeds.length > 1 ? `; medians of ${seeds.length} seeds` : ""}. ` +
+    "Rel.: p90 TTFT over the first row's. E2E: to the last token, mean.",
+  "Hits: prompt tokens from a cache. In time: TTFT within 1 s + twice the prompt's cold prefill.",
+  "Spread: prompt tokens of the busiest worker over the mean."
+]
 
 export const unstableNote = "Unstable: the load was too much, times grew with the run and say no more than that."
 
@@ -71,7 +69,7 @@ export const text = (document: Document, colors: Colors): string => {
   return [
     colors.bold(title(document)),
     table.toString(),
-    colors.dim(legend(document)),
+    ...legend(document).map((line) => colors.dim(line)),
     ...(rows.some(({ unstable }) => unstable) ? [colors.yellow(unstableNote)] : [])
   ].join("\n")
 }
