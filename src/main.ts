@@ -9,6 +9,7 @@ import * as DemoCommand from "../loadtest/demo/Command.ts"
 import type { StartRouter } from "../loadtest/demo/Demo.ts"
 import { command as simEngine } from "../loadtest/fleet/Command.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
+import { command as replay } from "../loadtest/replay/Command.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as Router from "./Router.ts"
@@ -144,7 +145,7 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
 
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
-  Command.withSubcommands([serve, DemoCommand.make(startRouter), simEngine])
+  Command.withSubcommands([serve, DemoCommand.make(startRouter), replay, simEngine])
 )
 
 export const main = (): void =>

@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** Which rooms a room may import besides itself. An edge not listed here needs a reason beside it. */
 const allowed: Record<string, ReadonlyArray<string>> = {
-  main: ["http", "actors", "hot", "domain", "ports", "adapters", "telemetry", "loadtest", "main"],
+  main: ["http", "actors", "hot", "domain", "ports", "adapters", "telemetry", "loadtest", "replay", "main"],
   http: ["actors", "hot", "domain", "ports", "telemetry"],
   actors: ["hot", "domain", "ports", "telemetry"],
   adapters: ["hot", "domain", "ports", "telemetry"],
@@ -17,7 +17,8 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   domain: [],
   loadtest: ["domain"],
   // What is replayed is routed by the router's own pieces, not by copies of them.
-  replay: ["actors", "hot", "domain", "ports", "loadtest"],
+  // Its command can send the same trace to a router that runs.
+  replay: ["actors", "hot", "domain", "ports", "loadtest", "live"],
   // A live replay starts whole routers, with other ledgers in them.
   live: ["main", "actors", "loadtest", "replay"],
   micro: ["actors", "hot", "domain", "adapters", "http", "loadtest", "replay", "live"]

@@ -1,0 +1,97 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as SimFleet from "../../../loadtest/fleet/SimFleet.ts"
+import * as Choice from "../../../loadtest/replay/Choice.ts"
+import * as Json from "../../../loadtest/replay/report/Json.ts"
+import * as Processes from "../../support/Processes.ts"
+import * as TraceFiles from "../../support/TraceFiles.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "warmpath-replay-"))
+const at = (name: string) => join(folder, name)
+const arrivals = at("made_up.jsonl")
+const sessions = at("sessions.jsonl")
+
+const replay = async (...args: ReadonlyArray<string>) => {
+  const child = Processes.warmpath(["replay", ...args])
+  const ended = await child.ended
+  return { ended, text: child.standard(), errors: child.errors() }
+}
+
+beforeAll(() => {
+  writeFileSync(arrivals, TraceFiles.arrivals())
+  writeFileSync(sessions, TraceFiles.sessions())
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe("warmpath replay", () => {
+  it("shows ours, rivals and the bound in a table, a JSON document and a picture", async () => {
+    const { ended, errors, text } = await replay(
+      ...[arrivals, "--workers", "2", "--load", "0.7", "--seeds", "2"],
+      ...["--json", at("all.json"), "--picture", at("all.html")]
+    )
+    expect(ended, errors).toBe(0)
+    expect(errors).toBe("")
+    expect(text).not.toContain("\u001b")
+    for (const name of Choice.usual) expect(text).toContain(` ${name} `)
+    expect(text).toMatch(/made_up, offline: 2 workers \(llama70\).*load 0.7, [\d.]+ × the trace/)
+
+    const document = Json.read(readFileSync(at("all.json"), "utf8"))
+    expect(document.strategies.map(({ name }) => name)).toEqual(Choice.usual)
+    expect(document.results.map(({ seed, strategy }) => [strategy, seed])).toEqual(
+      Choice.usual.flatMap((name) => [1, 2].map((seed) => [name, seed]))
+    )
+    for (const result of document.results) {
+      expect(result.requests).toBeGreaterThan(100)
+      expect(result.hitRate).toBeGreaterThan(0.02)
+      expect(result.ttftMs.p50).toBeGreaterThan(0)
+      expect(result.byWorker).toHaveLength(2)
+    }
+    const hitRate = (name: string) => document.results.find(({ strategy }) => strategy === name)!.hitRate
+    expect(hitRate("warmpath")).toBeGreaterThan(hitRate("round-robin"))
+
+    const page = readFileSync(at("all.html"), "utf8")
+    expect(page).toMatch(/^<!doctype html>/)
+    for (const name of Choice.usual) expect(page).toContain(name)
+  })
+
+  it("comes to the same under the same seeds", async () => {
+    const args = [arrivals, "--workers", "2", "--copies", "0.5", "--policy", "warmpath", "--policy", "greedy-ttft"]
+    const [one, other] = await Promise.all(
+      ["one.json", "other.json"].map((name) => replay(...args, "--json", at(name), "--picture", at("cdf.svg")))
+    )
+    expect(one!.ended, one!.errors).toBe(0)
+    expect(other!.text).toBe(one!.text)
+    expect(readFileSync(at("other.json"), "utf8")).toBe(readFileSync(at("one.json"), "utf8"))
+    expect(readFileSync(at("cdf.svg"), "utf8")).toMatch(/^<svg/)
+  })
+
+  it("replays sessions that wait for their answers", async () => {
+    const { ended, errors, text } = await replay(
+      ...[sessions, "--workers", "2", "--sessions", "3", "--until", "5", "--policy", "warmpath"],
+      ...["--json", at("sessions.json")]
+    )
+    expect(ended, errors).toBe(0)
+    expect(text).toContain("2 workers (mla)")
+    expect(text).toContain("3 sessions a worker, 5 min")
+    expect(Json.read(readFileSync(at("sessions.json"), "utf8")).results[0]!.hitRate).toBeGreaterThan(0.5)
+  })
+
+  it("sends a trace to what runs at an address", async () => {
+    const fleet = await SimFleet.start({ engines: 1, speed: 40 })
+    try {
+      const { ended, errors, text } = await replay(
+        ...[arrivals, "--url", fleet.urls[0]!, "--speed", "40", "--until", "1", "--json", at("live.json")]
+      )
+      expect(ended, errors).toBe(0)
+      expect(text).toContain("made_up, live")
+      const [result] = Json.read(readFileSync(at("live.json"), "utf8")).results
+      expect(result).toMatchObject({ strategy: "live", failed: 0 })
+      expect(result!.requests).toBeGreaterThan(10)
+      expect(result!.hitRate).toBeGreaterThan(0)
+    } finally {
+      await fleet.close()
+    }
+  })
+})
