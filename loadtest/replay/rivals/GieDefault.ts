@@ -34,7 +34,6 @@ const make =
     return {
       ...scores,
       booked: (asked, slot, nowMs) => {
-        scores.booked?.(asked, slot, nowMs)
         sent.add(slot, asked.keys, Math.min(asked.blocks, blocksMax), nowMs)
       }
     }
@@ -58,10 +57,10 @@ export const settings: ReadonlyArray<Setting> = [
     make: make({ weights: chart, matchTokensMax: 4_096, keptTokens: 500_000 })
   },
   {
-    name: "gie-unlimited",
-    about: "the same, as deep as prompts are, and llm-d's spreading of cold prompts with weight 2",
+    name: "gie-tokens",
+    about: "the same, as deep as prompts are, and llm-d's token load 48",
     isDefault: false,
     scrapeMs: 50,
-    make: make({ weights: { ...chart, noHit: 2 }, matchTokensMax: Infinity, keptTokens: null })
+    make: make({ weights: { ...chart, tokenLoad: 48 }, matchTokensMax: Infinity, keptTokens: null })
   }
 ]

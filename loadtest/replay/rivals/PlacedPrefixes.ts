@@ -5,21 +5,19 @@
  * in engines. A block has one row of bits, a bit a worker.
  */
 import { LRUCache } from "lru-cache"
-import * as BlockKey from "./BlockKey.ts"
+import { BlockRows, lengthened } from "./BlockRows.ts"
 
 export class PlacedPrefixes {
   readonly #words: number
-  readonly #rows = new Map<number, number>()
-  readonly #keys: Array<number> = []
-  readonly #freeRows: Array<number> = []
-  #bits: Uint32Array
+  readonly #rows = new BlockRows()
+  #bits: Int32Array
   readonly #kept: ReadonlyArray<LRUCache<number, number>>
   readonly #alive: Uint32Array
 
   /** At least one block a worker. */
   constructor(workers: number, blocksMax: number) {
     this.#words = (workers + 31) >> 5
-    this.#bits = new Uint32Array(1024 * this.#words)
+    this.#bits = new Int32Array(this.#rows.capacity * this.#words)
     this.#alive = new Uint32Array(this.#words)
     this.#kept = Array.from(
       { length: workers },
@@ -36,7 +34,8 @@ export class PlacedPrefixes {
   add(slot: number, keys: Int32Array, blocks: number, nowMs: number): void {
     const kept = this.#kept[slot]!
     for (let block = blocks - 1; block >= 0; block--) {
-      const row = this.#row(BlockKey.at(keys, block))
+      const row = this.#rows.add(keys, block)
+      this.#bits = lengthened(this.#bits, this.#rows.capacity * this.#words)
       this.#bits[row * this.#words + (slot >> 5)]! |= 1 << (slot & 31)
       kept.set(row, nowMs)
     }
@@ -48,8 +47,8 @@ export class PlacedPrefixes {
     const words = this.#words
     out.fill(0)
     for (let block = 0; block < blocks; block++) {
-      const row = this.#rows.get(BlockKey.at(keys, block))
-      if (row === undefined) return
+      const row = this.#rows.find(keys, block)
+      if (row < 0) return
       let any = 0
       for (let word = 0; word < words; word++) {
         alive[word]! &= this.#bits[row * words + word]!
@@ -79,25 +78,10 @@ export class PlacedPrefixes {
     return used
   }
 
-  #row(key: number): number {
-    const known = this.#rows.get(key)
-    if (known !== undefined) return known
-    const row = this.#freeRows.pop() ?? this.#keys.length
-    this.#keys[row] = key
-    this.#rows.set(key, row)
-    if ((row + 1) * this.#words > this.#bits.length) {
-      const larger = new Uint32Array(this.#bits.length * 2)
-      larger.set(this.#bits)
-      this.#bits = larger
-    }
-    return row
-  }
-
   #drop(slot: number, row: number): void {
     const from = row * this.#words
     this.#bits[from + (slot >> 5)]! &= ~(1 << (slot & 31))
     for (let word = 0; word < this.#words; word++) if (this.#bits[from + word] !== 0) return
-    this.#rows.delete(this.#keys[row]!)
-    this.#freeRows.push(row)
+    this.#rows.remove(row)
   }
 }

@@ -22,7 +22,7 @@ interface Dials {
 /** Profiled beforehand, as Preble has it: about 13 000 tokens a second on either hardware that replays stand for. */
 const prefillMsPerToken = 0.075
 /** Of the blocks that would be evicted, so many are looked at, and stand for the rest. */
-const evictedSeen = 8
+const evictedSeen = 4
 /** How fast the mean of decode times follows. */
 const decodeShare = 0.02
 
@@ -33,11 +33,17 @@ const make =
     const keptBlocks = Math.max(1, Math.floor(capacityTokens / blockSize))
     const prefixes = new PlacedPrefixes(workers, keptBlocks)
     const matched = new Uint32Array(workers)
+    let matchedKeys: Int32Array | null = null
     const window = new Window(workers, windowMs)
     const costs = new Float64Array(workers)
     const candidates = new Uint8Array(workers)
     const decoding = new Map<Asked, number>()
     let decodeMs = 0
+
+    const match = ({ blocks, keys }: Asked): void => {
+      prefixes.match(keys, blocks, matched)
+      matchedKeys = keys
+    }
 
     const prefillMs = ({ promptTokens }: Asked, slot: number): number =>
       Math.max(1, promptTokens - matched[slot]! * blockSize) * prefillMsPerToken
@@ -64,7 +70,7 @@ const make =
       place: (asked, nowMs) => {
         const { eligible } = asked
         window.advance(nowMs)
-        prefixes.match(asked.keys, asked.blocks, matched)
+        match(asked)
         let longest = 0
         for (let slot = 0; slot < workers; slot++) {
           if (eligible[slot] === 1 && matched[slot]! > longest) longest = matched[slot]!
@@ -76,7 +82,9 @@ const make =
         return Pick.lowestAtRandom(costs, eligible, random)
       },
       booked: (asked, slot, nowMs) => {
-        prefixes.match(asked.keys, asked.blocks, matched)
+        // Mostly it was placed just now.
+        if (asked.keys !== matchedKeys) match(asked)
+        matchedKeys = null
         window.add(slot, prefillMs(asked, slot) + decodeMs, nowMs)
         prefixes.add(slot, asked.keys, asked.blocks, nowMs)
       },

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { settings } from "../../../../loadtest/replay/rivals/GieDefault.ts"
 import { RivalRig, range } from "../../../support/RivalRig.ts"
 
-const [gie, shallow, unlimited] = settings
+const [gie, shallow, tokens] = settings
 const prompt = { blocks: range(0, 10) }
 const places = (rig: RivalRig, ...args: Parameters<RivalRig["place"]>): ReadonlySet<number> =>
   new Set(range(0, 200).map(() => rig.place(...args)))
@@ -36,10 +36,18 @@ describe("GieDefault", () => {
     }
   })
 
-  it("sends cold prompts to whoever got none for longest, where set so", () => {
-    const rig = new RivalRig(unlimited!)
-    const slots = range(0, 8).map((i) => rig.send({ blocks: [i] }).slot)
-    expect(new Set(slots.slice(0, 4)).size).toBe(4)
-    expect(slots.slice(4)).toEqual(slots.slice(0, 4))
+  it("sees prefill in flight only with the token load scorer", () => {
+    for (const [setting, expected] of [
+      [gie!, [1]],
+      [tokens!, [0, 2, 3]]
+    ] as const) {
+      const rig = new RivalRig(setting)
+      rig.send(prompt, 1).end()
+      // 48 of 4 194 304: a whole prompt sent, of weight 3, is worth 262 144 tokens.
+      rig.send({ blocks: [], tokens: 262_000 }, 1)
+      expect(places(rig, prompt)).toEqual(new Set([1]))
+      rig.send({ blocks: [], tokens: 200 }, 1)
+      expect(places(rig, prompt)).toEqual(new Set(expected))
+    }
   })
 })

@@ -57,10 +57,10 @@ describe("LlmdPrecise", () => {
   })
 
   it("sees prefill in flight only with the token load scorer", () => {
-    // 64 of 4 194 304: a whole prompt held is worth 131 072 tokens.
+    // 32 of 4 194 304: a whole prompt held is worth 262 144 tokens.
     for (const [inFlight, expected] of [
-      [130_000, 0],
-      [132_000, 1]
+      [262_000, 0],
+      [263_000, 1]
     ] as const) {
       expect(places(tokens!, [{ held: 10, inFlight }, {}])).toEqual(new Set([expected]))
       expect(places(precise!, [{ held: 10, inFlight }, {}])).toEqual(new Set([0]))
