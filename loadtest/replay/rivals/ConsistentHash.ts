@@ -22,7 +22,7 @@ const make =
   ({ bound, by }: Dials): Make =>
   ({ seed, sent, workers }) => {
     const random = Random.make(seed)
-    const ring = ringOf(workers)
+    const ring = HashRing.make(workers, pointsPerWorker)
     const open = new Uint8Array(workers)
     const hash = (asked: Asked): number => {
       const key = Conversation.of(by === "session" ? asked : { ...asked, session: null })
@@ -45,16 +45,6 @@ const make =
       }
     }
   }
-
-/** Points of a worker are one stream of draws: numbers hashed one by one would lie in heaps. */
-const ringOf = (workers: number): HashRing.HashRing => {
-  const points = Array.from({ length: workers }, (_, slot) => {
-    const random = Random.make(slot)
-    return Array.from({ length: pointsPerWorker }, () => [random() * 2 ** 32, slot] as const)
-  })
-  const sorted = points.flat().sort(([a], [b]) => a - b)
-  return { points: Uint32Array.from(sorted, ([point]) => point), slots: Uint16Array.from(sorted, ([, slot]) => slot) }
-}
 
 export const settings: ReadonlyArray<Setting> = [
   {
