@@ -8,6 +8,8 @@ export interface Strategy {
   /** One line: what it does, and with which settings. */
   readonly about: string
   readonly kind: "ours" | "rival" | "bound"
+  /** A rival as its own project sets it, not as we tuned it in its favour. */
+  readonly isDefault?: boolean
   /** How often it reads the engines' `/metrics`, ms; null when it does not. */
   readonly scrapeMs: number | null
   /** All engines share one cache, as large as theirs together. */
