@@ -2,19 +2,19 @@
 import * as Chart from "./Chart.ts"
 import type { Row } from "./Summary.ts"
 
-/** Shades of the style sheet; the lightest is none. */
+/** Shades of the style sheet; none is the page itself. */
 export const levels = 10
 const left = 30
 const top = 6
 /** Height of all rows together, over the chart's width. */
 const room = 0.36
 
-/** The load that has the darkest shade in all maps, so that they compare. */
+/** The load that has the strongest shade in all maps, so that they compare. */
 export const mostOf = (rows: ReadonlyArray<Row>): number => {
   const stable = rows.filter(({ unstable }) => !unstable)
   const shown = stable.length > 0 ? stable : rows
   const all = shown.flatMap(({ typical }) => typical.series.outstanding.flat()).sort((a, b) => a - b)
-  // Not the very largest, nor runaway queues: they would leave all others white.
+  // Not the very largest, nor runaway queues: they would leave all others empty.
   return Math.max(1, all[Math.floor(all.length * 0.995)] ?? 1)
 }
 
@@ -66,7 +66,7 @@ export const scale = (most: number): string =>
   Chart.svg(
     "shades",
     "Shades of load",
-    `From white, no request, to the darkest, ${Math.round(most)} requests or more.`,
+    `From none, no request, to the strongest, ${Math.round(most)} requests or more.`,
     [
       `<text x="0" y="14">0</text>`,
       ...Array.from(

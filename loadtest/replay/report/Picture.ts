@@ -61,7 +61,7 @@ ${table(rows)}
 ${isLong ? "" : `<div class="two">\n${overTime(rows)}\n</div>`}
 <section>
 <h2>Load per worker over time</h2>
-<p>A row is a worker, the darker the more requests it has to answer.${document.seeds.length > 1 ? " Over time, the run of each strategy whose p90 is the median is shown." : ""}</p>
+<p>A row is a worker, the stronger its colour the more requests it has to answer.${document.seeds.length > 1 ? " Over time, the run of each strategy whose p90 is the median is shown." : ""}</p>
 <div class="shades">${HeatMap.scale(most)}</div>
 <div class="two">
 ${pair.map((row) => map(row, Chart.width)).join("\n")}

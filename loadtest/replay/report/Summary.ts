@@ -72,20 +72,26 @@ export const rows = ({ results, strategies }: Pick<Document, "results" | "strate
 
 /** Nobody waits so long: a queue has run away. */
 const runawayMs = 100_000
-/** A queue that grows evenly is three times as long in the last fifth of the time as in the second. A burst is neither. */
-const growth = 2
-const grownMs = 10_000
+/** Requests outstanding in the last fifth of the time over those in the second, when first tokens come late, too. */
+const growth = 1.5
+const lateMs = 10_000
 
-/** Load above saturation: requests come faster than they end, so waits grow, fifth by fifth, for as long as it lasts. */
+/**
+ * Load above saturation: requests come faster than they end, so ever more are outstanding, fifth by fifth, for as long as
+ * it lasts. Waits alone do not tell: a burst makes them long for a while, and caches that fill for the first hour.
+ */
 export const isUnstable = ({ series, ttftMs }: Pick<Result, "series" | "ttftMs">): boolean => {
   if (ttftMs.p90 > runawayMs) return true
-  const steps = series.ttftMsP90
-  const mean = (from: number, to: number): number => {
-    const some = steps.slice(Math.floor(steps.length * from), Math.floor(steps.length * to)).filter((ms) => ms !== null)
+  const steps = series.ttftMsP90.length
+  const meanOf = (values: ReadonlyArray<number | null>, fifth: number): number => {
+    const some = values.slice((steps * fifth) / 5, (steps * (fifth + 1)) / 5).filter((value) => value !== null)
     return some.length === 0 ? 0 : sum(some) / some.length
   }
-  const [second, third, fourth, fifth] = [mean(0.2, 0.4), mean(0.4, 0.6), mean(0.6, 0.8), mean(0.8, 1)]
-  return fifth > grownMs && fifth > growth * second && second < third && third < fourth && fourth < fifth
+  const [second, third, fourth, last] = [1, 2, 3, 4].map((fifth) =>
+    sum(series.outstanding.map((ofWorker) => meanOf(ofWorker, fifth)))
+  ) as [number, number, number, number]
+  const grows = second < third && third < fourth && fourth < last && last > growth * second
+  return grows && meanOf(series.ttftMsP90, 4) > lateMs
 }
 
 /** The strategy to compare ours with: the rival whose p90 TTFT is least. */
