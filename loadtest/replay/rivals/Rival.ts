@@ -168,11 +168,12 @@ export const ledger = (make: Make, options: Options): Ledger.Ledger["Service"] =
           booking.settle(atMs, outcome)
           if (!open) return
           open = false
+          // A rival that counts for itself hears of it also when the worker has left.
+          rival.ended?.(asked, slot, atMs)
           if (epochs[slot] !== epoch) return
           if (queued) unqueue()
           sent.outstanding[slot]!--
           sent.promptTokens[slot]! -= ask.promptTokens
-          rival.ended?.(asked, slot, atMs)
         }
       }
     }
