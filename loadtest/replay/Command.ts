@@ -18,8 +18,8 @@ import * as Table from "./report/Table.ts"
 const pictures: Readonly<Record<string, (document: Json.Document) => string>> = { html: Picture.html, svg: Picture.svg }
 
 /** Before anything is run for a long time: whether its results have somewhere to go. */
-const checkFiles = ({ json, picture }: Given): void => {
-  for (const file of [json, picture].flatMap(Option.toArray)) {
+const checkFiles = ({ decisions, json, picture }: Given): void => {
+  for (const file of [decisions, json, picture].flatMap(Option.toArray)) {
     if (!existsSync(dirname(file)))
       throw new Prepare.Refused(`There is no folder ${dirname(file)} for ${basename(file)}.`)
   }
@@ -41,6 +41,9 @@ interface Shown {
 const run = async (given: Given, file: string, signal: AbortSignal, progress: Progress.Progress): Promise<Shown> => {
   const url = Option.getOrNull(given.url)
   const strategies = url === null ? Choice.of(given.policy) : [Online.strategy]
+  if (Option.isSome(given.decisions) && !strategies.some(({ kind }) => kind === "ours")) {
+    throw new Prepare.Refused("--decisions writes what warmpath decides: add --policy warmpath.")
+  }
   const trace = Plan.read(file, Prepare.untilMs(given))
   const setting = Prepare.setting(given, file, trace)
   const wanted = Prepare.wanted(given, trace)
@@ -56,7 +59,14 @@ const run = async (given: Given, file: string, signal: AbortSignal, progress: Pr
   const common = { plan, seeds, onProgress: progress.at }
   const { notes, results } =
     url === null
-      ? { notes: [], results: await Offline.run({ ...common, signal, strategies: strategies.map(({ name }) => name) }) }
+      ? {
+          notes: [],
+          results: await Offline.run({
+            ...{ ...common, signal },
+            decisions: Option.getOrNull(given.decisions),
+            strategies: strategies.map(({ name }) => name)
+          })
+        }
       : await Online.run({
           ...{ ...common, trace, url },
           admin: Option.getOrNull(given.admin),
@@ -88,8 +98,8 @@ const replay = async (given: Given, signal: AbortSignal, progress: Progress.Prog
   const file = Option.getOrNull(given.trace)
   if (file === null) throw new Prepare.Refused("Which trace? warmpath replay FILE")
   if (Option.isSome(given.url) && given.offline) throw new Prepare.Refused("Give --offline or --url, not both.")
-  if (Option.isSome(given.url) && given.policy.length > 0) {
-    throw new Prepare.Refused("Under --url the router there decides: --policy is for --offline.")
+  if (Option.isSome(given.url) && (given.policy.length > 0 || Option.isSome(given.decisions))) {
+    throw new Prepare.Refused("Under --url the router there decides: --policy and --decisions are for --offline.")
   }
   checkFiles(given)
   const { document, notes } = await run(given, file, signal, progress)

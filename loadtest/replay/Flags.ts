@@ -52,6 +52,10 @@ export const flags = {
   ),
   json: text("json", "File for all results as JSON"),
   picture: text("picture", "File for a picture: a page (.html), or the distribution of TTFT (.svg)"),
+  decisions: text(
+    "decisions",
+    "File for every decision of warmpath under the first seed, with its terms, as JSON lines"
+  ),
   offline: Flag.Boolean("offline").pipe(
     Flag.withDefault(false),
     about("Simulated engines in virtual time, in this process: what is done without --url")

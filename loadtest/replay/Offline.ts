@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
 import type { Plan, Setting } from "./Plan.ts"
 import type { Result } from "./Result.ts"
+import { ours } from "./Strategies.ts"
 import type { Asked, Said } from "./Thread.ts"
 
 export interface Options {
@@ -10,13 +11,21 @@ export interface Options {
   /** By name. */
   readonly strategies: ReadonlyArray<string>
   readonly seeds: ReadonlyArray<number>
+  /** File for what our router decides under the first seed; null: it is not written. */
+  readonly decisions: string | null
   readonly signal: AbortSignal
   readonly onProgress: (share: number) => void
 }
 
 /** By strategy, then by seed, in the order given. */
-export const run = async ({ onProgress, plan, seeds, signal, strategies }: Options): Promise<ReadonlyArray<Result>> => {
-  const asked = strategies.flatMap((strategy) => seeds.map((seed) => ({ strategy, seed })))
+export const run = async (options: Options): Promise<ReadonlyArray<Result>> => {
+  const { onProgress, plan, seeds, signal, strategies } = options
+  const asked = strategies.flatMap((strategy) =>
+    seeds.map((seed) => {
+      const first = strategy === ours.name && seed === seeds[0]
+      return { strategy, seed, decisions: first ? options.decisions : null }
+    })
+  )
   const said = await all(
     plan,
     asked.map((each, at): Asked => ({ _tag: "Run", at, plan, ...each })),

@@ -1,6 +1,7 @@
 /** A thread that replays: it reads the trace once, then runs one strategy under one seed each time it is asked. */
 import { parentPort, workerData } from "node:worker_threads"
 import * as Choice from "./Choice.ts"
+import * as Decisions from "./Decisions.ts"
 import * as Plan from "./Plan.ts"
 import * as Replay from "./Replay.ts"
 import type { Result } from "./Result.ts"
@@ -14,6 +15,8 @@ export type Asked =
       readonly plan: Plan.Plan
       readonly strategy: string
       readonly seed: number
+      /** File for its decisions; null: they are not written. */
+      readonly decisions: string | null
     }
   | { readonly _tag: "Saturate"; readonly at: number; readonly setting: Plan.Setting; readonly share: number }
 
@@ -36,13 +39,17 @@ const answer = (asked: Asked): Said => {
   const { plan } = asked
   const staged = Plan.stage(plan, trace, asked.seed)
   const onProgress = (share: number) => say({ _tag: "Share", at, share })
-  const { result } = Replay.run(staged.trace, Choice.byName(asked.strategy), Plan.fleetOf(plan, trace), {
-    seed: asked.seed,
-    live: staged.live,
-    durationMs: staged.durationMs,
-    onProgress
-  })
-  return { _tag: "Ran", at, result }
+  const { durationMs, live } = staged
+  const fleet = Plan.fleetOf(plan, trace)
+  const strategy = Choice.byName(asked.strategy)
+  const log = asked.decisions === null ? null : Decisions.toFile(asked.decisions)
+  try {
+    const told = log === null ? strategy : Decisions.recorded(strategy, log.tell)
+    const { result } = Replay.run(staged.trace, told, fleet, { seed: asked.seed, live, durationMs, onProgress })
+    return { _tag: "Ran", at, result }
+  } finally {
+    log?.close()
+  }
 }
 
 const say = (said: Said): void => parentPort?.postMessage(said)

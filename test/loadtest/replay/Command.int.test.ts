@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as SimFleet from "../../../loadtest/fleet/SimFleet.ts"
 import * as Choice from "../../../loadtest/replay/Choice.ts"
+import * as Decisions from "../../../loadtest/replay/Decisions.ts"
 import * as Json from "../../../loadtest/replay/report/Json.ts"
 import * as Processes from "../../support/Processes.ts"
 import * as TraceFiles from "../../support/TraceFiles.ts"
@@ -65,6 +66,29 @@ describe("warmpath replay", () => {
     expect(other!.text).toBe(one!.text)
     expect(readFileSync(at("other.json"), "utf8")).toBe(readFileSync(at("one.json"), "utf8"))
     expect(readFileSync(at("cdf.svg"), "utf8")).toMatch(/^<svg/)
+  })
+
+  it("writes what every decision followed from, so that each can be made again, and decides the same as without", async () => {
+    const args = [arrivals, "--workers", "4", "--copies", "1", "--policy", "warmpath"]
+    const [told, quiet] = await Promise.all([
+      replay(...args, "--decisions", at("decisions.jsonl"), "--json", at("told.json")),
+      replay(...args, "--json", at("quiet.json"))
+    ])
+    expect(told!.ended, told!.errors).toBe(0)
+    expect(quiet!.ended, quiet!.errors).toBe(0)
+    expect(readFileSync(at("told.json"), "utf8")).toBe(readFileSync(at("quiet.json"), "utf8"))
+    const decisions = readFileSync(at("decisions.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Decisions.Decision)
+    expect(decisions).toHaveLength(240)
+    const again = decisions.map((decision, i) => Decisions.again(decision, decisions[i - 1]?.slot ?? null))
+    expect(again).toEqual(decisions.map(({ slot }) => slot))
+    // There was something to decide.
+    expect(new Set(again).size).toBe(4)
+    expect(
+      decisions.filter(({ candidates }) => candidates.some(({ cachedTokens }) => cachedTokens > 1_024)).length
+    ).toBeGreaterThan(100)
   })
 
   it("replays sessions that wait for their answers", async () => {

@@ -46,7 +46,8 @@ const refused: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp
   [[arrivals, "--cache", "huge"], /tight, medium, ample/],
   [[arrivals, "--picture", at("picture.png")], /\.html or \.svg/],
   [[arrivals, "--json", at("nowhere/all.json")], /no folder/],
-  [[arrivals, "--url", "http://127.0.0.1:1", "--policy", "warmpath"], /--policy is for --offline/],
+  [[arrivals, "--url", "http://127.0.0.1:1", "--policy", "warmpath"], /--policy and --decisions are for/],
+  [[arrivals, "--decisions", at("log"), "--policy", "round-robin"], /add --policy warmpath/],
   [[arrivals, "--url", "http://127.0.0.1:1", "--offline"], /not both/],
   [[arrivals, "--url", "http://127.0.0.1:1"], /Nothing answers at http:\/\/127\.0\.0\.1:1\//]
 ]
