@@ -62,10 +62,25 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
   out.stops = 0
   out.words = words
   let depth = 0
-  /** What lies before this block was read ahead. */
-  let ahead = 0
+  /** Keys found ahead, the next of them and which block it is; blocks before `ahead` were looked at. */
+  let found = 0
+  let next = 0
+  let nextBlock = 0
+  let ahead = RUN_MAX
   while (depth < count) {
-    const ref = KeySlots.find(t, query[depth << 1]!, query[(depth << 1) + 1]!)
+    if (depth >= ahead) {
+      found = PrefixAhead.read(t, query, depth, count)
+      next = 0
+      nextBlock = depth + RUN_MAX - 1
+      ahead = depth + PrefixAhead.keysAhead * RUN_MAX
+    }
+    for (; next < found && nextBlock < depth; next++) nextBlock += RUN_MAX
+    // In the run of a key found ahead when that begins here or before.
+    const back = nextBlock - depth
+    const ref =
+      next < found && back <= (t.refs[next]! & 255)
+        ? t.refs[next]! - back
+        : KeySlots.find(t, query[depth << 1]!, query[(depth << 1) + 1]!)
     if (ref === 0) break
     const at = (ref >>> 8) * stride
     const offset = ref & 255
@@ -97,7 +112,6 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
     }
     if (any === 0) return depth
     depth += size
-    if (size === RUN_MAX && depth >= ahead && depth < count) ahead = PrefixAhead.read(t, query, depth, count)
   }
   if (depth !== 0) emit(out, depth, alive)
   return depth

@@ -604,6 +604,12 @@ describe("PrefixTable against its naive twin", () => {
     }
   })
 
+  it("agrees on chains of thousands of blocks, where a match reads ahead", () => {
+    for (let seed = 61; seed <= 62; seed++) {
+      total += fuzz({ seed, holdersMax: 4, chains: 12, lengthMax: 2_000, steps: 2_500 })
+    }
+  })
+
   it("agrees on many holders that share chains", () => {
     for (let seed = 11; seed <= 13; seed++) {
       total += fuzz({ seed, holdersMax: 64, chains: 30, lengthMax: 100, steps: 10_000 })
