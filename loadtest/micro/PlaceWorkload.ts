@@ -17,8 +17,9 @@ export const promptBlocks = promptTokens / blockSize
 const systemBlocks = 512
 const documentBlocks = 2_048
 const systems = 8
-/** Blocks of one stored event, and of one turn of a conversation. */
+/** Blocks of one turn of a conversation, stored at a time; and of one chunk of a prefill, for who takes one over. */
 const turnBlocks = 16
+const chunkBlocks = 128
 const turnsMax = 2
 /** Conversations that are written to the table at a time, turn by turn. */
 const open = 1_024
@@ -45,6 +46,10 @@ interface Writing {
   readonly keys: KeyLanes
   at: number
   readonly end: number
+  /** Blocks to an event. */
+  readonly step: number
+  /** Who computes the same prompt after this one is done with it. */
+  next: Writing | null
 }
 
 /** Tells `tell` of about so many distinct blocks. */
@@ -93,11 +98,22 @@ export const generate = (blocks: number, tell: (delta: KvDelta) => void, seed = 
     const start = document === null ? systemBlocks : systemBlocks + documentBlocks
     keys.set(document === null ? prompts[below(systems)]! : document.keys)
     const held = document === null ? new Uint32Array(workers).fill(systemBlocks) : document.held.slice()
+    let last: Writing | null = null
     for (let holders = 1 + below(3); holders > 0; holders--) {
       const worker = below(workers)
       const end = start + Math.floor((promptBlocks - start) * (holders === 1 ? 0.3 + 0.65 * random() : random()))
       if (end <= held[worker]!) continue
-      waiting.push({ worker, keys, at: held[worker]!, end })
+      const writing: Writing = {
+        worker,
+        keys,
+        at: held[worker]!,
+        end,
+        step: last === null ? turnBlocks : chunkBlocks,
+        next: null
+      }
+      if (last === null) waiting.push(writing)
+      else last.next = writing
+      last = writing
       held[worker] = end
       // Now it has all of the document, for other conversations too.
       if (document !== null) document.held[worker] = Math.max(document.held[worker]!, Math.min(start, end))
@@ -120,20 +136,26 @@ export const generate = (blocks: number, tell: (delta: KvDelta) => void, seed = 
         const own = turnBlocks * (1 + below(turnsMax))
         const keys = fresh(systemBlocks + own)
         keys.set(prompts[below(systems)]!)
-        writing.push({ worker: below(workers), keys, at: systemBlocks, end: systemBlocks + own })
+        writing.push({
+          worker: below(workers),
+          keys,
+          at: systemBlocks,
+          end: systemBlocks + own,
+          step: turnBlocks,
+          next: null
+        })
         left--
       }
       continue
     }
     const pick = below(writing.length)
     const chain = writing[pick]!
-    const to = Math.min(chain.end, chain.at + turnBlocks)
+    const to = Math.min(chain.end, chain.at + chain.step)
     store(chain.worker, chain.keys, chain.at, to)
     chain.at = to
-    if (to === chain.end) {
-      writing[pick] = writing.at(-1)!
-      writing.pop()
-    }
+    if (to !== chain.end) continue
+    writing[pick] = chain.next ?? writing.at(-1)!
+    if (chain.next === null) writing.pop()
   }
   return { conversations, random }
 }
