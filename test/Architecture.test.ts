@@ -31,7 +31,7 @@ const roomOf = (file: string): string => {
   const parts = relative(root, file).split("/")
   if (parts[0] === "actors") return "actors"
   if (parts[0] === "loadtest") {
-    if (parts[1] === "micro" || file.endsWith(".bench.ts")) return "micro"
+    if (parts[1] === "micro" || parts[1] === "judge" || file.endsWith(".bench.ts")) return "micro"
     if (parts[1] === "replay") return parts[2] === "live" ? "live" : "replay"
     return "loadtest"
   }

@@ -1,0 +1,42 @@
+/** Cell: one trace on one fleet under one load. What goals are said about, and what is run. */
+import type { CacheSize } from "../replay/Profiles.ts"
+
+export type TraceName = "conv" | "tool" | "syn" | "agent"
+
+export interface Cell {
+  readonly trace: TraceName
+  readonly workers: number
+  readonly cache: CacheSize
+  /** Arrivals: share of what the fleet could serve at most. Sessions: alive at once per worker. */
+  readonly load: number
+}
+
+/** The same for the same cell; for people, too. */
+export const nameOf = ({ cache, load, trace, workers }: Cell): string =>
+  `${trace} N ${workers} ${cache} ${trace === "agent" ? `${load} sessions` : `U ${load}`}`
+
+/** Caches of a fleet that size: the largest has only the middle one. */
+const cachesOf = (workers: number): ReadonlyArray<CacheSize> =>
+  workers === 64 ? ["medium"] : ["tight", "medium", "ample"]
+
+/** Cells of these; caches as there are, unless named. */
+export const cells = (
+  traces: ReadonlyArray<TraceName>,
+  workers: ReadonlyArray<number>,
+  loads: ReadonlyArray<number>,
+  caches?: ReadonlyArray<CacheSize>
+): ReadonlyArray<Cell> =>
+  traces.flatMap((trace) =>
+    workers.flatMap((each) =>
+      loads.flatMap((load) => (caches ?? cachesOf(each)).map((cache) => ({ trace, workers: each, cache, load })))
+    )
+  )
+
+/** Where all rivals meet first: those far behind there are not run in the other cells of that trace and load. */
+export const screenOf = (cell: Cell): Cell => ({ ...cell, workers: 8, cache: "medium" })
+
+/**
+ * Seeds to run a cell under. Sixty-four workers answer as many requests under one as sixteen under four: one will do where
+ * queues stay short.
+ */
+export const seedsOf = ({ load, workers }: Cell, seeds: number): number => (workers === 64 && load <= 0.8 ? 1 : seeds)

@@ -1,0 +1,47 @@
+/** Outcome: what strategies came to in one cell under one seed, all on the same traffic, and who was best. */
+import type { Cell } from "./Cell.ts"
+
+export interface Figure {
+  readonly name: string
+  /** TTFT. */
+  readonly p90Ms: number
+  /** It was given up: its p90 is above `p90Ms`, and its other figures are of a part. */
+  readonly isAbove: boolean
+  readonly hitRate: number
+  readonly inTime: number
+  readonly e2eMsMean: number
+}
+
+export interface RivalFigure extends Figure {
+  readonly isDefault: boolean
+}
+
+export interface Outcome {
+  readonly cell: Cell
+  readonly seed: number
+  readonly ours: Figure
+  readonly bounds: ReadonlyArray<Figure>
+  /** Ours with less or worse knowledge. */
+  readonly disturbed: ReadonlyArray<Figure>
+  readonly rivals: ReadonlyArray<RivalFigure>
+}
+
+/** The least p90 of those that ran to the end; if none did, the least that one is known to be above. */
+export const best = <F extends Figure>(figures: ReadonlyArray<F>): F | null =>
+  figures.reduce<F | null>((least, each) => {
+    if (least === null || (least.isAbove && !each.isAbove)) return each
+    return each.isAbove === least.isAbove && each.p90Ms < least.p90Ms ? each : least
+  }, null)
+
+/** Names of those not known to be more than `margin` times the best, overall or among defaults: the best first. */
+export const contenders = (rivals: ReadonlyArray<RivalFigure>, margin: number): ReadonlyArray<string> => {
+  const defaults = rivals.filter(({ isDefault }) => isDefault)
+  const near = (of: ReadonlyArray<RivalFigure>) => {
+    const least = best(of)?.p90Ms ?? 0
+    return of.filter(({ isAbove, p90Ms }) => !isAbove && p90Ms <= margin * least)
+  }
+  const found = new Set([...near(rivals), ...near(defaults)])
+  // Where all were given up nobody is known to be far behind.
+  const left = found.size === 0 ? rivals : [...found]
+  return [...left].sort((a, b) => a.p90Ms - b.p90Ms).map(({ name }) => name)
+}
