@@ -107,5 +107,5 @@ export const others = (
 /** Time a job takes, beside others: requests by strategies. Who gives up has done about half. */
 export const weight = ({ bounds, cell, disturbances, rivals }: Job): number => {
   const requests = cell.trace === "agent" ? 5 : cell.workers * cell.load * { conv: 1, tool: 1.8, syn: 0.4 }[cell.trace]
-  return requests * (1 + 2 * bounds.length + disturbances.length + rivals.length * (cell.trace === "agent" ? 1 : 0.6))
+  return requests * (1 + 2 * bounds.length + disturbances.length + rivals.length * 0.6)
 }

@@ -27,8 +27,12 @@ export interface Options {
   readonly durationMs: number
   /** What the router is told of caches; all, at once, when left out. */
   readonly knowledge?: Routing.Knowledge
-  /** Gives up once the p90 TTFT of arrivals is sure to be above this: who looks for the best need not know the rest. */
+  /**
+   * Gives up once the p90 TTFT is sure to be above this: who looks for the best need not know the rest. Of sessions only
+   * with `requestsMax`: so many of their requests count at most.
+   */
   readonly giveUpMs?: number
+  readonly requestsMax?: number
   /** Told now and then how far it is, 0 to 1. */
   readonly onProgress?: (share: number) => void
 }
@@ -171,7 +175,7 @@ export const run = (trace: Trace.Trace, strategy: Strategy, fleet: Fleet, option
   }
 
   let toSend = 0
-  let lateMax = Infinity
+  let lateMax = (options.requestsMax ?? Infinity) / 10
   if (trace.kind === "arrivals") {
     const { requests } = trace
     lateMax = requests.filter(({ atMs }) => atMs >= durationMs * warmShare).length / 10

@@ -34,6 +34,15 @@ describe("A cell under one seed", () => {
     }
   })
 
+  it("has the same best rival among sessions, too", () => {
+    const [agent] = cells(["agent"], [8], [76], ["medium"])
+    const sessions = { cell: agent!, perSecond: null, bounds: [], disturbances: [] }
+    const whole = run(sessions)
+    const pruned = run({ ...sessions, margin: 1 })
+    expect(Outcome.best(pruned.rivals)).toEqual(Outcome.best(whole.rivals))
+    expect(pruned.rivals.some(({ isAbove }) => isAbove)).toBe(true)
+  })
+
   it("keeps the best default beside the best of all", () => {
     const defaults = ({ rivals }: Outcome.Outcome) => rivals.filter(({ isDefault }) => isDefault)
     const pruned = run({ rivals: ["dynamo-16", ...rivals], margin: 1, keepsDefaults: true })
