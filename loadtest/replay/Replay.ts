@@ -146,6 +146,7 @@ export const run = (trace: Trace.Trace, strategy: Strategy, fleet: Fleet, option
     workers,
     blockSize,
     blocks: fleet.blocks,
+    deviceBlocks: fleet.pinsMax,
     seed: options.seed,
     truth,
     knowledge: options.knowledge ?? Routing.everything

@@ -54,7 +54,9 @@ export interface Router {
 }
 
 export interface Options extends Omit<Setup, "capacityTokens"> {
+  /** Of each worker's cache, and of its device: what an engine says its size is. */
   readonly blocks: number
+  readonly deviceBlocks: number
   readonly knowledge: Knowledge
 }
 
@@ -62,7 +64,7 @@ export interface Options extends Omit<Setup, "capacityTokens"> {
 const untoldTokens = 2_097_152
 
 export const make = (strategy: Strategy, options: Options): Router => {
-  const { blocks, blockSize, knowledge, workers } = options
+  const { blocks, blockSize, deviceBlocks, knowledge, workers } = options
   const ledger = strategy.ledger({ ...options, capacityTokens: blocks * blockSize })
   const index = PrefixIndex.make(
     { workersMax: workers, bytesMax: 512 << 20 },
@@ -81,7 +83,7 @@ export const make = (strategy: Strategy, options: Options): Router => {
   const told = knowledge.told === null ? null : Math.round(blocks * knowledge.told)
   const models: Array<CacheModel> = []
   for (let slot = 0; slot < workers; slot++) {
-    ledger.join(slot, told === null ? null : told * blockSize)
+    ledger.join(slot, knowledge.told === null ? null : Math.round(deviceBlocks * knowledge.told) * blockSize)
     ledger.setEligible(slot, true)
     trust.join(slot, `${slot}`)
     if (knowledge.view === "events") trust.health(slot, "whole", "")

@@ -6,7 +6,7 @@
  * `cheapest` and `explain` use the same `costOf`, so that what is explained is what was done. Arrays are indexed by slot.
  */
 import type { Candidate, Placement } from "../domain/Placement.ts"
-import { type LoadTable, NONE } from "./LoadTable.ts"
+import { type LoadTable, NONE, pinnedTokens } from "./LoadTable.ts"
 import * as RateModel from "./RateModel.ts"
 import * as ReuseAges from "./ReuseAges.ts"
 
@@ -160,19 +160,19 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
   return waitMs + (1 + price) * ownMs + evictMs + decodeMs + recentMs
 }
 
-/** Until the worker's running requests have freed the room this prompt needs. 0 when its capacity is unknown. */
+/**
+ * Until the worker's running requests have freed the room this request needs to its end. 0 when capacity is unknown.
+ *
+ * An engine that finds no room for the first in its queue lets all behind it wait too, so it counts what is about to be
+ * pinned as much as what is.
+ */
 const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, nowMs: number): number => {
   const capacity = load.capacityTokens[slot]!
   if (capacity === 0) return 0
-  const active = load.activeTokens[slot]!
-  let pinned = active + load.queuedTokens[slot]!
-  const usage = load.hintUsage[slot]!
-  if (usage >= 0 && nowMs - load.hintMs[slot]! < hintMsMax) {
-    // The engine counts a shared prefix once: its figure, and what came and went since.
-    pinned += usage * capacity - load.hintOwnTokens[slot]!
-  }
-  const missing = pinned + promptTokens - capacity
+  let missing = pinnedTokens(load, slot) + promptTokens + load.outputMean - capacity
+  if (nowMs - load.hintMs[slot]! < hintMsMax) missing += load.hintTokens[slot]!
   if (missing <= 0) return 0
+  const active = load.activeTokens[slot]!
   const decodeMs =
     load.outputMean * (RateModel.decodeFloorMs(load.rates, slot) + RateModel.decodeContextMs(load.rates, slot) * active)
   return Math.min(spaceWaitMsMax, (2 * missing * decodeMs) / Math.max(active, 1))

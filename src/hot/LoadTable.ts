@@ -27,7 +27,7 @@ export interface LoadTable {
   /** Requests decoding, and the context tokens they hold. */
   readonly active: Int32Array
   readonly activeTokens: Float64Array
-  /** Tokens the worker's cache can hold; 0 when unknown. */
+  /** Tokens that the worker's device can hold; 0 when unknown. */
   readonly capacityTokens: Float64Array
   /** Share of the overlap to believe, 0 to 1. */
   readonly credit: Float64Array
@@ -38,12 +38,14 @@ export interface LoadTable {
   readonly recent: Float64Array
   recentTotal: number
   recentWeight: number
-  /** From the engine: cache in use (0 to 1, NaN unknown), requests waiting that we did not send, and when it said so. */
-  readonly hintUsage: Float64Array
+  /**
+   * From the engine: requests waiting that we did not send, tokens pinned beyond what we know of (negative: fewer, as a
+   * shared prefix is pinned once), and when it said so.
+   */
   readonly hintForeign: Float64Array
+  readonly hintTokens: Float64Array
   /** Most requests queued since the engine's last report. */
   readonly queuedPeak: Int32Array
-  readonly hintOwnTokens: Float64Array
   readonly hintMs: Float64Array
   readonly rates: RateModel.RateModel
   readonly ages: ReuseAges.ReuseAges
@@ -91,10 +93,9 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   recent: new Float64Array(workersMax),
   recentTotal: 0,
   recentWeight: 1,
-  hintUsage: new Float64Array(workersMax).fill(Number.NaN),
   hintForeign: new Float64Array(workersMax),
   queuedPeak: new Int32Array(workersMax),
-  hintOwnTokens: new Float64Array(workersMax),
+  hintTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
   rates: RateModel.make(workersMax, observed),
   ages: ReuseAges.make(workersMax),
@@ -145,6 +146,7 @@ export const reset = (load: LoadTable, slot: number): void => {
     load.capacityTokens,
     load.recent,
     load.hintForeign,
+    load.hintTokens,
     load.queuedPeak,
     load.silent,
     load.spanRequests,
@@ -155,7 +157,6 @@ export const reset = (load: LoadTable, slot: number): void => {
     column[slot] = 0
   }
   load.credit[slot] = 1
-  load.hintUsage[slot] = Number.NaN
   load.hintMs[slot] = -Infinity
   load.head[slot] = load.tail[slot] = NONE
   RateModel.reset(load.rates, slot)
@@ -172,10 +173,17 @@ export const hint = (load: LoadTable, slot: number, waiting: number, kvUsage: nu
   const foreign = waiting - load.queuedPeak[slot]!
   load.hintForeign[slot] = foreign > 0 ? foreign : 0
   load.queuedPeak[slot] = load.queued[slot]!
-  load.hintUsage[slot] = kvUsage
-  load.hintOwnTokens[slot] = load.activeTokens[slot]! + load.queuedTokens[slot]!
+  const pinned = kvUsage * load.capacityTokens[slot]!
+  // Between what surely has its room, answers half done, and what is known of, it says nothing new.
+  const least = load.activeTokens[slot]! + (load.active[slot]! * load.outputMean) / 2
+  const most = pinnedTokens(load, slot)
+  load.hintTokens[slot] = pinned > most ? pinned - most : pinned < least ? pinned - least : 0
   load.hintMs[slot] = nowMs
 }
+
+/** Context that the worker's requests will have pinned by their ends, each answer taken for a mean one. */
+export const pinnedTokens = (load: LoadTable, slot: number): number =>
+  load.activeTokens[slot]! + load.queuedTokens[slot]! + load.outputMean * (load.active[slot]! + load.queued[slot]!)
 
 /** Moves the fleet's averages on to now. Cheap; called by every verb. */
 export const advance = (load: LoadTable, nowMs: number): void => {

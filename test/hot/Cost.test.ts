@@ -152,10 +152,11 @@ describe("Cost terms", () => {
     expect(one(load, 0, 4000, 2).waitMs).toBeGreaterThan(100)
     expect(one(load, 1, 4000, 2).waitMs).toBe(0)
     expect(one(load, 2, 4000, 2).waitMs).toBe(0)
-    // 2 · 2 000 missing tokens · mean decode time / 8 000 active tokens.
+    // 2 · (2 000 missing tokens and two answers) · mean decode time / 8 000 active tokens.
     const decodeMs =
       load.outputMean * (RateModel.decodeFloorMs(load.rates, 0) + RateModel.decodeContextMs(load.rates, 0) * 8000)
-    expect(one(load, 0, 4000, 2).waitMs).toBeCloseTo((2 * 2000 * decodeMs) / 8000, 6)
+    const missing = 2000 + 2 * load.outputMean
+    expect(one(load, 0, 4000, 2).waitMs).toBeCloseTo((2 * missing * decodeMs) / 8000, 6)
   })
 
   it("takes the engine's word for how full it is while that is fresh: a shared prefix is pinned once", () => {
@@ -165,6 +166,24 @@ describe("Cost terms", () => {
     LoadTable.hint(load, 0, 0, 0.7, 2)
     expect(one(load, 0, 1000, 3).waitMs).toBe(0)
     expect(one(load, 0, 1000, 10_000).waitMs).toBeGreaterThan(0)
+  })
+
+  it("waits for room that others' requests take, and for the answers its own will still give", () => {
+    const load = fleet(2, 10_000)
+    for (let slot = 0; slot < 2; slot++) {
+      Bookings.firstByte(load, Bookings.book(load, slot, 4000, 0, true, 0), 1)
+      Bookings.book(load, slot, 2000, 0, true, 1)
+    }
+    const room = 10_000 - 6000 - 3 * load.outputMean
+    const spaceMs = (slot: number, promptTokens: number) =>
+      one(load, slot, promptTokens, 2).waitMs - Cost.aheadMs(load, slot, 2)
+    expect(spaceMs(0, room)).toBe(0)
+    expect(spaceMs(0, room + 1000)).toBeGreaterThan(0)
+    // What is pinned now may be anything between what runs and what was sent.
+    LoadTable.hint(load, 0, 0, 0.5, 2)
+    expect(spaceMs(0, room)).toBe(0)
+    LoadTable.hint(load, 0, 0, 0.95, 2)
+    expect(spaceMs(0, room)).toBeGreaterThan(0)
   })
 
   it("adds what others queued at a worker, as long as the engine's report is fresh", () => {
