@@ -28,7 +28,7 @@ const { values } = parseArgs({
 const speed = Number(values.speed)
 const strategy = Contenders.byName(values.strategy)
 const workers = values.worker.length
-/** The router's own, where a strategy reads no metrics: workers are probed all the same. */
+/** Where a strategy reads no metrics workers are probed all the same. */
 const probeMs = 2_000
 const config = Result.getOrThrow(
   Config.decode({

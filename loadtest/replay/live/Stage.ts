@@ -29,9 +29,8 @@ const model = "trace"
 /** Few records instead of one a token: what is measured is the first one. */
 const streamInterval = 32
 
-const path = (relative: string): string => Measured.path(relative)
-const bin = path("../../src/bin.ts")
-const routerProcess = path("../replay/live/RouterProcess.ts")
+const bin = Measured.path("../../src/bin.ts")
+const routerProcess = Measured.path("../replay/live/RouterProcess.ts")
 
 const engineArgs = (engines: number, { blockSize, fleet, seed, speed }: StageOptions): ReadonlyArray<string> => {
   const { blocks, maxRunning, pinsMax, rates, stepTokens } = fleet
