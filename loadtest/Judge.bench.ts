@@ -26,7 +26,8 @@ Exits with 0 when all are, with 1 when one is missed, with 2 when it cannot begi
 
   --only R3,R7    only these goals: ${Goals.ids.join(", ")}
   --seeds N       medians of so many (3)
-  --all           every rival in every cell; else those more than ${Plan.farBehind} × the best at 8 workers are left out elsewhere
+  --all           every rival in every cell under every seed; else those above ${Plan.farBehind} × the best at 8 workers are left out of
+                  other cells, and those above ${Plan.behind} × the best under the first seed out of other seeds
   --cells         instead: p90 TTFT of every strategy where the field is usually shown, one seed, none giving up
   --traces DIR    the traces (${relative(process.cwd(), committed)})
   --tiny          a minute of made-up traces: shows that it works and judges nothing

@@ -76,9 +76,12 @@ export const run = async (goals: ReadonlyArray<Goal>, options: Options): Promise
     const screens = all ? [] : Plan.screens(wanted, saturations)
     if (screens.length > 0) onStage(`${screens.length} cells where all ${Plan.rivals.length} rival settings meet`)
     const screened = await runJobs(pool, screens, options)
-    const others = Plan.others(wanted, saturations, screened, options)
-    if (others.length > 0) onStage(`${others.length} cells and seeds`)
-    const outcomes = [...screened, ...(await runJobs(pool, others, options))]
+    const firsts = Plan.firsts(wanted, saturations, screened)
+    if (firsts.length > 0) onStage(`${firsts.length} cells under the first seed`)
+    const done = [...screened, ...(await runJobs(pool, firsts, options))]
+    const repeats = Plan.repeats(wanted, saturations, done, options)
+    if (repeats.length > 0) onStage(`${repeats.length} cells under other seeds`)
+    const outcomes = [...done, ...(await runJobs(pool, repeats, options))]
     return { verdicts: goals.map((goal) => Verdict.of(goal, outcomes)), outcomes }
   } finally {
     await pool.close()

@@ -1,4 +1,7 @@
-/** Plan: from goals to jobs. All rivals meet once per trace and load; elsewhere only those that were not far behind run. */
+/**
+ * Plan: from goals to jobs. All rivals meet once per trace and load; of other cells
+ * only those that were not far behind there are run, and of other seeds only those not behind under the first.
+ */
 import * as Bounds from "../replay/Bounds.ts"
 import * as Strategies from "../replay/Strategies.ts"
 import { type Cell, nameOf, screenOf, seedsOf } from "./Cell.ts"
@@ -21,6 +24,8 @@ export interface Options {
 
 /** Far behind: above so many times the best where all meet. */
 export const farBehind = 1.5
+/** Behind: above so many times the best of a cell under the first seed. Other seeds move a p90 by a tenth at most. */
+export const behind = 1.25
 
 /** Run first, as they are likely the best: the sooner a good one is known, the sooner the others give up. */
 const likely = ["dynamo-16", "dynamo-4", "llm-d-precise-tokens", "gie-unlimited", "llm-d-precise", "gie", "dynamo"]
@@ -54,13 +59,14 @@ const jobOf = (
   { cell, disturbances, needs }: Wanted,
   seed: number,
   saturations: Saturations,
-  more: Pick<Job, "rivals" | "margin" | "keepsDefaults">
+  more: Pick<Job, "rivals" | "margin">
 ): Job => ({
   cell,
   seed,
   perSecond: saturations(cell),
   bounds: needs.pooled ? [Bounds.pooled.name] : [],
   disturbances: [...disturbances],
+  keepsDefaults: needs.defaults,
   ...more
 })
 
@@ -78,31 +84,50 @@ export const screens = (wanted: ReadonlyArray<Wanted>, saturations: Saturations)
       own ?? { cell: screen, needs: { rivals: true, defaults: false, pooled: false }, disturbances: new Set() },
       1,
       saturations,
-      { rivals, margin: farBehind, keepsDefaults: true }
+      { rivals, margin: farBehind }
     )
-    found.set(name, job)
+    // Some other cell of that trace and load may ask for defaults.
+    found.set(name, { ...job, keepsDefaults: true })
   }
   return [...found.values()]
 }
 
-/** All the rest. */
-export const others = (
+/** Every cell under the first seed, but where all have met. */
+export const firsts = (
   wanted: ReadonlyArray<Wanted>,
   saturations: Saturations,
-  screened: ReadonlyArray<Outcome.Outcome>,
+  screened: ReadonlyArray<Outcome.Outcome>
+): ReadonlyArray<Job> => {
+  const byCell = byName(screened)
+  return wanted
+    .filter(({ cell }) => !byCell.has(nameOf(cell)))
+    .map((each) => {
+      const screen = byCell.get(nameOf(screenOf(each.cell)))
+      const left = screen === undefined ? rivals : Outcome.contenders(screen.rivals, farBehind)
+      return jobOf(each, 1, saturations, { rivals: hasRivals(each) ? left : [], margin: behind })
+    })
+}
+
+/** The other seeds, with those not behind under the first.
+ */
+export const repeats = (
+  wanted: ReadonlyArray<Wanted>,
+  saturations: Saturations,
+  done: ReadonlyArray<Outcome.Outcome>,
   { all, seeds }: Options
 ): ReadonlyArray<Job> => {
-  const byScreen = new Map(screened.map((outcome) => [nameOf(outcome.cell), outcome]))
+  const byCell = byName(done)
   return wanted.flatMap((each) => {
-    const screen = byScreen.get(nameOf(screenOf(each.cell)))
-    const left = all || screen === undefined ? rivals : Outcome.contenders(screen.rivals, farBehind)
-    const more = { rivals: hasRivals(each) ? left : [], margin: 1, keepsDefaults: each.needs.defaults }
-    const isDone = (seed: number) => seed === 1 && byScreen.has(nameOf(each.cell))
-    return Array.from({ length: seedsOf(each.cell, seeds) }, (_, i) => i + 1)
-      .filter((seed) => !isDone(seed))
-      .map((seed) => jobOf(each, seed, saturations, more))
+    const first = byCell.get(nameOf(each.cell))
+    const left = all || first === undefined ? rivals : Outcome.contenders(first.rivals, behind)
+    return Array.from({ length: seedsOf(each.cell, seeds) - 1 }, (_, i) =>
+      jobOf(each, i + 2, saturations, { rivals: hasRivals(each) ? left : [], margin: 1 })
+    )
   })
 }
+
+const byName = (outcomes: ReadonlyArray<Outcome.Outcome>): ReadonlyMap<string, Outcome.Outcome> =>
+  new Map(outcomes.map((outcome) => [nameOf(outcome.cell), outcome]))
 
 /** Time a job takes, beside others: requests by strategies. Who gives up has done about half. */
 export const weight = ({ bounds, cell, disturbances, rivals }: Job): number => {

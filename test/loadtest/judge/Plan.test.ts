@@ -24,22 +24,42 @@ describe("What the judge runs", () => {
     const screened = outcome(screens[0]!.cell, 1, figure("warmpath", 100), {
       rivals: [rival("dynamo", 110), rival("round-robin", 150, { isAbove: true })]
     })
-    const others = Plan.others(wanted, anyRate, [screened], { seeds: 2, all: false })
-    expect(others.map(({ cell, rivals, seed }) => [nameOf(cell), seed, rivals])).toEqual([
+    const firsts = Plan.firsts(wanted, anyRate, [screened])
+    expect(firsts.map(({ cell, rivals, seed }) => [nameOf(cell), seed, rivals])).toEqual([
       ["conv N 4 medium U 0.8", 1, ["dynamo"]],
-      ["conv N 4 medium U 0.8", 2, ["dynamo"]],
-      ["conv N 16 medium U 0.8", 1, ["dynamo"]],
-      ["conv N 16 medium U 0.8", 2, ["dynamo"]]
+      ["conv N 16 medium U 0.8", 1, ["dynamo"]]
     ])
-    expect(Plan.others(wanted, anyRate, [], { seeds: 1, all: true })[0]!.rivals).toEqual(Plan.rivals)
+  })
+
+  it("runs under other seeds who was not behind under the first", () => {
+    const wanted = Plan.wanted([goal(Measure.bestPeer, cells(["conv"], [16], [0.8], ["medium"]))])
+    const first = outcome(wanted[0]!.cell, 1, figure("warmpath", 100), {
+      rivals: [rival("gie", 140), rival("dynamo", 110), rival("aibrix", 125)]
+    })
+    const repeats = Plan.repeats(wanted, anyRate, [first], { seeds: 3, all: false })
+    expect(repeats.map(({ rivals, seed }) => [seed, rivals])).toEqual([
+      [2, ["dynamo", "aibrix"]],
+      [3, ["dynamo", "aibrix"]]
+    ])
+    expect(Plan.repeats(wanted, anyRate, [first], { seeds: 2, all: true })[0]!.rivals).toEqual(Plan.rivals)
   })
 
   it("runs a cell where all met no second time under the same seed", () => {
     const wanted = Plan.wanted([goal(Measure.bestPeer, cells(["agent"], [8], [76], ["medium"]))])
     const [screen] = Plan.screens(wanted, () => null)
     const screened = outcome(screen!.cell, 1, figure("warmpath", 100), { rivals: [rival("gie", 120)] })
-    const others = Plan.others(wanted, () => null, [screened], { seeds: 3, all: false })
-    expect(others.map(({ seed }) => seed)).toEqual([2, 3])
+    expect(Plan.firsts(wanted, () => null, [screened])).toEqual([])
+    const repeats = Plan.repeats(wanted, () => null, [screened], { seeds: 3, all: false })
+    expect(repeats.map(({ seed }) => seed)).toEqual([2, 3])
+  })
+
+  it("runs the largest fleet once where queues stay short", () => {
+    const wanted = Plan.wanted([goal(Measure.pooled, cells(["conv"], [64], [0.8, 0.95]))])
+    const repeats = Plan.repeats(wanted, anyRate, [], { seeds: 3, all: false })
+    expect(repeats.map(({ cell, seed }) => [nameOf(cell), seed])).toEqual([
+      ["conv N 64 medium U 0.95", 2],
+      ["conv N 64 medium U 0.95", 3]
+    ])
   })
 
   it("runs for each cell what its goals compare with, and nothing else", () => {
@@ -50,7 +70,7 @@ describe("What the judge runs", () => {
       goal(Measure.inTime, [other!])
     ])
     expect(Plan.screens(wanted, anyRate)).toEqual([])
-    const jobs = Plan.others(wanted, anyRate, [], { seeds: 1, all: false })
+    const jobs = Plan.firsts(wanted, anyRate, [])
     expect(jobs.map(({ bounds, disturbances, rivals }) => ({ bounds, disturbances, rivals }))).toEqual([
       { bounds: ["pooled-cache"], disturbances: ["no events"], rivals: [] },
       { bounds: [], disturbances: ["no events"], rivals: [] }
