@@ -9,12 +9,9 @@ import type { Candidate, Placement } from "../domain/Placement.ts"
 import { type LoadTable, NONE, pinnedTokens } from "./LoadTable.ts"
 import * as RateModel from "./RateModel.ts"
 import * as ReuseAges from "./ReuseAges.ts"
+import { weights } from "./Weights.ts"
 
 const priceMax = 50
-/** Price per request queued, fleet-wide mean per worker. 4 to 8 is a flat optimum on public traces. */
-const pricePerQueued = 4
-const decodeWeight = 0.05
-const outstandingMs = 0.1
 /** A KV-space wait above this is "very long" either way. */
 const spaceWaitMsMax = 120_000
 const hintMsMax = 5_000
@@ -32,7 +29,8 @@ const term = new Float64Array(5)
 const [WAIT, OWN, EVICT, DECODE, RECENT] = [0, 1, 2, 3, 4] as const
 
 /** What one ms of added work costs those behind it: min(50, 1 + 4 · mean queued requests per worker over 10 s). */
-export const priceOf = (load: LoadTable): number => Math.min(priceMax, 1 + pricePerQueued * load.queuedMean)
+export const priceOf = (load: LoadTable): number =>
+  Math.min(priceMax, weights.price + weights.queuedPrice * load.queuedMean)
 
 /**
  * Slot of the cheapest eligible worker, or `NONE` when there is none. `cachedTokens` are leading prompt tokens held, by
@@ -134,7 +132,7 @@ const begin = (load: LoadTable, promptTokens: number, nowMs: number): void => {
   const fixedMs = RateModel.prefillMs(rates, fleet, 0, 0)
   const halfBlockMs = RateModel.prefillMs(rates, fleet, recentTokens, recentTokens) - fixedMs
   const coldMs = RateModel.prefillMs(rates, fleet, promptTokens, promptTokens) - fixedMs
-  ask[RECENT_MAX] = (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
+  ask[RECENT_MAX] = weights.recent * (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
 }
 
 const costOf = (load: LoadTable, slot: number, cached: number): number => {
@@ -146,10 +144,10 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
   const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
   const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, nowMs))
   const loss = ReuseAges.lossChance(load.ages, slot, nowMs)
-  const evictMs = loss === 0 ? 0 : loss * ownMs
+  const evictMs = loss === 0 ? 0 : weights.evict * loss * ownMs
   const decodeMs =
-    decodeWeight * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
-    outstandingMs * (load.queued[slot]! + load.active[slot]!)
+    weights.decode * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
+    weights.outstandingMs * (load.queued[slot]! + load.active[slot]!)
   const recent = load.recent[slot]!
   const recentMs = recent > 0 ? (ask[RECENT_MAX]! * recent) / (recent + ask[RECENT_MEAN]!) : 0
   term[WAIT] = waitMs
@@ -175,5 +173,5 @@ const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, nowMs:
   const active = load.activeTokens[slot]!
   const decodeMs =
     load.outputMean * (RateModel.decodeFloorMs(load.rates, slot) + RateModel.decodeContextMs(load.rates, slot) * active)
-  return Math.min(spaceWaitMsMax, (2 * missing * decodeMs) / Math.max(active, 1))
+  return Math.min(spaceWaitMsMax, (weights.space * missing * decodeMs) / Math.max(active, 1))
 }
