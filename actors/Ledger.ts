@@ -20,7 +20,6 @@ import { InFlight } from "../src/hot/InFlight.ts"
 import * as LoadTable from "../src/hot/LoadTable.ts"
 import * as Policies from "../src/hot/Policies.ts"
 import * as RateModel from "../src/hot/RateModel.ts"
-import * as ReuseAges from "../src/hot/ReuseAges.ts"
 
 /** What is asked of the ledger for one request. */
 export interface Ask {
@@ -186,7 +185,6 @@ export const make = (options: Options): Ledger["Service"] => {
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!
       const keyCount = ask.keys.length >> 1
-      ReuseAges.used(load.ages, ask.keys, keyCount, nowMs)
       const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
       return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, ask.heldTokens[slot]!)
     },

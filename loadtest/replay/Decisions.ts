@@ -58,8 +58,8 @@ export const toFile = (file: string): { readonly tell: (decision: Decision) => v
 
 /** The slot that follows from the terms: the least cost, ties to the first slot behind the one chosen `before`. */
 export const again = ({ candidates, price }: Decision, before: number | null): number => {
-  const costs = candidates.map(({ decodeMs, evictMs, ownMs, recentMs, slot, waitMs }) => {
-    return { slot, costMs: waitMs + (1 + price) * ownMs + evictMs + decodeMs + recentMs }
+  const costs = candidates.map(({ decodeMs, ownMs, recentMs, slot, waitMs }) => {
+    return { slot, costMs: waitMs + (1 + price) * ownMs + decodeMs + recentMs }
   })
   const leastMs = Math.min(...costs.map(({ costMs }) => costMs))
   const cheapest = costs.filter(({ costMs }) => costMs === leastMs).map(({ slot }) => slot)

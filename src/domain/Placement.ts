@@ -8,8 +8,6 @@ export interface Candidate {
   readonly waitMs: number
   /** Prefill of what the worker lacks. */
   readonly ownMs: number
-  /** Expected recomputation of what this request would evict. */
-  readonly evictMs: number
   /** Slow-down of the decodes already running there. */
   readonly decodeMs: number
   /** Decayed recent work, so that an idle fleet still spreads. */

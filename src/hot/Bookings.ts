@@ -14,7 +14,6 @@
 import * as BookingPool from "./BookingPool.ts"
 import { addRecent, advance, type LoadTable, NONE } from "./LoadTable.ts"
 import * as RateModel from "./RateModel.ts"
-import * as ReuseAges from "./ReuseAges.ts"
 
 /** Most prefills summed into one observation: a worker that is never idle is observed all the same. */
 const spanRequestsMax = 8
@@ -69,7 +68,6 @@ export const book = (
   load.tail[slot] = at
   load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
   addRecent(load, slot, ownUs / 1000)
-  ReuseAges.inserted(load.ages, slot, uncached, load.capacityTokens[slot]!, nowMs)
   return BookingPool.handle(pool, at)
 }
 

@@ -1,14 +1,13 @@
 /**
  * The cost of sending a request to a worker, in ms, and the worker where it is least.
  *
- *   cost = wait + (1 + price) · own + evict + decode + recent          Terms, units and sources: README.md, "Cost".
+ *   cost = wait + (1 + price) · own + decode + recent          Terms, units and sources: README.md, "Cost".
  *
  * `cheapest` and `explain` use the same `costOf`, so that what is explained is what was done. Arrays are indexed by slot.
  */
 import type { Candidate, Placement } from "../domain/Placement.ts"
 import { type LoadTable, NONE, pinnedTokens } from "./LoadTable.ts"
 import * as RateModel from "./RateModel.ts"
-import * as ReuseAges from "./ReuseAges.ts"
 import { weights } from "./Weights.ts"
 
 const priceMax = 50
@@ -25,8 +24,8 @@ const recentShare = 0.2
 /** What is the same for all workers of one decision, and the terms of the worker looked at last. Typed: no boxing. */
 const ask = new Float64Array(5)
 const [PROMPT, NOW, PRICE, RECENT_MAX, RECENT_MEAN] = [0, 1, 2, 3, 4] as const
-const term = new Float64Array(5)
-const [WAIT, OWN, EVICT, DECODE, RECENT] = [0, 1, 2, 3, 4] as const
+const term = new Float64Array(4)
+const [WAIT, OWN, DECODE, RECENT] = [0, 1, 2, 3] as const
 
 /** What one ms of added work costs those behind it: min(50, 1 + 4 · mean queued requests per worker over 10 s). */
 export const priceOf = (load: LoadTable): number =>
@@ -97,7 +96,6 @@ export const candidates = (
       cachedTokens: cachedTokens[slot]!,
       waitMs: term[WAIT]!,
       ownMs: term[OWN]!,
-      evictMs: term[EVICT]!,
       decodeMs: term[DECODE]!,
       recentMs: term[RECENT]!,
       costMs
@@ -143,8 +141,6 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
   const uncached = Math.max(1, promptTokens - cached * load.credit[slot]!)
   const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
   const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, nowMs))
-  const loss = ReuseAges.lossChance(load.ages, slot, nowMs)
-  const evictMs = loss === 0 ? 0 : weights.evict * loss * ownMs
   const decodeMs =
     weights.decode * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
     weights.outstandingMs * (load.queued[slot]! + load.active[slot]!)
@@ -152,10 +148,9 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
   const recentMs = recent > 0 ? (ask[RECENT_MAX]! * recent) / (recent + ask[RECENT_MEAN]!) : 0
   term[WAIT] = waitMs
   term[OWN] = ownMs
-  term[EVICT] = evictMs
   term[DECODE] = decodeMs
   term[RECENT] = recentMs
-  return waitMs + (1 + price) * ownMs + evictMs + decodeMs + recentMs
+  return waitMs + (1 + price) * ownMs + decodeMs + recentMs
 }
 
 /**

@@ -6,7 +6,6 @@
  */
 import * as BookingPool from "./BookingPool.ts"
 import * as RateModel from "./RateModel.ts"
-import * as ReuseAges from "./ReuseAges.ts"
 
 export const NONE = BookingPool.NONE
 
@@ -48,7 +47,6 @@ export interface LoadTable {
   readonly queuedPeak: Int32Array
   readonly hintMs: Float64Array
   readonly rates: RateModel.RateModel
-  readonly ages: ReuseAges.ReuseAges
   /** Fleet-wide: requests without a first token; the 10 s mean of that per worker; mean output tokens. */
   queuedTotal: number
   queuedMean: number
@@ -98,7 +96,6 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   hintTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
   rates: RateModel.make(workersMax, observed),
-  ages: ReuseAges.make(workersMax),
   queuedTotal: 0,
   queuedMean: 0,
   queuedMeanMs: Number.NaN,
@@ -160,7 +157,6 @@ export const reset = (load: LoadTable, slot: number): void => {
   load.hintMs[slot] = -Infinity
   load.head[slot] = load.tail[slot] = NONE
   RateModel.reset(load.rates, slot)
-  ReuseAges.reset(load.ages, slot)
   while (load.slots > 0 && load.present[load.slots - 1] === 0) load.slots--
 }
 

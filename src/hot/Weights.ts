@@ -9,7 +9,6 @@ export const weights = {
   queuedPrice: 4,
   /** Tokens missing until a request has room, over tokens that a mean answer's time frees. */
   space: 2,
-  evict: 1,
   /** Share of the time that context decoded beside it costs an answer. */
   decode: 0.05,
   /** Per request outstanding: of two workers alike otherwise, the one with fewer. */

@@ -4,7 +4,6 @@ import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
 import * as RateModel from "../../src/hot/RateModel.ts"
-import * as ReuseAges from "../../src/hot/ReuseAges.ts"
 
 const fleet = (workers: number, capacityTokens = 0): LoadTable.LoadTable => {
   const load = LoadTable.make(8)
@@ -125,8 +124,8 @@ describe("Cost.cheapest", () => {
           expect(placement.slot).toBe(slot)
           expect(placement.candidates.map((c) => c.slot)).toEqual(workers.flatMap((w, at) => (w.eligible ? [at] : [])))
           for (const c of placement.candidates) {
-            expect(c.costMs).toBe(c.waitMs + (1 + placement.price) * c.ownMs + c.evictMs + c.decodeMs + c.recentMs)
-            expect([c.waitMs, c.ownMs, c.evictMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(true)
+            expect(c.costMs).toBe(c.waitMs + (1 + placement.price) * c.ownMs + c.decodeMs + c.recentMs)
+            expect([c.waitMs, c.ownMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(true)
           }
           const least = Math.min(...placement.candidates.map((c) => c.costMs))
           if (slot === LoadTable.NONE) expect(placement.candidates).toEqual([])
@@ -198,17 +197,6 @@ describe("Cost terms", () => {
     const load = fleet(2)
     Bookings.firstByte(load, Bookings.book(load, 0, 50_000, 0, true, 0), 1)
     expect(one(load, 0, 1000, 2).decodeMs).toBeGreaterThan(one(load, 1, 1000, 2).decodeMs)
-  })
-
-  it("charges for eviction only where a full cache would lose blocks that come back", () => {
-    const load = fleet(2, 32_000)
-    const keys = Int32Array.from({ length: 128 }, (_, i) => (i % 2 === 0 ? (i + 2) << 6 : 1))
-    ReuseAges.inserted(load.ages, 0, 40_000, 32_000, 0)
-    expect(one(load, 0, 1000, 5000).evictMs).toBe(0)
-    for (let t = 0; t < 10; t++) ReuseAges.used(load.ages, keys, 64, t * 100_000)
-    ReuseAges.inserted(load.ages, 0, 40_000, 32_000, 1_000_000)
-    expect(one(load, 0, 1000, 1_010_000).evictMs).toBeGreaterThan(0.5 * one(load, 0, 1000, 1_010_000).ownMs)
-    expect(one(load, 1, 1000, 1_010_000).evictMs).toBe(0)
   })
 
   it("never lets recent work outweigh an overlap of three tenths of the prompt", () => {
