@@ -100,6 +100,35 @@ describe("Placement of shared-prefix traffic on eight workers", () => {
   })
 })
 
+describe("Placement on workers that are not alike", () => {
+  const half = (share: number): ReadonlyArray<number> => Array.from({ length: 8 }, (_, slot) => (slot < 4 ? 1 : share))
+  const sum = (values: ReadonlyArray<number>): number => values.reduce((a, b) => a + b, 0)
+
+  it("sends a worker half as fast less than half as much, and is hardly slower for it", () => {
+    const requests = sharedPrefixes(2000, 16)
+    const slow = QueueSim.run("eta", { ...fleet, slow: half(2) }, requests)
+    expect(sum(slow.requests.slice(4))).toBeLessThan(sum(slow.requests.slice(0, 4)) / 2)
+    expect(slow.ttftMsMean).toBeLessThan(1.6 * QueueSim.run("eta", fleet, requests).ttftMsMean)
+    const leastLoaded = QueueSim.run("least-loaded", { ...fleet, slow: half(2) }, requests)
+    expect(slow.ttftMsMean).toBeLessThan(leastLoaded.ttftMsMean / 3)
+  })
+
+  it("uses the slow ones where the others are not enough", () => {
+    const requests = sharedPrefixes(2000, 40)
+    const slow = QueueSim.run("eta", { ...fleet, slow: half(2) }, requests)
+    expect(Math.min(...slow.busyMs)).toBeGreaterThan(0.1 * Math.max(...slow.busyMs))
+    expect(slow.ttftMsMean).toBeLessThan(1500)
+  })
+
+  it("finds as much in the caches where half of them are half as large", () => {
+    const requests = sharedPrefixes(2000, 16)
+    const whole = QueueSim.run("eta", fleet, requests)
+    const small = QueueSim.run("eta", { ...fleet, cacheShare: half(0.5) }, requests)
+    expect(small.hitRate).toBeGreaterThan(0.97 * whole.hitRate)
+    expect(small.imbalance).toBeLessThan(1.5)
+  })
+})
+
 describe("Placement on an idle fleet", () => {
   /** One request at a time: the next comes when all is long done. */
   const sequential = (prompts: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<QueueSim.SimRequest> =>

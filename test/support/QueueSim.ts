@@ -21,6 +21,10 @@ export interface SimFleet {
   readonly tokenMs: number
   readonly pairMs: number
   readonly decodeMs: number
+  /** By slot: prefill takes so many times as long. 1 where left out. */
+  readonly slow?: ReadonlyArray<number>
+  /** By slot: so much of the cache. 1 where left out. */
+  readonly cacheShare?: ReadonlyArray<number>
 }
 
 export interface SimResult {
@@ -31,6 +35,8 @@ export interface SimResult {
   readonly hitRate: number
   readonly requests: ReadonlyArray<number>
   readonly slots: ReadonlyArray<number>
+  /** Time spent on prefill, by slot. */
+  readonly busyMs: ReadonlyArray<number>
   /** Greatest prefill time of a worker over the mean. */
   readonly imbalance: number
   readonly snapshot: Ledger.Snapshot
@@ -43,6 +49,8 @@ interface Job {
 
 interface Worker {
   readonly cache: Set<number>
+  readonly capacityBlocks: number
+  readonly slow: number
   readonly queue: Array<Job>
   busy: boolean
   busyMs: number
@@ -81,8 +89,10 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
   const ledger = Ledger.make({ policy, workersMax: count })
   const workers: Array<Worker> = []
   for (let slot = 0; slot < count; slot++) {
-    ledger.join(slot, fleet.capacityBlocks * blockSize)
-    workers.push({ cache: new Set(), queue: [], busy: false, busyMs: 0, requests: 0 })
+    const capacityBlocks = Math.floor(fleet.capacityBlocks * (fleet.cacheShare?.[slot] ?? 1))
+    ledger.join(slot, capacityBlocks * blockSize)
+    const slow = fleet.slow?.[slot] ?? 1
+    workers.push({ cache: new Set(), capacityBlocks, slow, queue: [], busy: false, busyMs: 0, requests: 0 })
   }
   const ttftMs: Array<number> = []
   const slots: Array<number> = []
@@ -98,12 +108,13 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
     const promptTokens = request.blocks.length * blockSize
     const depth = overlapOf(worker.cache, request.blocks)
     const uncached = Math.max(1, promptTokens - depth * blockSize)
-    const ms = fleet.requestMs + fleet.tokenMs * uncached + fleet.pairMs * uncached * (promptTokens - uncached / 2)
+    const pairs = uncached * (promptTokens - uncached / 2)
+    const ms = worker.slow * (fleet.requestMs + fleet.tokenMs * uncached + fleet.pairMs * pairs)
     hitBlocks += depth
     blocks += request.blocks.length
     worker.busyMs += ms
     agenda.add(nowMs + ms, (doneMs) => {
-      store(worker.cache, request.blocks, fleet.capacityBlocks)
+      store(worker.cache, request.blocks, worker.capacityBlocks)
       ttftMs.push(doneMs - request.atMs)
       job.booking.firstByte(doneMs)
       agenda.add(doneMs + request.outputTokens * fleet.decodeMs, (endMs) =>
@@ -146,6 +157,7 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
     hitRate: hitBlocks / blocks,
     requests: workers.map((worker) => worker.requests),
     slots,
+    busyMs: workers.map((worker) => worker.busyMs),
     imbalance: Math.max(...workers.map((worker) => worker.busyMs)) / busyMean,
     snapshot: ledger.snapshot(endMs)
   }
