@@ -63,7 +63,6 @@ const rows: ReadonlyArray<readonly [name: string, changed: Partial<Weights>]> =
         ["without the price of a queue", { queuedPrice: 0 }],
         ["without any price", { price: 0, queuedPrice: 0 }],
         ["without decode", { decode: 0 }],
-        ["without requests outstanding", { outstandingMs: 0 }],
         ["without recent work", { recent: 0 }]
       ]
 

@@ -140,10 +140,10 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
   // The last token is always computed: its logits are the answer.
   const uncached = Math.max(1, promptTokens - cached * load.credit[slot]!)
   const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
-  const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, nowMs))
-  const decodeMs =
-    weights.decode * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * load.activeTokens[slot]! +
-    weights.outstandingMs * (load.queued[slot]! + load.active[slot]!)
+  let pinned = pinnedTokens(load, slot)
+  if (nowMs - load.hintMs[slot]! < hintMsMax) pinned = Math.max(0, pinned + load.hintTokens[slot]!)
+  const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, pinned))
+  const decodeMs = weights.decode * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * pinned
   const recent = load.recent[slot]!
   const recentMs = recent > 0 ? (ask[RECENT_MAX]! * recent) / (recent + ask[RECENT_MEAN]!) : 0
   term[WAIT] = waitMs
@@ -156,15 +156,13 @@ const costOf = (load: LoadTable, slot: number, cached: number): number => {
 /**
  * Until the worker's running requests have freed the room this request needs to its end. 0 when capacity is unknown.
  *
- * An engine that finds no room for the first in its queue lets all behind it wait too, so it counts what is about to be
- * pinned as much as what is.
+ * An engine that finds no room for the first in its queue lets all behind it wait too, so what is about to be pinned
+ * counts as much as what is.
  */
-const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, nowMs: number): number => {
+const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, pinned: number): number => {
   const capacity = load.capacityTokens[slot]!
-  if (capacity === 0) return 0
-  let missing = pinnedTokens(load, slot) + promptTokens + load.outputMean - capacity
-  if (nowMs - load.hintMs[slot]! < hintMsMax) missing += load.hintTokens[slot]!
-  if (missing <= 0) return 0
+  const missing = pinned + promptTokens + load.outputMean - capacity
+  if (missing <= 0 || capacity === 0) return 0
   const active = load.activeTokens[slot]!
   const decodeMs =
     load.outputMean * (RateModel.decodeFloorMs(load.rates, slot) + RateModel.decodeContextMs(load.rates, slot) * active)

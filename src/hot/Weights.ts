@@ -11,8 +11,6 @@ export const weights = {
   space: 2,
   /** Share of the time that context decoded beside it costs an answer. */
   decode: 0.05,
-  /** Per request outstanding: of two workers alike otherwise, the one with fewer. */
-  outstandingMs: 0.1,
   /** Of what recent work may weigh at most. */
   recent: 1
 }

@@ -199,6 +199,14 @@ describe("Cost terms", () => {
     expect(one(load, 0, 1000, 2).decodeMs).toBeGreaterThan(one(load, 1, 1000, 2).decodeMs)
   })
 
+  it("charges answers still to come, however short their prompts were", () => {
+    const load = fleet(2)
+    for (let i = 0; i < 10; i++) Bookings.firstByte(load, Bookings.book(load, 0, 20, 0, true, 0), 1)
+    for (let i = 0; i < 5; i++) Bookings.book(load, 1, 20, 0, true, 0)
+    expect(one(load, 0, 1000, 2).decodeMs).toBeCloseTo(2 * one(load, 1, 1000, 2).decodeMs, 9)
+    expect(one(load, 1, 1000, 2).decodeMs).toBeGreaterThan(0)
+  })
+
   it("never lets recent work outweigh an overlap of three tenths of the prompt", () => {
     const load = fleet(4)
     for (let i = 0; i < 500; i++) {
