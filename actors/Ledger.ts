@@ -80,7 +80,8 @@ export interface WorkerLoad {
 export interface Snapshot {
   readonly policy: Policies.Name
   readonly price: number
-  readonly queuedMean: number
+  /** Share of workers with a request queued, 10 s average. */
+  readonly busyMean: number
   readonly inFlightEntries: number
   readonly inFlightBytes: number
   /** Requests served without being counted, because the pool was full. */
@@ -175,11 +176,12 @@ export const make = (options: Options): Ledger["Service"] => {
     },
     explain: (ask, nowMs) => {
       prepare(ask, nowMs)
+      const { cachedTokens, promptTokens } = ask
+      const slot = choose(load, cachedTokens, promptTokens, nowMs, rotation, mask)
       return {
-        slot: choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask),
-        policy: options.policy,
-        price: Cost.priceOf(load),
-        candidates: Cost.candidates(load, ask.cachedTokens, ask.promptTokens, nowMs, mask)
+        ...Cost.explain(load, cachedTokens, promptTokens, nowMs, rotation, mask),
+        slot,
+        policy: options.policy
       }
     },
     book: (slot, ask, streams, nowMs) => {
@@ -199,7 +201,7 @@ export const make = (options: Options): Ledger["Service"] => {
       return {
         policy: options.policy,
         price: Cost.priceOf(load),
-        queuedMean: load.queuedMean,
+        busyMean: load.busyMean,
         inFlightEntries: inFlight.size,
         inFlightBytes: inFlight.bytes,
         dropped: load.dropped,

@@ -60,8 +60,9 @@ const rows: ReadonlyArray<readonly [name: string, changed: Partial<Weights>]> =
     ? values.set.map((text) => [text, parsed(text)])
     : [
         ["without the wait for room", { space: 0 }],
-        ["without the price of a queue", { queuedPrice: 0 }],
-        ["without any price", { price: 0, queuedPrice: 0 }],
+        ["without the price of busy workers", { busyPrice: 0 }],
+        ["without the price of arrivals", { arrivalsPrice: 0 }],
+        ["without any price", { busyPrice: 0, arrivalsPrice: 0 }],
         ["without decode", { decode: 0 }],
         ["without recent work", { recent: 0 }]
       ]

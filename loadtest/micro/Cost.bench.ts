@@ -106,7 +106,7 @@ const compare = (workers: number, requests: number): boolean => {
   const cached = overlaps(workers)
   for (let i = 0; i < requests; i++) {
     const slot = Cost.cheapest(load, cached, 1 + i * 37, 4000 + i, i)
-    const costs = Cost.candidates(load, cached, 1 + i * 37, 4000 + i)
+    const costs = Cost.explain(load, cached, 1 + i * 37, 4000 + i, i).candidates
     if (costs[slot]!.costMs !== Math.min(...costs.map((candidate) => candidate.costMs))) return false
   }
   return true

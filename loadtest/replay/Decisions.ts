@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs"
 import type { Candidate } from "../../src/domain/Placement.ts"
+import * as Cost from "../../src/hot/Cost.ts"
 import type { Strategy } from "./Strategy.ts"
 
 export interface Decision {
@@ -11,8 +12,9 @@ export interface Decision {
   readonly promptTokens: number
   /** The worker chosen. */
   readonly slot: number
-  /** What a ms of added work costs those behind it. */
+  /** What went into the terms of all workers: see `Placement`. */
   readonly price: number
+  readonly arrivalsPerMs: number
   /** Every worker that could have been. */
   readonly candidates: ReadonlyArray<Candidate>
 }
@@ -27,9 +29,9 @@ export const recorded = (strategy: Strategy, tell: (decision: Decision) => void)
     return {
       ...ledger,
       place: (ask, nowMs) => {
-        const { candidates, price } = ledger.explain(ask, nowMs)
+        const { arrivalsPerMs, candidates, price } = ledger.explain(ask, nowMs)
         const slot = ledger.place(ask, nowMs)
-        tell({ atMs: nowMs, promptTokens: ask.promptTokens, slot, price, candidates })
+        tell({ atMs: nowMs, promptTokens: ask.promptTokens, slot, price, arrivalsPerMs, candidates })
         return slot
       }
     }
@@ -57,10 +59,8 @@ export const toFile = (file: string): { readonly tell: (decision: Decision) => v
 }
 
 /** The slot that follows from the terms: the least cost, ties to the first slot behind the one chosen `before`. */
-export const again = ({ candidates, price }: Decision, before: number | null): number => {
-  const costs = candidates.map(({ decodeMs, ownMs, recentMs, slot, waitMs }) => {
-    return { slot, costMs: waitMs + (1 + price) * ownMs + decodeMs + recentMs }
-  })
+export const again = ({ candidates }: Decision, before: number | null): number => {
+  const costs = candidates.map((candidate) => ({ slot: candidate.slot, costMs: Cost.total(candidate) }))
   const leastMs = Math.min(...costs.map(({ costMs }) => costMs))
   const cheapest = costs.filter(({ costMs }) => costMs === leastMs).map(({ slot }) => slot)
   return cheapest.find((slot) => slot > (before ?? -1)) ?? cheapest[0] ?? -1

@@ -8,6 +8,8 @@ export interface Candidate {
   readonly waitMs: number
   /** Prefill of what the worker lacks. */
   readonly ownMs: number
+  /** How long others will wait for that prefill. */
+  readonly othersMs: number
   /** Slow-down of the decodes already running there. */
   readonly decodeMs: number
   /** Decayed recent work, so that an idle fleet still spreads. */
@@ -18,7 +20,9 @@ export interface Candidate {
 export interface Placement {
   readonly slot: number
   readonly policy: string
-  /** What one millisecond of added work costs those behind it. */
+  /** What one millisecond of added work costs others: the first part of `othersMs` per millisecond of `ownMs`. */
   readonly price: number
+  /** Requests a worker is sent, on average; times `ownMs`, the second part. */
+  readonly arrivalsPerMs: number
   readonly candidates: ReadonlyArray<Candidate>
 }

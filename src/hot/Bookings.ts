@@ -57,7 +57,8 @@ export const book = (
   load.busyUntilMs[slot] = pool.dueMs[at] = due
   load.queued[slot] = load.queued[slot]! + 1
   if (load.queued[slot]! > load.queuedPeak[slot]!) load.queuedPeak[slot] = load.queued[slot]!
-  load.queuedTotal++
+  load.arrivals++
+  if (load.queued[slot] === 1) load.busy++
   load.queuedUs[slot] = load.queuedUs[slot]! + ownUs
   load.queuedTokens[slot] = load.queuedTokens[slot]! + promptTokens
   const tail = load.tail[slot]!
@@ -201,7 +202,7 @@ const unqueue = (load: LoadTable, at: number): void => {
   if (next === NONE) load.tail[slot] = prev
   else pool.prev[next] = prev
   load.queued[slot] = load.queued[slot]! - 1
-  load.queuedTotal--
+  if (load.queued[slot] === 0) load.busy--
   load.queuedUs[slot] = load.queuedUs[slot]! - pool.ownUs[at]!
   load.queuedTokens[slot] = load.queuedTokens[slot]! - pool.promptTokens[at]!
   if (pool.streams[at] === 0) load.silent[slot] = load.silent[slot]! - 1

@@ -1,12 +1,12 @@
 /**
  * The cost of sending a request to a worker, in ms, and the worker where it is least.
  *
- *   cost = wait + (1 + price) · own + decode + recent          Terms, units and sources: README.md, "Cost".
+ *   cost = wait + own + others + decode + recent          Terms, units and sources: README.md, "Cost".
  *
- * `cheapest` and `explain` use the same `costOf`, so that what is explained is what was done. Arrays are indexed by slot.
+ * `cheapest` and `explain` run the same loop, so that what is explained is what was done. Arrays are indexed by slot.
  */
 import type { Candidate, Placement } from "../domain/Placement.ts"
-import { type LoadTable, NONE, pinnedTokens } from "./LoadTable.ts"
+import { arrivalsPerMs, type LoadTable, NONE } from "./LoadTable.ts"
 import * as RateModel from "./RateModel.ts"
 import { weights } from "./Weights.ts"
 
@@ -21,19 +21,23 @@ const hintMsMax = 5_000
 const recentTokens = 8
 const recentShare = 0.2
 
-/** What is the same for all workers of one decision, and the terms of the worker looked at last. Typed: no boxing. */
-const ask = new Float64Array(5)
-const [PROMPT, NOW, PRICE, RECENT_MAX, RECENT_MEAN] = [0, 1, 2, 3, 4] as const
-const term = new Float64Array(4)
-const [WAIT, OWN, DECODE, RECENT] = [0, 1, 2, 3] as const
+/** Terms of one candidate in `found`, in the order they are added up. */
+const terms = 5
 
-/** What one ms of added work costs those behind it: min(50, 1 + 4 · mean queued requests per worker over 10 s). */
+/**
+ * What one ms of work added costs others, however short: b / (1 − b), b the share of workers with a request queued, 10 s
+ * average, which is the queue that random arrivals make; a little more, so that siblings stay together; 50 at most.
+ */
 export const priceOf = (load: LoadTable): number =>
-  Math.min(priceMax, weights.price + weights.queuedPrice * load.queuedMean)
+  Math.min(priceMax, weights.basePrice + (weights.busyPrice * load.busyMean) / Math.max(1e-3, 1 - load.busyMean))
+
+/** The cost of a candidate, added up as `cheapest` does. */
+export const total = ({ decodeMs, othersMs, ownMs, recentMs, waitMs }: Omit<Candidate, "costMs">): number =>
+  waitMs + ownMs + othersMs + decodeMs + recentMs
 
 /**
  * Slot of the cheapest eligible worker, or `NONE` when there is none. `cachedTokens` are leading prompt tokens held, by
- * slot. Ties go to the first slot at or after `start`. O(workers), never throws; no objects, at most some boxed numbers.
+ * slot. Ties go to the first slot at or after `start`. O(workers), allocates nothing, never throws.
  */
 export const cheapest = (
   load: LoadTable,
@@ -42,23 +46,7 @@ export const cheapest = (
   nowMs: number,
   start: number,
   eligible: Uint8Array = load.eligible
-): number => {
-  const count = load.slots
-  if (count === 0) return NONE
-  begin(load, promptTokens, nowMs)
-  let best = NONE
-  let bestCost = Infinity
-  for (let i = 0, slot = start % count; i < count; i++, slot = slot + 1 === count ? 0 : slot + 1) {
-    if (eligible[slot] === 0) continue
-    const cost = costOf(load, slot, cachedTokens[slot]!)
-    // Strictly less, so that on a tie the earlier slot in the rotation wins.
-    if (cost < bestCost) {
-      best = slot
-      bestCost = cost
-    }
-  }
-  return best
-}
+): number => scan(load, cachedTokens, promptTokens, nowMs, start, eligible, null)
 
 /** The same decision with every candidate's terms, for receipts and `explain`. Allocates. */
 export const explain = (
@@ -69,102 +57,106 @@ export const explain = (
   start: number,
   eligible: Uint8Array = load.eligible
 ): Placement => {
-  const slot = cheapest(load, cachedTokens, promptTokens, nowMs, start, eligible)
-  return {
-    slot,
-    policy: "eta",
-    price: ask[PRICE]!,
-    candidates: candidates(load, cachedTokens, promptTokens, nowMs, eligible)
+  const found = new Float64Array(load.slots * terms)
+  const slot = scan(load, cachedTokens, promptTokens, nowMs, start, eligible, found)
+  const candidates: Array<Candidate> = []
+  for (let slot = 0; slot < load.slots; slot++) {
+    if (eligible[slot] === 0) continue
+    const [waitMs, ownMs, othersMs, decodeMs, recentMs] = found.subarray(slot * terms) as unknown as Terms
+    const candidate = { slot, cachedTokens: cachedTokens[slot]!, waitMs, ownMs, othersMs, decodeMs, recentMs }
+    candidates.push({ ...candidate, costMs: total(candidate) })
   }
+  return { slot, policy: "eta", price: priceOf(load), arrivalsPerMs: arrivalsPerMs(load), candidates }
 }
 
-/** Every eligible worker's terms, by slot. */
-export const candidates = (
+type Terms = readonly [waitMs: number, ownMs: number, othersMs: number, decodeMs: number, recentMs: number]
+
+/** Predicted ms of prefill ahead of a new request, with what the engine reports of others' requests. */
+export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
+  const age = nowMs - load.hintMs[slot]!
+  const foreign = age < hintMsMax ? load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax) : 0
+  return load.queued[slot]! > 0
+    ? leftMs(load.busyUntilMs[slot]! - nowMs, load.queuedUs[slot]! / 1000) + foreign
+    : foreign
+}
+
+/**
+ * What is left of the prefill queued. Once all should be done and is not, the worker is slower than thought: what is
+ * queued counts again, as far as it is late, and half of the lateness.
+ */
+const leftMs = (left: number, queuedMs: number): number => (left > 0 ? left : Math.min(-left, queuedMs) - left / 2)
+
+/** One pass over the workers, columns in locals; with `found`, every eligible one's terms are written there. */
+const scan = (
   load: LoadTable,
   cachedTokens: Uint32Array,
   promptTokens: number,
   nowMs: number,
-  eligible: Uint8Array = load.eligible
-): ReadonlyArray<Candidate> => {
-  const found: Array<Candidate> = []
-  begin(load, promptTokens, nowMs)
-  for (let slot = 0; slot < load.slots; slot++) {
-    if (eligible[slot] === 0) continue
-    const costMs = costOf(load, slot, cachedTokens[slot]!)
-    found.push({
-      slot,
-      cachedTokens: cachedTokens[slot]!,
-      waitMs: term[WAIT]!,
-      ownMs: term[OWN]!,
-      decodeMs: term[DECODE]!,
-      recentMs: term[RECENT]!,
-      costMs
-    })
-  }
-  return found
-}
-
-/**
- * Predicted ms of prefill ahead of a new request. Once all should be done and is not, the worker is slower than thought:
- * what is queued counts again, as far as it is late, and half of the lateness.
- */
-export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
-  let ahead = 0
-  if (load.queued[slot]! > 0) {
-    const left = load.busyUntilMs[slot]! - nowMs
-    ahead = left > 0 ? left : Math.min(-left, load.queuedUs[slot]! / 1000) - left / 2
-  }
-  const age = nowMs - load.hintMs[slot]!
-  if (age < hintMsMax) ahead += load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax)
-  return ahead
-}
-
-const begin = (load: LoadTable, promptTokens: number, nowMs: number): void => {
-  const { rates } = load
-  const price = priceOf(load)
-  ask[PROMPT] = promptTokens
-  ask[NOW] = nowMs
-  ask[PRICE] = price
-  ask[RECENT_MEAN] = load.workers > 0 ? load.recentTotal / load.workers : 0
+  start: number,
+  eligible: Uint8Array,
+  found: Float64Array | null
+): number => {
+  const { active, activeTokens, busyUntilMs, capacityTokens, credit, hintForeign, hintMs, hintTokens } = load
+  const { outputMean, ownMeanMs, queued, queuedTokens, queuedUs, rates, recent, slots } = load
+  const { decodes, row, theta } = rates
   const fleet = rates.workersMax
+  const price = priceOf(load)
+  const perMs = weights.arrivalsPrice * arrivalsPerMs(load)
   const fixedMs = RateModel.prefillMs(rates, fleet, 0, 0)
   const halfBlockMs = RateModel.prefillMs(rates, fleet, recentTokens, recentTokens) - fixedMs
   const coldMs = RateModel.prefillMs(rates, fleet, promptTokens, promptTokens) - fixedMs
-  ask[RECENT_MAX] = weights.recent * (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
-}
+  const recentMax = weights.recent * (1 + price) * Math.max(halfBlockMs, recentShare * coldMs)
+  const recentMean = load.workers > 0 ? load.recentTotal / load.workers : 0
+  const decodeMean = weights.decode * outputMean
+  const spaceMean = weights.space * outputMean
+  let best = NONE
+  let bestCost = Infinity
+  for (let i = 0, slot = slots === 0 ? 0 : start % slots; i < slots; i++, slot = slot + 1 === slots ? 0 : slot + 1) {
+    if (eligible[slot] === 0) continue
+    // The last token is always computed: its logits are the answer.
+    const uncached = Math.max(1, promptTokens - cachedTokens[slot]! * credit[slot]!)
+    const at = row[slot]! * RateModel.terms
+    const ownMs = theta[at]! + theta[at + 1]! * uncached + theta[at + 2]! * uncached * (promptTokens - uncached / 2)
+    const othersMs = (price + perMs * ownMs) * ownMs
+    // The other terms only add to it.
+    if (found === null && ownMs + othersMs >= bestCost) continue
 
-const costOf = (load: LoadTable, slot: number, cached: number): number => {
-  const promptTokens = ask[PROMPT]!
-  const nowMs = ask[NOW]!
-  const price = ask[PRICE]!
-  // The last token is always computed: its logits are the answer.
-  const uncached = Math.max(1, promptTokens - cached * load.credit[slot]!)
-  const ownMs = RateModel.prefillMs(load.rates, slot, promptTokens, uncached)
-  let pinned = pinnedTokens(load, slot)
-  if (nowMs - load.hintMs[slot]! < hintMsMax) pinned = Math.max(0, pinned + load.hintTokens[slot]!)
-  const waitMs = Math.max(aheadMs(load, slot, nowMs), spaceWaitMs(load, slot, promptTokens, pinned))
-  const decodeMs = weights.decode * load.outputMean * RateModel.decodeContextMs(load.rates, slot) * pinned
-  const recent = load.recent[slot]!
-  const recentMs = recent > 0 ? (ask[RECENT_MAX]! * recent) / (recent + ask[RECENT_MEAN]!) : 0
-  term[WAIT] = waitMs
-  term[OWN] = ownMs
-  term[DECODE] = decodeMs
-  term[RECENT] = recentMs
-  return waitMs + (1 + price) * ownMs + decodeMs + recentMs
-}
-
-/**
- * Until the worker's running requests have freed the room this request needs to its end. 0 when capacity is unknown.
- *
- * An engine that finds no room for the first in its queue lets all behind it wait too, so what is about to be pinned
- * counts as much as what is.
- */
-const spaceWaitMs = (load: LoadTable, slot: number, promptTokens: number, pinned: number): number => {
-  const capacity = load.capacityTokens[slot]!
-  const missing = pinned + promptTokens + load.outputMean - capacity
-  if (missing <= 0 || capacity === 0) return 0
-  const active = load.activeTokens[slot]!
-  const decodeMs =
-    load.outputMean * (RateModel.decodeFloorMs(load.rates, slot) + RateModel.decodeContextMs(load.rates, slot) * active)
-  return Math.min(spaceWaitMsMax, (weights.space * missing * decodeMs) / Math.max(active, 1))
+    const waiting = queued[slot]!
+    const decoding = activeTokens[slot]!
+    const age = nowMs - hintMs[slot]!
+    let waitMs = waiting > 0 ? leftMs(busyUntilMs[slot]! - nowMs, queuedUs[slot]! / 1000) : 0
+    let pinned = decoding + queuedTokens[slot]! + outputMean * (active[slot]! + waiting)
+    if (age < hintMsMax) {
+      waitMs += hintForeign[slot]! * ownMeanMs * (1 - age / hintMsMax)
+      pinned = Math.max(0, pinned + hintTokens[slot]!)
+    }
+    const decodeRow = (decodes[slot]! > 0 ? slot : fleet) * RateModel.terms
+    const contextMs = theta[decodeRow + 4]!
+    // An engine that finds no room for the first in its queue lets all behind it wait too, so what is about to be
+    // pinned counts as much as what is. Unknown capacity: no wait for room.
+    const capacity = capacityTokens[slot]!
+    const missing = pinned + promptTokens + outputMean - capacity
+    if (missing > 0 && capacity > 0) {
+      const spaceMs = (missing * spaceMean * (theta[decodeRow + 3]! + contextMs * decoding)) / Math.max(decoding, 1)
+      waitMs = Math.max(waitMs, Math.min(spaceWaitMsMax, spaceMs))
+    }
+    const decodeMs = decodeMean * contextMs * pinned
+    const lately = recent[slot]!
+    const recentMs = lately > 0 ? (recentMax * lately) / (lately + recentMean) : 0
+    const cost = waitMs + ownMs + othersMs + decodeMs + recentMs
+    if (found !== null) {
+      const to = slot * terms
+      found[to] = waitMs
+      found[to + 1] = ownMs
+      found[to + 2] = othersMs
+      found[to + 3] = decodeMs
+      found[to + 4] = recentMs
+    }
+    // Strictly less, so that on a tie the earlier slot in the rotation wins.
+    if (cost < bestCost) {
+      best = slot
+      bestCost = cost
+    }
+  }
+  return best
 }

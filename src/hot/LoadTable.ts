@@ -47,10 +47,12 @@ export interface LoadTable {
   readonly queuedPeak: Int32Array
   readonly hintMs: Float64Array
   readonly rates: RateModel.RateModel
-  /** Fleet-wide: requests without a first token; the 10 s mean of that per worker; mean output tokens. */
-  queuedTotal: number
-  queuedMean: number
-  queuedMeanMs: number
+  /** Fleet-wide: workers with a request queued; the 10 s mean of their share; requests of the last minute, the newer heavier. */
+  busy: number
+  busyMean: number
+  arrivals: number
+  meansMs: number
+  /** Mean output tokens. */
   outputMean: number
   outputSamples: number
   ownMeanMs: number
@@ -70,7 +72,8 @@ export interface LoadTable {
   pool: BookingPool.BookingPool
 }
 
-const queuedMeanWindowMs = 10_000
+const busyWindowMs = 10_000
+const arrivalsWindowMs = 60_000
 const recentRequests = 32
 
 /** `observed`: see `RateModel`. */
@@ -96,9 +99,10 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   hintTokens: new Float64Array(workersMax),
   hintMs: new Float64Array(workersMax).fill(-Infinity),
   rates: RateModel.make(workersMax, observed),
-  queuedTotal: 0,
-  queuedMean: 0,
-  queuedMeanMs: Number.NaN,
+  busy: 0,
+  busyMean: 0,
+  arrivals: 0,
+  meansMs: Number.NaN,
   outputMean: 256, // Between the public chat trace's mean (343) and the tool trace's (176).
   outputSamples: 0,
   ownMeanMs: 100,
@@ -131,7 +135,7 @@ export const reset = (load: LoadTable, slot: number): void => {
   load.present[slot] = 0
   load.eligible[slot] = 0
   load.epoch[slot] = (load.epoch[slot]! + 1) >>> 0
-  load.queuedTotal -= load.queued[slot]!
+  if (load.queued[slot]! > 0) load.busy--
   load.recentTotal = Math.max(0, load.recentTotal - load.recent[slot]!)
   for (const column of [
     load.queued,
@@ -183,15 +187,19 @@ export const pinnedTokens = (load: LoadTable, slot: number): number =>
 
 /** Moves the fleet's averages on to now. Cheap; called by every verb. */
 export const advance = (load: LoadTable, nowMs: number): void => {
-  const passed = nowMs - load.queuedMeanMs
+  const passed = nowMs - load.meansMs
   if (!(passed <= 0)) {
     // NaN on the first call: start from what is true now.
-    const keep = passed > 0 ? Math.exp(-passed / queuedMeanWindowMs) : 0
-    const perWorker = load.workers > 0 ? load.queuedTotal / load.workers : 0
-    load.queuedMean = perWorker + (load.queuedMean - perWorker) * keep
-    load.queuedMeanMs = nowMs
+    const keep = passed > 0 ? Math.exp(-passed / busyWindowMs) : 0
+    const share = load.workers > 0 ? load.busy / load.workers : 0
+    load.busyMean = share + (load.busyMean - share) * keep
+    load.arrivals *= passed > 0 ? Math.exp(-passed / arrivalsWindowMs) : 1
+    load.meansMs = nowMs
   }
 }
+
+/** Requests that a worker is sent, on average, per ms. */
+export const arrivalsPerMs = (load: LoadTable): number => load.arrivals / (arrivalsWindowMs * Math.max(1, load.workers))
 
 /** Notes work given, the newer the heavier. */
 export const addRecent = (load: LoadTable, slot: number, ms: number): void => {

@@ -39,7 +39,7 @@ export interface RateModel {
   readonly decodes: Uint32Array
 }
 
-const terms = 5
+export const terms = 5
 /** a: ms per request · b: ms per token · c: ms per pair · d: ms per output token · e: ms per output and context token. */
 const prior = Float64Array.of(20, 0.05, 1.5e-6, 15, 3e-5)
 /** Coefficients stay within this factor of the priors: beyond it an observation is an accident, not an engine. */

@@ -3,10 +3,12 @@
  * ablation that measures it (`loadtest/Ablation.bench.ts`) ever writes to them.
  */
 export const weights = {
-  /** Price of one ms of added work on an idle fleet. */
-  price: 1,
-  /** Price per request queued, fleet-wide mean per worker. 4 to 8 is a flat optimum on public traces. */
-  queuedPrice: 4,
+  /** What one ms of work added costs on an idle fleet, so that siblings do not scatter over it. */
+  basePrice: 0.5,
+  /** Of the odds of finding a worker busy: what one ms of work added costs others. */
+  busyPrice: 1,
+  /** Of the requests that arrive at a worker while one is prefilled: each waits that long, at most. */
+  arrivalsPrice: 1.5,
   /** Tokens missing until a request has room, over tokens that a mean answer's time frees. */
   space: 2,
   /** Share of the time that context decoded beside it costs an answer. */

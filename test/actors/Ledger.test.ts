@@ -55,11 +55,12 @@ describe("Ledger", () => {
 
   it("sends siblings to the worker that was just sent their prefix, before any event", () => {
     const ledger = make(4)
-    const first = ledger.place(ask(blocks), 0)
-    ledger.book(first, ask(blocks), true, 0)
-    const sibling = ask([...blocks.slice(0, 39), 99])
+    const document = Array.from({ length: 400 }, (_, i) => 1_000 + i)
+    const first = ledger.place(ask(document), 0)
+    ledger.book(first, ask(document), true, 0)
+    const sibling = ask([...document.slice(0, 399), 99])
     expect(ledger.place(sibling, 1)).toBe(first)
-    expect(sibling.cachedTokens[first]).toBe(39 * blockSize)
+    expect(sibling.cachedTokens[first]).toBe(399 * blockSize)
   })
 
   it("keeps what is on its way for a grace after the first token, and drops it when the worker failed", () => {
@@ -123,11 +124,11 @@ describe("Ledger", () => {
 
   it("raises the price while requests wait and lowers it when they do not", () => {
     const ledger = make(2)
-    ledger.snapshot(0)
+    const idle = ledger.snapshot(0).price
     const bookings = Array.from({ length: 20 }, () => ledger.book(0, ask(blocks), true, 0))
-    const { price } = ledger.snapshot(10_000)
-    expect(price).toBeCloseTo(1 + 4 * 10 * (1 - Math.exp(-1)), 6)
+    const busyShare = 0.5 * (1 - Math.exp(-1))
+    expect(ledger.snapshot(10_000).price).toBeCloseTo(idle + busyShare / (1 - busyShare), 6)
     for (const booking of bookings) booking.settle(10_000, { ...complete, outcome: "aborted" })
-    expect(ledger.snapshot(300_000).price).toBeCloseTo(1, 6)
+    expect(ledger.snapshot(300_000).price).toBeCloseTo(idle, 6)
   })
 })

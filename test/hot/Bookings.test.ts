@@ -77,7 +77,7 @@ describe("Bookings", () => {
     const active = Bookings.book(load, 0, 1000, 0, true, 0)
     Bookings.firstByte(load, active, 1)
     LoadTable.reset(load, 0)
-    expect([load.workers, load.queuedTotal, load.eligible[0]]).toEqual([1, 0, 0])
+    expect([load.workers, load.busy, load.eligible[0]]).toEqual([1, 0, 0])
     LoadTable.join(load, 0, 0)
     const fresh = Bookings.book(load, 0, 10, 0, true, 2)
     Bookings.firstByte(load, queued, 3)
@@ -101,15 +101,26 @@ describe("Bookings", () => {
     expect(load.hintForeign[0]).toBe(0)
   })
 
-  it("averages the requests without a first token over ten seconds", () => {
+  it("averages the share of workers with a request queued over ten seconds", () => {
     const load = fleet(2)
     LoadTable.advance(load, 0)
     const bookings = Array.from({ length: 8 }, () => Bookings.book(load, 0, 100, 0, true, 0))
     LoadTable.advance(load, 10_000)
-    expect(load.queuedMean).toBeCloseTo(4 * (1 - Math.exp(-1)), 6)
+    expect(load.busyMean).toBeCloseTo(0.5 * (1 - Math.exp(-1)), 6)
     for (const booking of bookings) Bookings.settle(load, booking, 1, 0, false, 10_000)
     LoadTable.advance(load, 200_000)
-    expect(load.queuedMean).toBeLessThan(1e-6)
+    expect(load.busyMean).toBeLessThan(1e-6)
+  })
+
+  it("knows how often a worker is sent a request, lately", () => {
+    const load = fleet(2)
+    for (let nowMs = 0; nowMs < 600_000; nowMs += 1_000) {
+      Bookings.settle(load, Bookings.book(load, 0, 100, 0, true, nowMs), 1, 0, true, nowMs)
+    }
+    // One a second, of two workers.
+    expect(LoadTable.arrivalsPerMs(load)).toBeCloseTo(0.5 / 1000, 5)
+    LoadTable.advance(load, 1_200_000)
+    expect(LoadTable.arrivalsPerMs(load)).toBeLessThan(1e-6)
   })
 
   it("fades recent work with the traffic, at any pace and for ever", () => {
@@ -201,12 +212,12 @@ describe("Bookings", () => {
           }
           if (closed.length > 0) Bookings.settle(load, closed[pick % closed.length]!, 1, 0, true, nowMs)
           expect(Bookings.open(load)).toBe(open.length)
-          expect(load.queuedTotal).toBe(load.queued.reduce((sum, n) => sum + n, 0))
+          expect(load.busy).toBe(load.queued.filter((n) => n > 0).length)
           expect([...load.queued, ...load.active, ...load.queuedUs].every((n) => n >= 0)).toBe(true)
         }
         for (const booking of open) Bookings.settle(load, booking, 1, 0, true, nowMs)
         expect(counters(load)).toEqual(zeros)
-        expect([load.queuedTotal, Bookings.open(load)]).toEqual([0, 0])
+        expect([load.busy, Bookings.open(load)]).toEqual([0, 0])
         expect([...load.head, ...load.tail].every((at) => at === LoadTable.NONE)).toBe(true)
       }),
       { numRuns: 300, seed: 11 }

@@ -4,6 +4,7 @@ import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
 import * as RateModel from "../../src/hot/RateModel.ts"
+import { weights } from "../../src/hot/Weights.ts"
 
 const fleet = (workers: number, capacityTokens = 0): LoadTable.LoadTable => {
   const load = LoadTable.make(8)
@@ -37,7 +38,7 @@ describe("Cost.cheapest", () => {
     for (let i = 0; i < 3; i++) Bookings.book(load, 0, 8000, 0, true, 0)
     const overlap = Uint32Array.of(4000, 0)
     expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(1)
-    load.queuedMean = 8
+    load.busyMean = 0.9
     expect(Cost.cheapest(load, overlap, 5000, 0, 0)).toBe(0)
   })
 
@@ -79,13 +80,30 @@ describe("Cost.cheapest", () => {
     expect(Cost.aheadMs(load, 0, 5 * queuedMs)).toBeCloseTo(3 * queuedMs, 6)
   })
 
-  it("prices added work at 1 when idle, 4 more per queued request, and 50 at most", () => {
+  it("prices added work at the odds of finding a worker busy, a little when all are idle, 50 at most", () => {
     const load = fleet(2)
-    const prices = [0, 1, 2.5, 100].map((mean) => {
-      load.queuedMean = mean
+    const priceAt = (share: number) => {
+      load.busyMean = share
       return Cost.priceOf(load)
-    })
-    expect(prices).toEqual([1, 5, 11, 50])
+    }
+    expect(priceAt(0)).toBe(weights.basePrice)
+    expect(priceAt(0.5)).toBeCloseTo(weights.basePrice + weights.busyPrice, 9)
+    expect(priceAt(0.75)).toBeCloseTo(weights.basePrice + 3 * weights.busyPrice, 9)
+    expect([priceAt(0.99), priceAt(1)]).toEqual([50, 50])
+  })
+
+  it("charges a long prefill for all who arrive while it runs, a short one hardly at all", () => {
+    const load = fleet(2)
+    // A request per worker and second, for minutes.
+    for (let nowMs = 0; nowMs < 300_000; nowMs += 500) {
+      Bookings.settle(load, Bookings.book(load, 0, 100, 100, true, nowMs), 1, 0, true, nowMs)
+    }
+    const others = (promptTokens: number) => {
+      const { candidates } = Cost.explain(load, cold, promptTokens, 300_000, 0)
+      return candidates[1]!.othersMs / candidates[1]!.ownMs
+    }
+    expect(others(200_000)).toBeGreaterThan(20 * others(2_000))
+    expect(others(2_000)).toBeLessThan(1)
   })
 
   it("agrees with the explanation, whose terms add up to the cost", () => {
@@ -124,8 +142,12 @@ describe("Cost.cheapest", () => {
           expect(placement.slot).toBe(slot)
           expect(placement.candidates.map((c) => c.slot)).toEqual(workers.flatMap((w, at) => (w.eligible ? [at] : [])))
           for (const c of placement.candidates) {
-            expect(c.costMs).toBe(c.waitMs + (1 + placement.price) * c.ownMs + c.decodeMs + c.recentMs)
-            expect([c.waitMs, c.ownMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(true)
+            expect(c.costMs).toBe(c.waitMs + c.ownMs + c.othersMs + c.decodeMs + c.recentMs)
+            const perMs = placement.price + weights.arrivalsPrice * placement.arrivalsPerMs * c.ownMs
+            expect(c.othersMs).toBeCloseTo(perMs * c.ownMs, 6)
+            expect([c.waitMs, c.ownMs, c.othersMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(
+              true
+            )
           }
           const least = Math.min(...placement.candidates.map((c) => c.costMs))
           if (slot === LoadTable.NONE) expect(placement.candidates).toEqual([])
@@ -139,7 +161,7 @@ describe("Cost.cheapest", () => {
 
 describe("Cost terms", () => {
   const one = (load: LoadTable.LoadTable, slot: number, promptTokens: number, nowMs: number) =>
-    Cost.candidates(load, cold, promptTokens, nowMs)[slot]!
+    Cost.explain(load, cold, promptTokens, nowMs, 0).candidates[slot]!
 
   it("waits for room only where the prompt does not fit, and not where capacity is unknown", () => {
     const load = fleet(3, 10_000)
