@@ -65,12 +65,13 @@ export const run = (job: Job, traffic: Traffic, onProgress: (share: number) => v
   const found = rivals.map((name): RivalFigure => {
     const strategy = byName(name)
     const isDefault = strategy.isDefault === true
+    const isOurs = strategy.isOurs === true
     const least = keepsDefaults && isDefault ? leastDefaultMs : leastMs
     const giveUpMs = margin === null ? Infinity : Math.min(aheadMax * ours.p90Ms, margin * least)
     const { gaveUp, result } = replay(strategy, { giveUpMs, requestsMax: requestsMost * own.requests })
-    if (!gaveUp) leastMs = Math.min(leastMs, result.ttftMs.p90)
+    if (!gaveUp && !isOurs) leastMs = Math.min(leastMs, result.ttftMs.p90)
     if (!gaveUp && isDefault) leastDefaultMs = Math.min(leastDefaultMs, result.ttftMs.p90)
-    return { ...figure(name, result, gaveUp ? giveUpMs : null), isDefault }
+    return { ...figure(name, result, gaveUp ? giveUpMs : null), isDefault, isOurs }
   })
   return {
     cell,

@@ -29,7 +29,13 @@ const p90 = (figure: Outcome.Figure): number => figure.p90Ms
 
 export const bestPeer: Measure = {
   needs: "rivals",
-  of: ({ ours, rivals }) => ratio(ours.p90Ms, Outcome.best(rivals), p90)
+  of: ({ ours, rivals }) => ratio(ours.p90Ms, Outcome.best(Outcome.peers(rivals)), p90)
+}
+
+/** The best of the rivals as we tuned them for these traces. */
+export const bestMade: Measure = {
+  needs: "rivals",
+  of: ({ ours, rivals }) => ratio(ours.p90Ms, Outcome.best(rivals.filter(({ isOurs }) => isOurs)), p90)
 }
 
 export const bestDefault: Measure = {

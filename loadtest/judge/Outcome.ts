@@ -14,7 +14,13 @@ export interface Figure {
 
 export interface RivalFigure extends Figure {
   readonly isDefault: boolean
+  /** As nobody ships it, made by us for these traces: no peer. */
+  readonly isOurs: boolean
 }
+
+/** Rivals as their projects have them, or tell how to tune them. */
+export const peers = (rivals: ReadonlyArray<RivalFigure>): ReadonlyArray<RivalFigure> =>
+  rivals.filter(({ isOurs }) => !isOurs)
 
 export interface Outcome {
   readonly cell: Cell
@@ -36,11 +42,12 @@ export const best = <F extends Figure>(figures: ReadonlyArray<F>): F | null =>
 /** Names of those not known to be more than `margin` times the best, overall or among defaults: the best first. */
 export const contenders = (rivals: ReadonlyArray<RivalFigure>, margin: number): ReadonlyArray<string> => {
   const defaults = rivals.filter(({ isDefault }) => isDefault)
+  const made = rivals.filter(({ isAbove, isOurs }) => isOurs && !isAbove)
   const near = (of: ReadonlyArray<RivalFigure>) => {
     const least = best(of)?.p90Ms ?? 0
     return of.filter(({ isAbove, p90Ms }) => !isAbove && p90Ms <= margin * least)
   }
-  const found = new Set([...near(rivals), ...near(defaults)])
+  const found = new Set([...near(peers(rivals)), ...near(defaults), ...made])
   // Where all were given up nobody is known to be far behind.
   const left = found.size === 0 ? rivals : [...found]
   return [...left].sort((a, b) => a.p90Ms - b.p90Ms).map(({ name }) => name)

@@ -51,11 +51,12 @@ export const settings: ReadonlyArray<Rival.Setting> = [
   Preble
 ].flatMap(({ settings }) => settings)
 
-export const ofRival = ({ about, isDefault, make, name, scrapeMs }: Rival.Setting): Strategy => ({
+export const ofRival = ({ about, isDefault, isOurs, make, name, scrapeMs }: Rival.Setting): Strategy => ({
   name,
   about,
   kind: "rival",
   isDefault,
+  isOurs: isOurs === true,
   scrapeMs,
   ledger: (setup) => Rival.ledger(make, setup)
 })

@@ -10,6 +10,8 @@ export interface Strategy {
   readonly kind: "ours" | "rival" | "bound"
   /** A rival as its own project sets it, not as we tuned it in its favour. */
   readonly isDefault?: boolean
+  /** A rival as nobody ships it: see `Rival.Setting`. */
+  readonly isOurs?: boolean
   /** How often it reads the engines' `/metrics`, ms; null when it does not. */
   readonly scrapeMs: number | null
   /** All engines share one cache, as large as theirs together. */

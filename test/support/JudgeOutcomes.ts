@@ -14,7 +14,8 @@ export const figure = (name: string, p90Ms: number, more: Partial<Figure> = {}):
 
 export const rival = (name: string, p90Ms: number, more: Partial<RivalFigure> = {}): RivalFigure => ({
   ...figure(name, p90Ms, more),
-  isDefault: more.isDefault ?? false
+  isDefault: more.isDefault ?? false,
+  isOurs: more.isOurs ?? false
 })
 
 export const outcome = (cell: Cell, seed: number, ours: Figure, more: Partial<Outcome> = {}): Outcome => ({

@@ -60,6 +60,7 @@ export const settings: ReadonlyArray<Setting> = [
     name: "gie-tokens",
     about: "the same, as deep as prompts are, and llm-d's token load 48",
     isDefault: false,
+    isOurs: true,
     scrapeMs: 50,
     make: make({ weights: { ...chart, tokenLoad: 48 }, matchTokensMax: Infinity, keptTokens: null })
   }

@@ -35,6 +35,7 @@ export const settings: ReadonlyArray<Setting> = [
     name: "least-work-own",
     about: "least pending prefill with the request's own, in uncached tokens",
     isDefault: false,
+    isOurs: true,
     scrapeMs: null,
     make: make(true)
   }

@@ -34,6 +34,7 @@ export const settings: ReadonlyArray<Setting> = [
     name: "llm-d-precise-tokens",
     about: "llm-d by KV events: prefix 2, KV use 1, queue 1, token load 32",
     isDefault: false,
+    isOurs: true,
     scrapeMs: 50,
     make: make({ prefix: 2, kvUse: 1, queue: 1, tokenLoad: 32 })
   }

@@ -64,6 +64,8 @@ export interface Setting {
   readonly about: string
   /** Its project's own default, as opposed to a tuning of ours in its favour. */
   readonly isDefault: boolean
+  /** Made by us to do well on these very traces; no project ships, documents or suggests it. Compared with, apart. */
+  readonly isOurs?: boolean
   /** How often its router reads the engines' `/metrics`, ms; null when it does not. */
   readonly scrapeMs: number | null
   readonly make: Make
