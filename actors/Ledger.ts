@@ -16,6 +16,7 @@ import type { Placement } from "../src/domain/Placement.ts"
 import type { RankLoad } from "../src/domain/Worker.ts"
 import * as Bookings from "../src/hot/Bookings.ts"
 import * as Cost from "../src/hot/Cost.ts"
+import * as Decision from "../src/hot/Decision.ts"
 import { InFlight } from "../src/hot/InFlight.ts"
 import * as LoadTable from "../src/hot/LoadTable.ts"
 import * as Policies from "../src/hot/Policies.ts"
@@ -117,6 +118,8 @@ export class Ledger extends Context.Service<
     readonly place: (ask: Ask, nowMs: number) => number
     /** The same decision, not taken: every candidate's terms. Leaves the rotation alone. */
     readonly explain: (ask: Ask, nowMs: number) => Placement
+    /** All that the same decision by cost follows from, so that it can be made again elsewhere. */
+    readonly decision: (ask: Ask, nowMs: number) => Decision.Decision
     /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
     readonly snapshot: (nowMs: number) => Snapshot
@@ -183,6 +186,10 @@ export const make = (options: Options): Ledger["Service"] => {
         slot,
         policy: options.policy
       }
+    },
+    decision: (ask, nowMs) => {
+      prepare(ask, nowMs)
+      return Decision.of(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask)
     },
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!

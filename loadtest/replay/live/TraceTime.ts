@@ -16,6 +16,7 @@ export const ledger = (own: Ledger["Service"], speed: number, predictions: Predi
   hint: (slot, load, nowMs) => own.hint(slot, load, nowMs * speed),
   place: (ask, nowMs) => own.place(ask, nowMs * speed),
   explain: (ask, nowMs) => own.explain(ask, nowMs * speed),
+  decision: (ask, nowMs) => own.decision(ask, nowMs * speed),
   book: (slot, ask, streams, nowMs) => {
     const booking = own.book(slot, ask, streams, nowMs * speed)
     const { heldTokens } = booking
