@@ -11,9 +11,11 @@ import * as Online from "./Online.ts"
 import * as Plan from "./Plan.ts"
 import * as Prepare from "./Prepare.ts"
 import * as Progress from "./Progress.ts"
+import * as Recompute from "./Recompute.ts"
 import * as Json from "./report/Json.ts"
 import * as Picture from "./report/Picture.ts"
 import * as Table from "./report/Table.ts"
+import * as Why from "./report/Why.ts"
 
 const pictures: Readonly<Record<string, (document: Json.Document) => string>> = { html: Picture.html, svg: Picture.svg }
 
@@ -93,9 +95,29 @@ const run = async (given: Given, file: string, signal: AbortSignal, progress: Pr
   return { document, notes }
 }
 
+const colors = () => picocolors.createColors(process.stdout.isTTY && picocolors.isColorSupported)
+
+/** Says how decisions written down come out when made again. Throws when one of them comes out otherwise. */
+const recompute = async (file: string, request: number | null): Promise<void> => {
+  if (request === null) {
+    const checked = await Recompute.check(file)
+    if (checked.differ > 0) throw new Prepare.Refused(Why.verdict(checked))
+    return void process.stdout.write(`${Why.verdict(checked)}\n`)
+  }
+  const remade = await Recompute.one(file, request)
+  process.stdout.write(`${Why.text(remade, colors())}\n`)
+  if (remade.differs !== null) throw new Prepare.Refused(Why.difference(remade))
+}
+
 const replay = async (given: Given, signal: AbortSignal, progress: Progress.Progress): Promise<void> => {
   if (given.list) return void process.stdout.write(`${Choice.list()}\n`)
   const file = Option.getOrNull(given.trace)
+  const decided = Option.getOrNull(given.recompute)
+  if (decided !== null) {
+    if (file !== null) throw new Prepare.Refused("--recompute needs no trace: each line says all. Leave it out.")
+    return recompute(decided, Option.getOrNull(given.request))
+  }
+  if (Option.isSome(given.request)) throw new Prepare.Refused("--request is a line of a file: add --recompute FILE.")
   if (file === null) throw new Prepare.Refused("Which trace? warmpath replay FILE")
   if (Option.isSome(given.url) && given.offline) throw new Prepare.Refused("Give --offline or --url, not both.")
   if (Option.isSome(given.url) && (given.policy.length > 0 || Option.isSome(given.decisions))) {
@@ -104,8 +126,7 @@ const replay = async (given: Given, signal: AbortSignal, progress: Progress.Prog
   checkFiles(given)
   const { document, notes } = await run(given, file, signal, progress)
   progress.close()
-  const colors = picocolors.createColors(process.stdout.isTTY && picocolors.isColorSupported)
-  process.stdout.write(`${[Table.text(document, colors), ...notes].join("\n")}\n`)
+  process.stdout.write(`${[Table.text(document, colors()), ...notes].join("\n")}\n`)
   for (const to of Option.toArray(given.json)) writeFileSync(to, Json.write(document))
   for (const to of Option.toArray(given.picture)) writeFileSync(to, pictures[endingOf(to)]!(document))
 }

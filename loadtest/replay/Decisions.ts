@@ -1,54 +1,62 @@
 /**
- * Decisions: every placement of a replay with all that it followed from, a JSON line each, in order. Whoever has the lines
- * can make each decision again (`again`), or see what it would have been under other weights.
+ * Decisions: every placement of a replay with all that it followed from, a JSON line each, in order. `Recompute.ts` makes
+ * each again from its line alone.
+ *
+ * A line is `hot/Decision.ts`, the worker chosen, and the terms of its cost, which anyone can add up: of the eligible workers, in
+ * the order of slots.
  */
-import { closeSync, openSync, writeSync } from "node:fs"
-import type { Candidate } from "../../src/domain/Placement.ts"
-import * as Cost from "../../src/hot/Cost.ts"
+import { closeSync, openSync, writeFileSync } from "node:fs"
+import { gzipSync } from "node:zlib"
+import type { Placement } from "../../src/domain/Placement.ts"
+import type * as Decision from "../../src/hot/Decision.ts"
 import type { Strategy } from "./Strategy.ts"
 
-export interface Decision {
-  readonly atMs: number
-  readonly promptTokens: number
+export const terms = ["waitMs", "ownMs", "othersMs", "decodeMs", "recentMs"] as const
+export type Term = (typeof terms)[number]
+export type Terms = Readonly<Record<Term, ReadonlyArray<number>>>
+
+export interface Told extends Decision.Decision {
   /** The worker chosen. */
   readonly slot: number
-  /** What went into the terms of all workers: see `Placement`. */
-  readonly price: number
-  readonly arrivalsPerMs: number
-  /** Every worker that could have been. */
-  readonly candidates: ReadonlyArray<Candidate>
+  readonly terms: Terms
 }
 
-const bufferChars = 1 << 20
+export const termsOf = ({ candidates }: Placement): Terms =>
+  Object.fromEntries(terms.map((term) => [term, candidates.map((each) => each[term])])) as Record<Term, Array<number>>
 
 /** The same strategy, telling what it decides. */
-export const recorded = (strategy: Strategy, tell: (decision: Decision) => void): Strategy => ({
+export const recorded = (strategy: Strategy, tell: (told: Told) => void): Strategy => ({
   ...strategy,
   ledger: (setup) => {
     const ledger = strategy.ledger(setup)
     return {
       ...ledger,
       place: (ask, nowMs) => {
-        const { arrivalsPerMs, candidates, price } = ledger.explain(ask, nowMs)
+        const decision = ledger.decision(ask, nowMs)
+        const explained = ledger.explain(ask, nowMs)
         const slot = ledger.place(ask, nowMs)
-        tell({ atMs: nowMs, promptTokens: ask.promptTokens, slot, price, arrivalsPerMs, candidates })
+        tell({ ...decision, slot, terms: termsOf(explained) })
         return slot
       }
     }
   }
 })
 
-/** Tells a file, until it is closed. */
-export const toFile = (file: string): { readonly tell: (decision: Decision) => void; readonly close: () => void } => {
+const bufferChars = 1 << 20
+
+/** Tells a file, gzip when it is called .gz, until it is closed. */
+export const toFile = (file: string): { readonly tell: (told: Told) => void; readonly close: () => void } => {
   const to = openSync(file, "w")
+  const packed = file.endsWith(".gz")
   let text = ""
   const flush = () => {
-    writeSync(to, text)
+    // A gzip file may have many members, one after the other.
+    writeFileSync(to, packed ? gzipSync(text) : text)
     text = ""
   }
   return {
-    tell: (decision) => {
-      text += `${JSON.stringify(decision)}\n`
+    tell: (told) => {
+      text += `${JSON.stringify(told)}\n`
       if (text.length > bufferChars) flush()
     },
     close: () => {
@@ -56,12 +64,4 @@ export const toFile = (file: string): { readonly tell: (decision: Decision) => v
       closeSync(to)
     }
   }
-}
-
-/** The slot that follows from the terms: the least cost, ties to the first slot behind the one chosen `before`. */
-export const again = ({ candidates }: Decision, before: number | null): number => {
-  const costs = candidates.map((candidate) => ({ slot: candidate.slot, costMs: Cost.total(candidate) }))
-  const leastMs = Math.min(...costs.map(({ costMs }) => costMs))
-  const cheapest = costs.filter(({ costMs }) => costMs === leastMs).map(({ slot }) => slot)
-  return cheapest.find((slot) => slot > (before ?? -1)) ?? cheapest[0] ?? -1
 }

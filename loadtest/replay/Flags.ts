@@ -54,7 +54,13 @@ export const flags = {
   picture: text("picture", "File for a picture: a page (.html), or the distribution of TTFT (.svg)"),
   decisions: text(
     "decisions",
-    "File for every decision of warmpath under the first seed, with its terms, as JSON lines"
+    "File for every decision of warmpath under the first seed, with all it followed from, as JSON lines; gzip if called .gz"
+  ),
+  recompute: text("recompute", "Instead of a trace: a file of --decisions, each of which is made again and compared"),
+  request: Flag.Int("request").pipe(
+    Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
+    Flag.optional,
+    about("With --recompute: only the decision on this line, as a table: why this worker")
   ),
   offline: Flag.Boolean("offline").pipe(
     Flag.withDefault(false),

@@ -41,15 +41,19 @@ const bytesOf = (file: string): Buffer => {
     const bytes = readFileSync(file)
     return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    const found =
-      code === "ENOENT"
-        ? "there is no such file"
-        : code === "Z_BUF_ERROR"
-          ? "the gzip file ends early, as after a download that broke off"
-          : `it cannot be read: ${message}`
-    throw new TraceError({ file, line: null, found, accepted: "a whole file, gzip or plain" })
+    throw unreadable(file, cause)
   }
+}
+
+export const unreadable = (file: string, cause: unknown): TraceError => {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const found =
+    code === "ENOENT"
+      ? "there is no such file"
+      : code === "Z_BUF_ERROR"
+        ? "the gzip file ends early, as after a download that broke off"
+        : `it cannot be read: ${message}`
+  return new TraceError({ file, line: null, found, accepted: "a whole file, gzip or plain" })
 }
 
 const newline = 0x0a

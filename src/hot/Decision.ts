@@ -51,8 +51,8 @@ export const columns = [
 ] as const
 export type Column = (typeof columns)[number]
 
-/** Where decode's coefficients begin in a row. */
-const decodeFrom = 3
+/** Where those of decode begin in a row of `RateModel`. */
+export const decodeFrom = 3
 
 export const of = (
   load: LoadTable.LoadTable,

@@ -1,10 +1,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { gunzipSync } from "node:zlib"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import * as SimFleet from "../../../loadtest/fleet/SimFleet.ts"
 import * as Choice from "../../../loadtest/replay/Choice.ts"
-import * as Decisions from "../../../loadtest/replay/Decisions.ts"
+import type * as Decisions from "../../../loadtest/replay/Decisions.ts"
 import * as Json from "../../../loadtest/replay/report/Json.ts"
 import * as Processes from "../../support/Processes.ts"
 import * as TraceFiles from "../../support/TraceFiles.ts"
@@ -68,27 +69,40 @@ describe("warmpath replay", () => {
     expect(readFileSync(at("cdf.svg"), "utf8")).toMatch(/^<svg/)
   })
 
-  it("writes what every decision followed from, so that each can be made again, and decides the same as without", async () => {
+  it("writes what every decision followed from, from which each is made again, and decides the same as without", async () => {
     const args = [arrivals, "--workers", "4", "--copies", "1", "--policy", "warmpath"]
-    const [told, quiet] = await Promise.all([
+    const [told, packed, quiet] = await Promise.all([
       replay(...args, "--decisions", at("decisions.jsonl"), "--json", at("told.json")),
+      replay(...args, "--decisions", at("decisions.jsonl.gz")),
       replay(...args, "--json", at("quiet.json"))
     ])
-    expect(told!.ended, told!.errors).toBe(0)
-    expect(quiet!.ended, quiet!.errors).toBe(0)
+    for (const { ended, errors } of [told!, packed!, quiet!]) expect(ended, errors).toBe(0)
     expect(readFileSync(at("told.json"), "utf8")).toBe(readFileSync(at("quiet.json"), "utf8"))
-    const decisions = readFileSync(at("decisions.jsonl"), "utf8")
+    const text = readFileSync(at("decisions.jsonl"), "utf8")
+    expect(gunzipSync(readFileSync(at("decisions.jsonl.gz"))).toString()).toBe(text)
+    const decisions = text
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as Decisions.Decision)
-    expect(decisions).toHaveLength(240)
-    const again = decisions.map((decision, i) => Decisions.again(decision, decisions[i - 1]?.slot ?? null))
-    expect(again).toEqual(decisions.map(({ slot }) => slot))
+      .map((line) => JSON.parse(line) as Decisions.Told)
     // There was something to decide.
-    expect(new Set(again).size).toBe(4)
-    expect(
-      decisions.filter(({ candidates }) => candidates.some(({ cachedTokens }) => cachedTokens > 1_024)).length
-    ).toBeGreaterThan(100)
+    expect(new Set(decisions.map(({ slot }) => slot)).size).toBe(4)
+    expect(decisions.filter(({ cachedTokens }) => Math.max(...cachedTokens) > 1_024).length).toBeGreaterThan(100)
+
+    for (const file of ["decisions.jsonl", "decisions.jsonl.gz"]) {
+      const { ended, errors, text } = await replay("--recompute", at(file))
+      expect([ended, errors, text]).toEqual([0, "", "240 placements, 0 differ\n"])
+    }
+  })
+
+  it("finds the decision that was changed since, and exits with 1", async () => {
+    const lines = readFileSync(at("decisions.jsonl"), "utf8").trimEnd().split("\n")
+    const told = JSON.parse(lines[41]!) as Decisions.Told
+    lines[41] = JSON.stringify({ ...told, slot: (told.slot + 1) % 4 })
+    writeFileSync(at("changed.jsonl"), lines.join("\n"))
+    const { ended, errors } = await replay("--recompute", at("changed.jsonl"))
+    expect(ended).toBe(1)
+    expect(errors).toContain("240 placements, 1 differ\n")
+    expect(errors).toMatch(new RegExp(`Line 42, .* s: worker ${(told.slot + 1) % 4} was chosen, .* ${told.slot}\\.`))
   })
 
   it("replays sessions that wait for their answers", async () => {

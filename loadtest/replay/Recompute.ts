@@ -1,0 +1,121 @@
+/**
+ * Recompute: placements of a replay made once more by the router's own code, each from nothing but the line that the
+ * replay wrote about it. One line at a time: a file may be of any length.
+ */
+import { closeSync, createReadStream, openSync, readSync } from "node:fs"
+import { PassThrough } from "node:stream"
+import { pipeline } from "node:stream/promises"
+import { createGunzip } from "node:zlib"
+import type { Placement } from "../../src/domain/Placement.ts"
+import * as Decision from "../../src/hot/Decision.ts"
+import * as Decisions from "./Decisions.ts"
+import { Line } from "./formats/Line.ts"
+import * as ToldLine from "./ToldLine.ts"
+import { TraceError } from "./TraceError.ts"
+import { unreadable } from "./TraceFile.ts"
+
+/** What was written of a placement, and what it comes to now. */
+export interface Remade {
+  /** From 1. */
+  readonly line: number
+  readonly told: Decisions.Told
+  readonly placement: Placement
+  /** The first thing that is not as written; null when all is, to the last bit. */
+  readonly differs: string | null
+}
+
+export interface Checked {
+  readonly placements: number
+  readonly differ: number
+  /** The first of those that differ. */
+  readonly first: ReadonlyArray<Remade>
+}
+
+const firstMax = 5
+
+/** All of them. Rejects with a `TraceError`. */
+export const check = async (file: string): Promise<Checked> => {
+  const first: Array<Remade> = []
+  let placements = 0
+  let differ = 0
+  await eachLine(file, (line) => {
+    const remade = remake(line)
+    placements++
+    if (remade.differs === null) return true
+    if (++differ <= firstMax) first.push(remade)
+    return true
+  })
+  if (placements === 0) throw new TraceError({ file, line: null, found: "there is no placement in it", accepted })
+  return { placements, differ, first }
+}
+
+/** The one on a line, from 1. Rejects with a `TraceError`. */
+export const one = async (file: string, number: number): Promise<Remade> => {
+  let lines = 0
+  let found: Remade | null = null
+  await eachLine(file, (line) => {
+    lines = line.number
+    if (line.number < number) return true
+    found = remake(line)
+    return false
+  })
+  if (found !== null) return found
+  throw new TraceError({ file, line: null, found: `it ends at line ${lines}`, accepted: `--request 1 to ${lines}` })
+}
+
+const accepted = "what `warmpath replay TRACE --decisions FILE` writes"
+
+const remake = (line: Line): Remade => {
+  const told = ToldLine.read(line)
+  const placement = Decision.again(told)
+  return { line: line.number, told, placement, differs: differenceOf(told, placement) }
+}
+
+const differenceOf = (told: Decisions.Told, placement: Placement): string | null => {
+  if (placement.slot !== told.slot) return `worker ${told.slot} was chosen, recomputed it is ${placement.slot}`
+  const terms = Decisions.termsOf(placement)
+  for (const term of Decisions.terms) {
+    for (const [i, { slot }] of placement.candidates.entries()) {
+      const was = told.terms[term][i]!
+      const now = terms[term][i]!
+      if (was !== now)
+        return `worker ${told.slot} either way, but ${term} of worker ${slot} was ${was}, recomputed ${now}`
+    }
+  }
+  return null
+}
+
+/** Lines that say something, until `on` answers false. */
+const eachLine = async (file: string, on: (line: Line) => boolean): Promise<void> => {
+  let number = 0
+  const take = (text: string): boolean => {
+    number++
+    return text.trim() === "" || on(new Line(file, number, text))
+  }
+  try {
+    const unpacked = isGzip(file) ? createGunzip() : new PassThrough()
+    await pipeline(createReadStream(file), unpacked, async (bytes: AsyncIterable<Buffer>) => {
+      const decoder = new TextDecoder()
+      let rest = ""
+      for await (const chunk of bytes) {
+        const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
+        rest = lines.pop()!
+        for (const line of lines) if (!take(line)) return
+      }
+      if (rest !== "") take(rest)
+    })
+  } catch (cause) {
+    throw cause instanceof TraceError ? cause : unreadable(file, cause)
+  }
+}
+
+const isGzip = (file: string): boolean => {
+  const from = openSync(file, "r")
+  try {
+    const magic = Buffer.alloc(2)
+    readSync(from, magic)
+    return magic[0] === 0x1f && magic[1] === 0x8b
+  } finally {
+    closeSync(from)
+  }
+}
