@@ -213,8 +213,8 @@ export const run = (trace: Trace.Trace, strategy: Strategy, fleet: Fleet, option
     if (endsAt[first]! <= nextAt) {
       engines[first]!.advance(nextAt)
       endsAt[first] = engines[first]!.nextAt
+      finishedMs = nextAt
     } else agenda.next()
-    finishedMs = nextAt
     if (trace.kind === "sessions" && nextAt > told + durationMs / 100) {
       told = nextAt
       options.onProgress?.(nextAt / durationMs)

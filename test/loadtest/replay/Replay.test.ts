@@ -39,6 +39,16 @@ describe("Replay", () => {
     }
   })
 
+  it("counts requests per second until the last answer, not until the router last read metrics", () => {
+    const few: Trace = {
+      ...arrivals,
+      durationMs: 100,
+      requests: [{ ...arrivals.requests[0]!, atMs: 50, outputTokens: 5 }]
+    }
+    const { result } = Replay.run(few, Strategies.ours, fleet, options)
+    expect(result.perSecond).toBeCloseTo(1_000 / (50 + result.e2eMs.mean - 20), 6)
+  })
+
   it.each([
     ["tools and chat", arrivals],
     ["coding agents", sessions]
