@@ -28,13 +28,36 @@ export type Wanted = Plan.Load | { readonly kind: "share"; readonly share: numbe
 
 export const setting = (given: Given, file: string, trace: Trace.Trace): Plan.Setting => {
   const profile = Option.getOrElse(given.profile, () => (trace.kind === "arrivals" ? "llama70" : "mla"))
-  return {
+  const setting = {
     file,
     untilMs: untilMs(given),
     profile,
     workers: given.workers,
     cacheTokens: cacheTokensOf(given.cache, Profiles.profiles[profile], trace.blockSize)
   }
+  // Engines behind a running router have caches of their own.
+  if (Option.isNone(given.url) || Option.isSome(given.load)) checkRoom(setting, trace)
+  return setting
+}
+
+/** A request that no engine ever has room for would keep all behind it waiting, and the figures would not show it. */
+const checkRoom = (setting: Plan.Setting, trace: Trace.Trace): void => {
+  const fleet = Plan.fleetOf(setting, trace)
+  const room = fleet.pinsMax * trace.blockSize
+  const requests =
+    trace.kind === "arrivals"
+      ? trace.requests
+      : trace.sessions.flatMap((chains) => chains.flatMap(({ turns }) => turns))
+  // The last token of an answer is never computed.
+  const most = requests.reduce(
+    (most, { outputTokens, promptTokens }) => Math.max(most, promptTokens + outputTokens - 1),
+    0
+  )
+  if (most <= room) return
+  throw new Refused(
+    `A request of the trace needs room for ${most} tokens, prompt and answer; an engine has ${room}. ` +
+      "Give more by --cache, or another --profile."
+  )
 }
 
 export const wanted = ({ copies, load, sessions, url }: Given, trace: Trace.Trace): Wanted => {
