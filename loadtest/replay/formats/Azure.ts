@@ -22,7 +22,7 @@ export const format: Format = {
       if (line.text === heads) continue
       const cells = line.text.split(",")
       if (cells.length !== 3) line.fail(`${cells.length} cells`, heads)
-      const promptTokens = whole(line, cells[1]!)
+      const promptTokens = Math.max(1, whole(line, cells[1]!))
       const blocks = new Float64Array(Math.floor(promptTokens / tokens)).map(() => ids++)
       told.push({
         atMs: time(line, cells[0]!),

@@ -23,7 +23,7 @@ export const format: Format = {
     const parents = new Map<number | string, number | string>()
     for (const line of lines) {
       const { fields } = line
-      const promptTokens = Field.tokens(line, fields, "input_length")
+      const promptTokens = Field.promptTokens(line, fields, "input_length")
       const blocks = Field.blockIds(line, fields, "hash_ids", promptTokens, tokens)
       const chat = Field.label(line, fields, "chat_id")
       const parent = Field.label(line, fields, "parent_chat_id")

@@ -51,7 +51,7 @@ export const format: Format = {
 
 const turnOf = (line: Line, blockSize: number): Turn => {
   const { fields } = line
-  const promptTokens = Field.tokens(line, fields, "input_length")
+  const promptTokens = Field.promptTokens(line, fields, "input_length")
   const ids: Array<number> = []
   for (const run of Field.list(line, fields, "hash_ids_rle")) {
     const [first, count] = Array.isArray(run) ? (run as ReadonlyArray<unknown>) : []

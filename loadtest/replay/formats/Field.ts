@@ -18,10 +18,14 @@ export const number = (line: Line, of: Fields, ...names: ReadonlyArray<string>):
   optional(line, of, ...names) ?? line.fail(`${names.join(" or ")} is missing`, "a number, 0 or more")
 
 /** A length in tokens. */
-export const tokens = (line: Line, of: Fields, ...names: ReadonlyArray<string>): number => {
+const tokens = (line: Line, of: Fields, ...names: ReadonlyArray<string>): number => {
   const value = number(line, of, ...names)
   return Number.isInteger(value) ? value : line.fail(`${names[0]} is ${value}`, "whole tokens")
 }
+
+/** An engine computes one token at least, or there would be nothing to answer. */
+export const promptTokens = (line: Line, of: Fields, ...names: ReadonlyArray<string>): number =>
+  Math.max(1, tokens(line, of, ...names))
 
 /** An engine answers with one token at least. */
 export const outputTokens = (line: Line, of: Fields, ...names: ReadonlyArray<string>): number =>

@@ -79,7 +79,7 @@ const turnsOf = (line: Line, entries: ReadonlyArray<Fields>, session: Session): 
 }
 
 const turnOf = (line: Line, entry: Fields, { blockSize, ids, toolTokens }: Session, thinkMs: number): Turn => {
-  const promptTokens = Field.tokens(line, entry, "in")
+  const promptTokens = Field.promptTokens(line, entry, "in")
   const told = Field.blockIds(line, entry, "hash_ids", promptTokens, blockSize)
   const full = ids.prompt(told, Math.floor(promptTokens / blockSize))
   return {

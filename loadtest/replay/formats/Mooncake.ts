@@ -2,8 +2,9 @@
  * Mooncake's JSON lines (kvcache-ai/Mooncake, FAST25-release/traces) and those of Dynamo's replay (ai-dynamo/dynamo,
  * `MooncakeRow`), which may also have sessions: `session_id`, and a `delay` in ms from one answer to the next request.
  *
- * Every line holds its whole prompt, also of a later turn. A file with delays is read as sessions that wait for their answers, one without as arrivals. Of such a file's timestamps
- * only pauses between turns are used: when a session begins is for the replay to say.
+ * Every line holds its whole prompt, also of a later turn. A file with delays is read as sessions that wait for their
+ * answers, and of its timestamps only the pauses between turns are used: when a session begins is for the replay to say.
+ * One without is read as arrivals.
  */
 import { ChainedIds } from "../ChainedIds.ts"
 import type { Request, Sessions, Trace } from "../Trace.ts"
@@ -53,7 +54,7 @@ const rowsOf = (lines: Iterable<Line>, blockSize: number): ReadonlyArray<Row> =>
     // Dynamo's agentic_mooncake: requests that wait for several others are no chain of turns.
     const waits = ["wait_for", "dependencies"].find((name) => Array.isArray(fields[name]) && fields[name].length > 0)
     if (waits !== undefined) line.fail(`${waits} names other requests`, "requests that follow one before them at most")
-    const promptTokens = Field.tokens(line, fields, "input_length", "input_tokens")
+    const promptTokens = Field.promptTokens(line, fields, "input_length", "input_tokens")
     const blocks = Field.blockIds(line, fields, "hash_ids", promptTokens, blockSize)
     const session = isThere(fields["session_id"]) ? Field.label(line, fields, "session_id") : null
     const atMs = Field.optional(line, fields, "timestamp", "created_time")

@@ -56,6 +56,11 @@ describe("TraceFile.read, Mooncake", () => {
     }
   })
 
+  it("takes an empty prompt for one token, as an engine always computes one", () => {
+    const { requests } = read([{ ...mooncake, input_length: 0, hash_ids: [] }]) as Arrivals
+    expect(requests[0]!.promptTokens).toBe(1)
+  })
+
   it("takes blocks of another size when told", () => {
     const trace = read([{ ...mooncake, hash_ids: Array.from({ length: 18 }, (_, i) => i) }], { blockSize: 64 })
     expect(trace.blockSize).toBe(64)
