@@ -108,12 +108,10 @@ export class Figures {
     for (const each of this.#answered) bySteps[Math.min(steps - 1, Math.floor(each.atMs / stepMs))]!.push(each)
     return {
       stepMs,
-      hitRate: bySteps.map((sent) =>
-        sent.length === 0
-          ? null
-          : sent.reduce((sum, each) => sum + each.cachedTokens, 0) /
-            sent.reduce((sum, each) => sum + each.promptTokens, 0)
-      ),
+      hitRate: bySteps.map((sent) => {
+        const promptTokens = sent.reduce((sum, each) => sum + each.promptTokens, 0)
+        return promptTokens === 0 ? null : sent.reduce((sum, each) => sum + each.cachedTokens, 0) / promptTokens
+      }),
       ttftMsP90: bySteps.map((sent) =>
         percentile(
           sent.map((each) => each.ttftMs),

@@ -41,6 +41,7 @@ const Replayed = Schema.Struct({
   /** Virtual time, or a running router. */
   how: Schema.Literals(["offline", "live"]),
   fleet: Schema.Struct({
+    /** 0 where they are not known: a live fleet whose admin address was not given. */
     workers: Count,
     /** Null where it is not known: a live fleet. */
     profile: Schema.NullOr(Schema.String),

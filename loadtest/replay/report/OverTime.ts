@@ -31,7 +31,8 @@ export const hitRate = (rows: ReadonlyArray<Row>): string => {
 
 export const ttft = (rows: ReadonlyArray<Row>): string => {
   const seen = rows.flatMap(({ typical }) => smooth(typical.series.ttftMsP90)).map(([, value]) => value)
-  const least = Math.max(1, Math.min(...seen))
+  // Where every request failed there is none to see.
+  const least = seen.length === 0 ? 1 : Math.max(1, Math.min(...seen))
   const domain = [least, Math.max(least * 10, ...seen)] as const
   return chart(rows, {
     id: "ttft",

@@ -59,7 +59,10 @@ ${table(rows)}
 </section>
 </div>
 ${isLong ? "" : `<div class="two">\n${overTime(rows)}\n</div>`}
-<section>
+${
+  document.fleet.workers === 0
+    ? ""
+    : `<section>
 <h2>Load per worker over time</h2>
 <p>A row is a worker, the stronger its colour the more requests it has to answer.${document.seeds.length > 1 ? " Over time, the run of each strategy whose p90 is the median is shown." : ""}</p>
 <div class="shades">${HeatMap.scale(most)}</div>
@@ -67,7 +70,8 @@ ${isLong ? "" : `<div class="two">\n${overTime(rows)}\n</div>`}
 ${pair.map((row) => map(row, Chart.width)).join("\n")}
 </div>
 ${small.length === 0 ? "" : `<div class="small">\n${small.map((row) => map(row, smallWidth)).join("\n")}\n</div>`}
-</section>
+</section>`
+}
 <section>
 <h2>Strategies</h2>
 <dl>

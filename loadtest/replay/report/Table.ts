@@ -43,7 +43,8 @@ export const unstableNote = "Unstable: the load was too much, times grew with th
 export const title = ({ fleet, how, load, trace }: Document): string => {
   const cache = fleet.capacityTokens === null ? "" : `, ${tokens(fleet.capacityTokens)} tokens of cache each`
   const profile = fleet.profile === null ? "" : ` (${fleet.profile})`
-  const workers = `${fleet.workers} ${fleet.workers === 1 ? "worker" : "workers"}`
+  const workers =
+    fleet.workers === 0 ? "workers not told" : `${fleet.workers} ${fleet.workers === 1 ? "worker" : "workers"}`
   return `${trace}, ${how}: ${workers}${profile}${cache}; ${load}`
 }
 

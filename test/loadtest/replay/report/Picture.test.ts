@@ -46,6 +46,18 @@ describe("a replay's picture", () => {
     }
   })
 
+  it("shows what there is where workers are not known, or no request was answered", () => {
+    const ours: Made = { strategy: "ours", kind: "ours", medianMs: 400, hitRate: 0.4 }
+    const unknown = { ...document([ours], [1], 0), how: "live" as const }
+    const failed = document([ours], [1], 4, 0)
+    for (const each of [unknown, failed]) {
+      const markup = Picture.html(each) + Picture.svg(each)
+      expect(misplaced(Picture.html(each))).toEqual([])
+      expect(markup).not.toMatch(/NaN|Infinity|undefined/)
+    }
+    expect(Picture.html(unknown)).not.toContain("Load per worker")
+  })
+
   it("needs nothing but itself", () => {
     expect(page.replaceAll('xmlns="http://www.w3.org/2000/svg"', "")).not.toMatch(
       /https?:|<script|<link|<img|@import|url\(/
