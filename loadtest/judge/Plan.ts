@@ -1,6 +1,6 @@
 /**
- * Plan: from goals to jobs. All rivals meet once per trace and load; of other cells
- * only those that were not far behind there are run, and of other seeds only those not behind under the first.
+ * Plan: from goals to jobs. All rivals meet once per trace and load; in other cells only those that were not far behind
+ * there are run, and under other seeds only those not behind under the first.
  */
 import * as Bounds from "../replay/Bounds.ts"
 import * as Strategies from "../replay/Strategies.ts"
@@ -52,7 +52,7 @@ export const wanted = (goals: ReadonlyArray<Goal>): ReadonlyArray<Wanted> => {
   return [...found.values()]
 }
 
-/** Requests per second at saturation, by `Traffic.sameFleet`. */
+/** Requests per second at saturation of a cell's fleet; null for sessions. */
 export type Saturations = (cell: Cell) => number | null
 
 const jobOf = (
@@ -108,8 +108,7 @@ export const firsts = (
     })
 }
 
-/** The other seeds, with those not behind under the first.
- */
+/** The other seeds, with those not behind under the first. */
 export const repeats = (
   wanted: ReadonlyArray<Wanted>,
   saturations: Saturations,

@@ -49,7 +49,7 @@ export const run = async (options: Options): Promise<Played> => {
   return {
     results: played.map(({ result }) => result),
     notes: [
-      `Requests were sent at most ${lateMs.toFixed(0)} ms late (p99).`,
+      `99 % of the requests were sent at most ${lateMs.toFixed(0)} ms late.`,
       ...(problem == null ? [] : [`What failed first: ${problem}`])
     ]
   }

@@ -4,9 +4,9 @@ export interface Result {
   readonly strategy: string
   readonly workers: number
   readonly seed: number
-  /** Requests that count: sent after the warm-up (the first fifth of the time). Their first token came, or they failed. */
+  /** Requests that count: sent after the warm-up (the first fifth of the time), and answered to the end. */
   readonly requests: number
-  /** Refused or broken off; 0 in virtual time. They are in no other figure. */
+  /** Sent after the warm-up, refused or broken off; 0 in virtual time. They are in no other figure. */
   readonly failed: number
   /** Requests that finished per second of the measured time. */
   readonly perSecond: number
