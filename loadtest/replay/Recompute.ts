@@ -88,9 +88,11 @@ const differenceOf = (told: Decisions.Told, placement: Placement): string | null
 /** Lines that say something, until `on` answers false. */
 const eachLine = async (file: string, on: (line: Line) => boolean): Promise<void> => {
   let number = 0
+  let enough = false
   const take = (text: string): boolean => {
     number++
-    return text.trim() === "" || on(new Line(file, number, text))
+    enough = text.trim() !== "" && !on(new Line(file, number, text))
+    return !enough
   }
   try {
     const unpacked = isGzip(file) ? createGunzip() : new PassThrough()
@@ -105,7 +107,8 @@ const eachLine = async (file: string, on: (line: Line) => boolean): Promise<void
       if (rest !== "") take(rest)
     })
   } catch (cause) {
-    throw cause instanceof TraceError ? cause : unreadable(file, cause)
+    // Streams that are left half read say so.
+    if (!enough) throw cause instanceof TraceError ? cause : unreadable(file, cause)
   }
 }
 

@@ -60,8 +60,9 @@ export const text = ({ line, placement, told }: Remade, colors: Colors): string 
     ),
     table.toString(),
     "Overlap in tokens, of which so much is believed; all else in ms.",
-    `Others: each ms of own costs those behind it ${placement.price.toFixed(2)} ms, and those who arrive meanwhile ` +
-      `(${(placement.arrivalsPerMs * 1_000).toFixed(2)} a second and worker). Ties: from worker ${told.rotation % told.eligible.length} on.`,
+    `Others: ${placement.price.toFixed(2)} × own for those behind it, and what those lose who arrive meanwhile, ` +
+      `${(placement.arrivalsPerMs * 1_000).toFixed(2)} a second and worker.`,
+    `Ties: from worker ${told.rotation % told.eligible.length} on.`,
     ...(barred.length > 0 ? [`Not eligible: ${barred.join(", ")}.`] : [])
   ].join("\n")
 }
