@@ -66,11 +66,6 @@ export class BlockCache<K> {
     return holders === undefined ? NONE : typeof holders === "number" ? holders : holders[0]!
   }
 
-  /** True when the block is held by nobody: touching it takes it from the free ones. */
-  idle(block: number): boolean {
-    return this.#refs[block] === 0
-  }
-
   /** One more reference to a cached block. */
   touch(block: number): void {
     if (this.#refs[block] === 0) this.#unlink(block)

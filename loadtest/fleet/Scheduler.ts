@@ -101,11 +101,6 @@ export class Scheduler<K, J extends Job<K>> {
     return this.#stepEndsAt
   }
 
-  /** Most tokens, prompt and output, a request may have to ever fit. */
-  get tokensMax(): number {
-    return this.#pinsMax * this.#options.blockSize
-  }
-
   /**
    * Queues a request for the next step. When a step is due by `now`, `advance` first; call `advance` again once those
    * that arrive together are in, to start a step on an idle engine.
