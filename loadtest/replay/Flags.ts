@@ -17,7 +17,7 @@ export const flags = {
   trace: Argument.String("trace").pipe(
     Argument.optional,
     Argument.withDescription(
-      "File of requests, gzip or plain: Mooncake's JSON lines and others, see loadtest/README.md"
+      "File of requests, gzip or plain: Mooncake's JSON lines and others, see loadtest/replay/README.md"
     )
   ),
   list: Flag.Boolean("list").pipe(Flag.withDefault(false), about("Name every policy, and what it does")),
