@@ -39,16 +39,18 @@ export const best = <F extends Figure>(figures: ReadonlyArray<F>): F | null =>
     return each.isAbove === least.isAbove && each.p90Ms < least.p90Ms ? each : least
   }, null)
 
-/** Names of those not known to be more than `margin` times the best, overall or among defaults: the best first. */
+/**
+ * Names of those not known to be more than `margin` times the best, among peers or among defaults, and of our own that
+ * ran to the end: the best first. Of a group of which nobody is left all are: some goal compares with its best.
+ */
 export const contenders = (rivals: ReadonlyArray<RivalFigure>, margin: number): ReadonlyArray<string> => {
   const defaults = rivals.filter(({ isDefault }) => isDefault)
-  const made = rivals.filter(({ isAbove, isOurs }) => isOurs && !isAbove)
-  const near = (of: ReadonlyArray<RivalFigure>) => {
-    const least = best(of)?.p90Ms ?? 0
-    return of.filter(({ isAbove, p90Ms }) => !isAbove && p90Ms <= margin * least)
+  const made = rivals.filter(({ isOurs }) => isOurs)
+  const within = (of: ReadonlyArray<RivalFigure>, mostMs: number) => {
+    const left = of.filter(({ isAbove, p90Ms }) => !isAbove && p90Ms <= mostMs)
+    return left.length > 0 ? left : of
   }
-  const found = new Set([...near(peers(rivals)), ...near(defaults), ...made])
-  // Where all were given up nobody is known to be far behind.
-  const left = found.size === 0 ? rivals : [...found]
-  return [...left].sort((a, b) => a.p90Ms - b.p90Ms).map(({ name }) => name)
+  const near = (of: ReadonlyArray<RivalFigure>) => within(of, margin * (best(of)?.p90Ms ?? 0))
+  const found = new Set([...near(peers(rivals)), ...near(defaults), ...within(made, Infinity)])
+  return [...found].sort((a, b) => a.p90Ms - b.p90Ms).map(({ name }) => name)
 }

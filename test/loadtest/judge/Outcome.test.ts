@@ -47,4 +47,13 @@ describe("Rivals that are run in the other cells", () => {
     expect(Outcome.contenders([rival("best", 100), givenUp], 1.5)).toEqual(["best"])
     expect(Outcome.contenders([givenUp], 1.5)).toEqual(["given up"])
   })
+
+  it("are never none of the defaults, nor of those we made, as goals compare with the best of these", () => {
+    const rivals = [
+      rival("best", 100),
+      rival("default", 400, { isAbove: true, isDefault: true }),
+      rival("made", 150, { isAbove: true, isOurs: true })
+    ]
+    expect(Outcome.contenders(rivals, 1.5)).toEqual(["best", "made", "default"])
+  })
 })
