@@ -22,7 +22,7 @@ export interface Placement {
   readonly policy: string
   /** What one millisecond of added work costs others: the first part of `othersMs` per millisecond of `ownMs`. */
   readonly price: number
-  /** Requests a worker is sent, on average; times `ownMs`, the second part. */
+  /** Requests a worker is sent, on average; times `ownMs`, at most a cold prefill, the second part. */
   readonly arrivalsPerMs: number
   readonly candidates: ReadonlyArray<Candidate>
 }

@@ -68,6 +68,7 @@ export const book = (
   else pool.next[tail] = at
   load.tail[slot] = at
   load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
+  load.coldMeanMs += (RateModel.prefillMs(load.rates, slot, promptTokens, promptTokens) - load.coldMeanMs) / 64
   addRecent(load, slot, ownUs / 1000)
   return BookingPool.handle(pool, at)
 }

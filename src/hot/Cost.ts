@@ -97,7 +97,7 @@ const scan = (
   found: Float64Array | null
 ): number => {
   const { active, activeTokens, busyUntilMs, capacityTokens, credit, hintForeign, hintMs, hintTokens } = load
-  const { outputMean, ownMeanMs, queued, queuedTokens, queuedUs, rates, recent, slots } = load
+  const { coldMeanMs, outputMean, ownMeanMs, queued, queuedTokens, queuedUs, rates, recent, slots } = load
   const { decodes, row, theta } = rates
   const fleet = rates.workersMax
   const price = priceOf(load)
@@ -117,7 +117,7 @@ const scan = (
     const uncached = Math.max(1, promptTokens - cachedTokens[slot]! * credit[slot]!)
     const at = row[slot]! * RateModel.terms
     const ownMs = theta[at]! + theta[at + 1]! * uncached + theta[at + 2]! * uncached * (promptTokens - uncached / 2)
-    const othersMs = (price + perMs * ownMs) * ownMs
+    const othersMs = (price + perMs * Math.min(ownMs, coldMeanMs)) * ownMs
     // The other terms only add to it.
     if (found === null && ownMs + othersMs >= bestCost) continue
 

@@ -33,7 +33,7 @@ export interface Rates {
   readonly decode: Readonly<Record<string, ReadonlyArray<number>>>
 }
 
-export const figures = ["workers", "busyMean", "arrivals", "recentTotal", "outputMean", "ownMeanMs"] as const
+export const figures = ["workers", "busyMean", "arrivals", "recentTotal", "outputMean", "ownMeanMs", "coldMeanMs"] as const
 export type Figure = (typeof figures)[number]
 
 export const columns = [

@@ -56,6 +56,8 @@ export interface LoadTable {
   outputMean: number
   outputSamples: number
   ownMeanMs: number
+  /** What a whole prompt takes: mean. */
+  coldMeanMs: number
   /** Bookings refused because the pool was full. */
   dropped: number
   readonly epoch: Uint32Array
@@ -106,6 +108,7 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   outputMean: 256, // Between the public chat trace's mean (343) and the tool trace's (176).
   outputSamples: 0,
   ownMeanMs: 100,
+  coldMeanMs: 500,
   dropped: 0,
   epoch: new Uint32Array(workersMax),
   head: new Int32Array(workersMax).fill(NONE),

@@ -7,8 +7,8 @@ export const weights = {
   basePrice: 0.5,
   /** Of the odds of finding a worker busy: what one ms of work added costs others. */
   busyPrice: 1,
-  /** Of the requests that arrive at a worker while one is prefilled: each waits that long, at most. */
-  arrivalsPrice: 1.5,
+  /** Of the requests that arrive at a worker while one is prefilled: each waits, or goes elsewhere and begins anew. */
+  arrivalsPrice: 2,
   /** Tokens missing until a request has room, over tokens that a mean answer's time frees. */
   space: 2,
   /** Share of the time that context decoded beside it costs an answer. */
