@@ -11,7 +11,7 @@ import { type Blocks, CacheLog } from "./CacheLog.ts"
 import { Counters } from "./Counters.ts"
 import type { Generation } from "./Generation.ts"
 import { Scheduler } from "./Scheduler.ts"
-import type { SimOptions } from "./SimOptions.ts"
+import { roomBlocks, type SimOptions } from "./SimOptions.ts"
 import type { Job, Task } from "./Task.ts"
 import * as TimeModel from "./TimeModel.ts"
 
@@ -49,7 +49,7 @@ export class EngineCore {
       {
         blocks: options.blocks,
         blockSize: options.blockSize,
-        pinsMax: options.runningBlocks > 0 ? options.runningBlocks : options.blocks,
+        pinsMax: roomBlocks(options),
         rates: TimeModel.scaled(options.rates, options.speed),
         stepTokens: options.stepTokens,
         maxRunning: options.maxRunning,

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto"
 import type { Dialect } from "./Dialect.ts"
 import type { Picture } from "./Generation.ts"
 import type { Json, Model } from "./Model.ts"
-import type { SimOptions } from "./SimOptions.ts"
+import { roomBlocks, type SimOptions } from "./SimOptions.ts"
 
 export type Endpoint = "chat" | "completions"
 
@@ -78,8 +78,8 @@ export const inRange = (rank: number, ranks: number): number | Refusal =>
   rank >= 0 && rank < ranks ? rank : bad(`data_parallel_rank ${rank} is out of range [0, ${ranks}).`)
 
 /** Context limit: what is configured, but never more than a request may hold of the cache. */
-export const contextMax = ({ blocks, blockSize, maxModelLen, runningBlocks }: SimOptions): number =>
-  Math.min(maxModelLen, (runningBlocks > 0 ? Math.min(runningBlocks, blocks) : blocks) * blockSize)
+export const contextMax = (options: SimOptions): number =>
+  Math.min(options.maxModelLen, roomBlocks(options) * options.blockSize)
 
 /** `header` is `X-data-parallel-rank`. */
 export const make = (

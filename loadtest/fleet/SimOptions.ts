@@ -127,6 +127,10 @@ export const problem = (options: SimOptions): string | null => {
   return options.models.length === 0 ? "models is empty; give the model at least one name." : null
 }
 
+/** Blocks that running requests hold at most: the device's, and what an engine says its size is. */
+export const roomBlocks = ({ blocks, runningBlocks }: Pick<SimOptions, "blocks" | "runningBlocks">): number =>
+  runningBlocks > 0 ? Math.min(runningBlocks, blocks) : blocks
+
 export const defaults: SimOptions = {
   engines: 1,
   dialect: "vllm",

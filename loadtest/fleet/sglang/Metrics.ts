@@ -3,6 +3,7 @@ import { ttftBounds } from "../Counters.ts"
 import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
+import { roomBlocks } from "../SimOptions.ts"
 import * as ServerInfo from "./ServerInfo.ts"
 
 export const text = ({ cores, options }: SimEngine): string => {
@@ -21,7 +22,7 @@ export const text = ({ cores, options }: SimEngine): string => {
     )
   const gauge = (name: string, help: string, value: (core: EngineCore) => number) =>
     series("gauge", name, help, (core) => [[{}, value(core)]])
-  const total = options.blocks * options.blockSize
+  const total = roomBlocks(options) * options.blockSize
   gauge("num_running_reqs", "Requests in the batch.", ({ running }) => running)
   gauge("num_queue_reqs", "Requests waiting to enter it.", ({ waiting }) => waiting)
   gauge("token_usage", "Fraction of tokens in use.", ({ usage }) => Number(usage.toFixed(2)))
@@ -33,7 +34,7 @@ export const text = ({ cores, options }: SimEngine): string => {
   gauge("gen_throughput", "Tokens generated a second.", () => 0)
   // Reports of decode steps set it to 0, so that is what is mostly seen.
   gauge("cache_hit_rate", "Share of prompt tokens found in the cache.", () => 0)
-  const config = { page_size: String(options.blockSize), num_pages: String(options.blocks) }
+  const config = { page_size: String(options.blockSize), num_pages: String(roomBlocks(options)) }
   series("gauge", "cache_config_info", "Configuration of the KV cache.", () => [[config, 1]])
   series("counter", "prompt_tokens", "Prompt tokens.", ({ counters }) => [[{}, counters.promptTokens]])
   series("counter", "cached_tokens", "Prompt tokens found in the cache.", ({ counters }) => [

@@ -9,13 +9,14 @@ import type { Json } from "../Model.ts"
 import * as Plan from "../Plan.ts"
 import { portOf } from "../Ports.ts"
 import type { SimEngine } from "../SimEngine.ts"
-import type { SimOptions } from "../SimOptions.ts"
+import { roomBlocks, type SimOptions } from "../SimOptions.ts"
 
 export const version = "0.5.15"
 
 export const load = (options: SimOptions, core: EngineCore) => {
-  const max_total_num_tokens = options.blocks * options.blockSize
-  const num_used_tokens = Math.round(core.usage * options.blocks) * options.blockSize
+  const blocks = roomBlocks(options)
+  const max_total_num_tokens = blocks * options.blockSize
+  const num_used_tokens = Math.round(core.usage * blocks) * options.blockSize
   return {
     num_running_reqs: core.running,
     num_waiting_reqs: core.waiting,
@@ -58,7 +59,7 @@ export const serverInfo = (engine: SimEngine): Json => {
     disaggregation_mode: "null",
     speculative_algorithm: null,
     kv_events_config: eventsConfig(engine),
-    max_total_num_tokens: options.blocks * options.blockSize,
+    max_total_num_tokens: roomBlocks(options) * options.blockSize,
     max_req_input_len: Plan.contextMax(options) - 1,
     status: "ready",
     internal_states: cores.map((core, rank) => ({ dp_rank: rank, ...load(options, core) })),

@@ -3,6 +3,7 @@ import { ttftBounds } from "../Counters.ts"
 import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
+import { roomBlocks } from "../SimOptions.ts"
 
 export const text = ({ cores, options }: SimEngine): string => {
   const out = new PrometheusText()
@@ -42,7 +43,7 @@ export const text = ({ cores, options }: SimEngine): string => {
     block_size: String(options.blockSize),
     cache_dtype: "auto",
     enable_prefix_caching: "True",
-    num_gpu_blocks: String(options.blocks),
+    num_gpu_blocks: String(roomBlocks(options)),
     prefix_caching_hash_algo: "sha256_cbor"
   }
   series("gauge", "cache_config_info", "Configuration of the KV cache.", () => [[config, 1]])

@@ -150,7 +150,7 @@ describe("SimEngine", () => {
   })
 
   it("lets running requests hold only a part of its cache, where it is told to", async () => {
-    const small = await SimFleet.start({ tokenizer: qwen3, speed: 20, blocks: 64, runningBlocks: 8 })
+    const small = await SimFleet.start({ tokenizer: qwen3, speed: 2, blocks: 64, runningBlocks: 8 })
     try {
       const ask = (from: number) =>
         fetch(`${small.urls[0]}/v1/completions`, {
@@ -166,6 +166,9 @@ describe("SimEngine", () => {
       const tooLong = { prompt: Array.from({ length: 8 * 16 }, () => 1), max_tokens: 1 }
       const refused = fetch(`${small.urls[0]}/v1/completions`, { method: "POST", body: JSON.stringify(tooLong) })
       expect((await refused).status).toBe(400)
+      // What it says its size is goes with the usage it reports: running requests' part.
+      const metrics = await (await fetch(`${small.urls[0]}/metrics`)).text()
+      expect(metrics).toMatch(/num_gpu_blocks="8"/)
     } finally {
       await small.close()
     }
