@@ -35,6 +35,8 @@ export interface Ask {
   /** The prompt's block keys, as many as are known; empty when there are none. Copied when booked. */
   readonly keys: KeyLanes
   readonly blockSize: number
+  /** Lower goes first, whatever the engines' own order; null when the request has none. */
+  readonly priority: number | null
   /** 1 for each slot this request may go to (serves the model, not yet tried); null for all. Health is the ledger's. */
   readonly eligible: Uint8Array | null
 }
@@ -110,6 +112,8 @@ export class Ledger extends Context.Service<
     readonly setEligible: (slot: number, eligible: boolean) => void
     /** Learned later than joining, for example from the first event. */
     readonly setCapacity: (slot: number, capacityTokens: number) => void
+    /** A worker serves by priority: what a request without one counts as there, lower first. Null: by arrival. */
+    readonly setPriority: (slot: number, unset: number | null) => void
     /** Share of a worker's overlap to believe, 0 to 1. */
     readonly setCredit: (slot: number, credit: number) => void
     /** What the engine says of itself on `/metrics`. */
@@ -143,6 +147,7 @@ export const make = (options: Options): Ledger["Service"] => {
     LoadTable.advance(load, nowMs)
     Bookings.releaseDue(load, nowMs)
     inFlight.sweep(nowMs)
+    Bookings.passing(load, ask.priority)
     const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
     const { slots } = load
     mask.set(load.eligible)
@@ -166,6 +171,7 @@ export const make = (options: Options): Ledger["Service"] => {
     setCapacity: (slot, capacityTokens) => {
       load.capacityTokens[slot] = capacityTokens
     },
+    setPriority: (slot, unset) => LoadTable.setPriority(load, slot, unset),
     setCredit: (slot, credit) => {
       load.credit[slot] = Math.max(0, Math.min(1, credit))
     },
@@ -194,7 +200,7 @@ export const make = (options: Options): Ledger["Service"] => {
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!
       const keyCount = ask.keys.length >> 1
-      const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs)
+      const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs, ask.priority)
       return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, ask.heldTokens[slot]!)
     },
     snapshot: (nowMs) => {

@@ -129,8 +129,9 @@ export const make = (deps: Deps): Pictures => {
     if (blockCount !== null) ledger.setCapacity(slot, blockCount * blockSizes[slot]!)
   }
 
-  const learn = ({ facts: { blockCount, blockSize }, slots }: Worker): void => {
+  const learn = ({ facts: { blockCount, blockSize, unsetPriority }, slots }: Worker): void => {
     for (const slot of slots) {
+      ledger.setPriority(slot, unsetPriority)
       // What its events show outranks what it says.
       setBlockSize(slot, collector.state(slot)?.blockSize ?? blockSize, blockCount)
       guesses.told(slot, blockCount)

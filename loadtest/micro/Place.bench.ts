@@ -76,7 +76,7 @@ const setUp = (blocks: number) => {
   /** Another client's request, of 64 to 8 125 blocks. */
   const another = (): void => {
     const count = Math.round(64 * (promptBlocks / 64) ** random())
-    const ask = match(hashedOf(next().keys.slice(0, 2 * count)), eligible)
+    const ask = match(hashedOf(next().keys.slice(0, 2 * count)), eligible, null)
     book(ledger.place(ask, nowMs), ask)
   }
   for (let i = 0; i < 2 * inFlight; i++) another()
@@ -99,7 +99,7 @@ const timed = ({ another, book, eligible, ledger, match, next, now }: Fleet, req
     const atMs = now()
     const before = interruptions()
     const started = performance.now()
-    const ask = match(hashed, eligible)
+    const ask = match(hashed, eligible, null)
     const matched = performance.now()
     const slot = ledger.place(ask, atMs)
     const placed = performance.now()
@@ -129,7 +129,7 @@ const followed = ({ eligible, ledger, match, next, now }: Fleet, batches: number
     collect()
     const before = process.memoryUsage().heapUsed
     ms += cpuMs(() => {
-      for (const hashed of requests) ledger.place(match(hashed, eligible), now())
+      for (const hashed of requests) ledger.place(match(hashed, eligible, null), now())
     })
     bytes += Math.max(0, process.memoryUsage().heapUsed - before)
   }
@@ -141,7 +141,7 @@ const compare = ({ another, eligible, ledger, match, next, now }: Fleet, request
   let right = 0
   for (let i = 0; i < requests; i++) {
     const { conversation, keys, known } = next()
-    const ask = match(hashedOf(keys), eligible)
+    const ask = match(hashedOf(keys), eligible, null)
     // An engine computes the last token: never all of the prompt.
     const most = Math.min(known, promptBlocks - 1)
     const isHeld = ask.heldTokens.every(

@@ -105,7 +105,16 @@ export const make = (strategy: Strategy, options: Options): Router => {
     for (let slot = 0; slot < workers; slot++) {
       Overlap.add(depths, workers, slot, layered, most, blockSize, heldTokens, cachedTokens)
     }
-    const ask: Ask = { cachedTokens, heldTokens, promptTokens, keys, blockSize, eligible: null, session }
+    const ask: Ask = {
+      cachedTokens,
+      heldTokens,
+      promptTokens,
+      keys,
+      blockSize,
+      priority: null,
+      eligible: null,
+      session
+    }
     const slot = ledger.place(ask, nowMs)
     const booking = ledger.book(slot, ask, true, nowMs)
     let claim: Claim | null = null

@@ -48,6 +48,11 @@ export interface WorkerFacts {
   readonly ranks: ReadonlyArray<number>
   /** Which `priority` goes first; null when the engine does not tell or has none. */
   readonly priorityOrder: "lowFirst" | "highFirst" | null
+  /**
+   * Known to serve by priority: what a request without one counts as, lower first in either order, Infinity for last.
+   * Null: first come, first served, or not told.
+   */
+  readonly unsetPriority: number | null
   /** Answers `POST /tokenize`. */
   readonly tokenizes: boolean
   /** When the engine's process started, ms since the epoch, or null when not told. A change means it restarted. */

@@ -22,6 +22,8 @@ export interface BookingPool {
   readonly firstMs: Float64Array
   readonly dueMs: Float64Array
   readonly activeThen: Float64Array
+  /** Lower goes first; NaN where the worker serves first come, first served. */
+  readonly priority: Float64Array
   readonly streams: Uint8Array
   /** 1 when nothing was queued on the worker at booking. */
   readonly alone: Uint8Array
@@ -48,6 +50,7 @@ export const make = (size: number): BookingPool => ({
   firstMs: new Float64Array(size),
   dueMs: new Float64Array(size),
   activeThen: new Float64Array(size),
+  priority: new Float64Array(size),
   streams: new Uint8Array(size),
   alone: new Uint8Array(size),
   next: new Int32Array(size),
@@ -73,6 +76,7 @@ export const grown = (pool: BookingPool): BookingPool => {
   larger.firstMs.set(pool.firstMs)
   larger.dueMs.set(pool.dueMs)
   larger.activeThen.set(pool.activeThen)
+  larger.priority.set(pool.priority)
   larger.streams.set(pool.streams)
   larger.alone.set(pool.alone)
   larger.next.set(pool.next)

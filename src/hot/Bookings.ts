@@ -25,7 +25,9 @@ export const book = (
   promptTokens: number,
   cachedTokens: number,
   streams: boolean,
-  nowMs: number
+  nowMs: number,
+  /** Lower goes first, where the worker serves by it. */
+  priority: number | null = null
 ): number => {
   if (BookingPool.isFull(load.pool)) load.pool = BookingPool.grown(load.pool)
   const at = BookingPool.take(load.pool)
@@ -45,6 +47,8 @@ export const book = (
   pool.promptTokens[at] = promptTokens
   pool.uncachedTokens[at] = uncached
   pool.bookedMs[at] = nowMs
+  const unset = load.unsetPriority[slot]!
+  pool.priority[at] = Number.isNaN(unset) ? unset : (priority ?? unset)
   pool.streams[at] = streams ? 1 : 0
   const alone = load.queued[slot] === 0
   pool.alone[at] = alone ? 1 : 0
@@ -67,6 +71,7 @@ export const book = (
   if (tail === NONE) load.head[slot] = at
   else pool.next[tail] = at
   load.tail[slot] = at
+  if (alone) begin(load, slot)
   load.ownMeanMs += (ownUs / 1000 - load.ownMeanMs) / 64
   load.coldMeanMs += (RateModel.prefillMs(load.rates, slot, promptTokens, promptTokens) - load.coldMeanMs) / 64
   addRecent(load, slot, ownUs / 1000)
@@ -81,10 +86,11 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
   const { pool } = load
   const slot = pool.slot[at]!
   if (pool.epoch[at] !== load.epoch[slot]) return
-  // First come, first served: what was booked before and shows no first token has been prefilled too.
+  // First come, first served: what was booked before, is not behind it by priority and shows no first token has been
+  // prefilled too.
   for (let i = load.head[slot]!; i !== NONE && i !== at && load.silent[slot]! > 0; ) {
     const next = pool.next[i]!
-    if (pool.streams[i] === 0) activate(load, i, nowMs)
+    if (pool.streams[i] === 0 && !(pool.priority[i]! > pool.priority[at]!)) activate(load, i, nowMs)
     i = next
   }
   if (pool.streams[at] === 1) {
@@ -94,6 +100,7 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
     load.spanPairs[slot] = load.spanPairs[slot]! + RateModel.attentionPairs(pool.promptTokens[at]!, uncached)
   }
   activate(load, at, nowMs)
+  begin(load, slot)
   if (load.queued[slot] === 0 || load.spanRequests[slot]! >= spanRequestsMax) {
     if (load.spanSpoilt[slot] === 0) {
       const { spanRequests, spanTokens, spanPairs, spanSinceMs, rates } = load
@@ -135,6 +142,31 @@ export const settle = (
   }
   BookingPool.give(pool, at)
   return true
+}
+
+/**
+ * Notes what a request about to be placed would pass on each worker that serves by priority: all that is queued behind it,
+ * but for what the engine is working on, which nobody passes. O(workers + requests queued on those that serve by priority).
+ */
+export const passing = (load: LoadTable, priority: number | null): void => {
+  const { head, outputMean, passedMs, passedTokens, pool, queued, running, slots, unsetPriority } = load
+  for (let slot = 0; slot < slots; slot++) {
+    const unset = unsetPriority[slot]!
+    if (Number.isNaN(unset)) continue
+    const own = priority ?? unset
+    let us = 0
+    let tokens = 0
+    // One alone is being worked on, and nothing is behind the last.
+    if (queued[slot]! > 1 && own < Infinity) {
+      for (let i = head[slot]!; i !== NONE; i = pool.next[i]!) {
+        if (i === running[slot] || !(pool.priority[i]! > own)) continue
+        us += pool.ownUs[i]!
+        tokens += pool.promptTokens[i]! + outputMean
+      }
+    }
+    passedMs[slot] = us / 1000
+    passedTokens[slot] = tokens
+  }
 }
 
 /** Lets go of the unstreamed prefills that were due, on every worker that has some. */
@@ -193,6 +225,15 @@ const activate = (load: LoadTable, at: number, nowMs: number): void => {
   pool.activeThen[at] = load.activeTokens[slot]!
 }
 
+/** The engine is free for another prefill: where it serves by priority, the lowest is next, and the oldest of those. */
+const begin = (load: LoadTable, slot: number): void => {
+  if (Number.isNaN(load.unsetPriority[slot]!)) return
+  const { next, priority } = load.pool
+  let first = load.head[slot]!
+  for (let i = first; i !== NONE; i = next[i]!) if (priority[i]! < priority[first]!) first = i
+  load.running[slot] = first
+}
+
 const unqueue = (load: LoadTable, at: number): void => {
   const { pool } = load
   const slot = pool.slot[at]!
@@ -207,6 +248,7 @@ const unqueue = (load: LoadTable, at: number): void => {
   load.queuedUs[slot] = load.queuedUs[slot]! - pool.ownUs[at]!
   load.queuedTokens[slot] = load.queuedTokens[slot]! - pool.promptTokens[at]!
   if (pool.streams[at] === 0) load.silent[slot] = load.silent[slot]! - 1
+  if (load.running[slot] === at) begin(load, slot)
 }
 
 const beginSpan = (load: LoadTable, slot: number, nowMs: number): void => {

@@ -71,7 +71,7 @@ export const explain = (
 
 type Terms = readonly [waitMs: number, ownMs: number, othersMs: number, decodeMs: number, recentMs: number]
 
-/** Predicted ms of prefill ahead of a new request, with what the engine reports of others' requests. */
+/** Predicted ms of prefill ahead of a new request that passes none, with what the engine reports of others' requests. */
 export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
   const age = nowMs - load.hintMs[slot]!
   const foreign = age < hintMsMax ? load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax) : 0
@@ -98,6 +98,7 @@ const scan = (
 ): number => {
   const { active, activeTokens, busyUntilMs, capacityTokens, credit, hintForeign, hintMs, hintTokens } = load
   const { coldMeanMs, outputMean, ownMeanMs, queued, queuedTokens, queuedUs, rates, recent, slots } = load
+  const { passedMs, passedTokens } = load
   const { decodes, row, theta } = rates
   const fleet = rates.workersMax
   const price = priceOf(load)
@@ -124,7 +125,8 @@ const scan = (
     const waiting = queued[slot]!
     const decoding = activeTokens[slot]!
     const age = nowMs - hintMs[slot]!
-    let waitMs = waiting > 0 ? leftMs(busyUntilMs[slot]! - nowMs, queuedUs[slot]! / 1000) : 0
+    const passed = passedMs[slot]!
+    let waitMs = waiting > 0 ? leftMs(busyUntilMs[slot]! - nowMs - passed, queuedUs[slot]! / 1000 - passed) : 0
     let pinned = decoding + queuedTokens[slot]! + outputMean * (active[slot]! + waiting)
     if (age < hintMsMax) {
       waitMs += hintForeign[slot]! * ownMeanMs * (1 - age / hintMsMax)
@@ -133,9 +135,9 @@ const scan = (
     const decodeRow = (decodes[slot]! > 0 ? slot : fleet) * RateModel.terms
     const contextMs = theta[decodeRow + 4]!
     // An engine that finds no room for the first in its queue lets all behind it wait too, so what is about to be
-    // pinned counts as much as what is. Unknown capacity: no wait for room.
+    // pinned counts as much as what is, unless this request passes it. Unknown capacity: no wait for room.
     const capacity = capacityTokens[slot]!
-    const missing = pinned + promptTokens + outputMean - capacity
+    const missing = pinned - passedTokens[slot]! + promptTokens + outputMean - capacity
     if (missing > 0 && capacity > 0) {
       const spaceMs = (missing * spaceMean * (theta[decodeRow + 3]! + contextMs * decoding)) / Math.max(decoding, 1)
       waitMs = Math.max(waitMs, Math.min(spaceWaitMsMax, spaceMs))

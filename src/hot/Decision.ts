@@ -33,7 +33,15 @@ export interface Rates {
   readonly decode: Readonly<Record<string, ReadonlyArray<number>>>
 }
 
-export const figures = ["workers", "busyMean", "arrivals", "recentTotal", "outputMean", "ownMeanMs", "coldMeanMs"] as const
+export const figures = [
+  "workers",
+  "busyMean",
+  "arrivals",
+  "recentTotal",
+  "outputMean",
+  "ownMeanMs",
+  "coldMeanMs"
+] as const
 export type Figure = (typeof figures)[number]
 
 export const columns = [
@@ -45,6 +53,8 @@ export const columns = [
   "active",
   "activeTokens",
   "capacityTokens",
+  "passedMs",
+  "passedTokens",
   "recent",
   "hintForeign",
   "hintTokens"

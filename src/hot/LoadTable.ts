@@ -28,6 +28,13 @@ export interface LoadTable {
   readonly activeTokens: Float64Array
   /** Tokens that the worker's device can hold; 0 when unknown. */
   readonly capacityTokens: Float64Array
+  /** Priority of a request that has none, lower first; NaN where the worker serves first come, first served. */
+  readonly unsetPriority: Float64Array
+  /** Where the worker serves by priority: the queued booking whose prefill it has probably begun; else `NONE`. */
+  readonly running: Int32Array
+  /** What the request to be placed next would pass: prefill in ms, and prompts with a mean answer each, in tokens. */
+  readonly passedMs: Float64Array
+  readonly passedTokens: Float64Array
   /** Share of the overlap to believe, 0 to 1. */
   readonly credit: Float64Array
   /**
@@ -92,6 +99,10 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   active: new Int32Array(workersMax),
   activeTokens: new Float64Array(workersMax),
   capacityTokens: new Float64Array(workersMax),
+  unsetPriority: new Float64Array(workersMax).fill(Number.NaN),
+  running: new Int32Array(workersMax).fill(NONE),
+  passedMs: new Float64Array(workersMax),
+  passedTokens: new Float64Array(workersMax),
   credit: new Float64Array(workersMax).fill(1),
   recent: new Float64Array(workersMax),
   recentTotal: 0,
@@ -148,6 +159,8 @@ export const reset = (load: LoadTable, slot: number): void => {
     load.active,
     load.activeTokens,
     load.capacityTokens,
+    load.passedMs,
+    load.passedTokens,
     load.recent,
     load.hintForeign,
     load.hintTokens,
@@ -160,11 +173,21 @@ export const reset = (load: LoadTable, slot: number): void => {
   ]) {
     column[slot] = 0
   }
+  load.unsetPriority[slot] = Number.NaN
   load.credit[slot] = 1
   load.hintMs[slot] = -Infinity
-  load.head[slot] = load.tail[slot] = NONE
+  load.head[slot] = load.tail[slot] = load.running[slot] = NONE
   RateModel.reset(load.rates, slot)
   while (load.slots > 0 && load.present[load.slots - 1] === 0) load.slots--
+}
+
+/** The worker serves by priority, and this is what a request without one counts as, lower first; null: by arrival. */
+export const setPriority = (load: LoadTable, slot: number, unset: number | null): void => {
+  const next = unset ?? Number.NaN
+  if (Object.is(load.unsetPriority[slot], next)) return
+  load.unsetPriority[slot] = next
+  load.running[slot] = unset === null ? NONE : load.head[slot]!
+  load.passedMs[slot] = load.passedTokens[slot] = 0
 }
 
 /**

@@ -19,29 +19,31 @@ export const addsUsage = ({ usage }: Pick<Asked, "usage">, engine: string): bool
   usage !== "asked" && usageEngines.has(engine)
 
 /**
- * Workers that order priorities differently serve this name. Well or not: what a number means must not change with the
- * health of a worker. `served`: as the engines know it.
+ * Which priority goes first for clients of this name: the highest only where every worker with an order takes it first.
+ * Well or not: what a number means must not change with the health of a worker. `served`: as the engines know it.
  */
-export const isMixed = (
+export const orderOf = (
   workerAt: (slot: number) => { readonly facts: Pick<WorkerFacts, "models" | "priorityOrder"> } | undefined,
   slots: number,
   served: string
-): boolean => {
-  let low = false
-  let high = false
-  for (let slot = 0; slot < slots && !(low && high); slot++) {
+): WorkerFacts["priorityOrder"] => {
+  let order: WorkerFacts["priorityOrder"] = null
+  for (let slot = 0; slot < slots && order !== "lowFirst"; slot++) {
     const facts = workerAt(slot)?.facts
     if (facts === undefined || facts.priorityOrder === null || !facts.models.some(({ id }) => id === served)) continue
-    if (facts.priorityOrder === "lowFirst") low = true
-    else high = true
+    order = facts.priorityOrder
   }
-  return low && high
+  return order
 }
 
-/** The body as one worker is to get it. Bytes that need no change are those that came. */
-export const body = (bytes: Buffer, request: Asked, worker: Speaks, mixed: boolean): Buffer => {
+/** A client's priority as one of which the lowest goes first. */
+export const lowFirst = (priority: number | null, order: WorkerFacts["priorityOrder"]): number | null =>
+  priority !== null && order === "highFirst" ? 0 - priority : priority
+
+/** The body as one worker is to get it, `order` being its clients'. Bytes that need no change are those that came. */
+export const body = (bytes: Buffer, request: Asked, worker: Speaks, order: WorkerFacts["priorityOrder"]): Buffer => {
   const asking = addsUsage(request, worker.engine) ? askUsage(bytes, request.usage) : bytes
-  const turned = mixed && request.priority !== null && worker.priorityOrder === "highFirst"
+  const turned = order === "lowFirst" && request.priority !== null && worker.priorityOrder === "highFirst"
   return turned ? JsonField.replace(asking, "priority", (value) => negated(value.toString("latin1"))) : asking
 }
 

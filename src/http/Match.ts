@@ -22,7 +22,7 @@ export interface Deps {
 const none: KeyLanes = new Int32Array(0)
 
 /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
-export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array) => Ask
+export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]) => Ask
 
 export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match => {
   const depths = new Uint32Array(layersMax * workersMax)
@@ -31,7 +31,7 @@ export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match
   /** Block size by slot, 0 for those that are not eligible; and the sizes there are. */
   const blockSizes = new Uint32Array(workersMax)
   const sizes: Array<number> = []
-  return (hashed, eligible) => {
+  return (hashed, eligible, priority) => {
     const slots = eligible.length
     cachedTokens.fill(0)
     heldTokens.fill(0)
@@ -58,6 +58,6 @@ export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match
       // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
       if (prompts.length === 1 && sizes.length === 1) keys = prompts[0]!.keys
     }
-    return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, eligible }
+    return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, priority, eligible }
   }
 }

@@ -165,7 +165,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         if (tried[slot] === 1) eligible[slot] = 0
         candidates += eligible[slot]!
       }
-      const ask = match(hashed!, eligible)
+      const { priority } = request
+      const order = priority === null ? null : Dialect.orderOf(fleet.worker, workersMax, current?.served ?? served)
+      const ask = match(hashed!, eligible, Dialect.lowFirst(priority, order))
       const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
       const worker = slot < 0 ? undefined : fleet.worker(slot)
       if (current === undefined || worker === undefined) {
@@ -182,8 +184,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         served = current.served
         body = served === request.model ? exchange.body : replaceString(exchange.body, "model", served)
       }
-      const mixed = request.priority !== null && Dialect.isMixed(fleet.worker, workersMax, served)
-      const bytes = Dialect.body(body, request, worker.facts, mixed)
+      const bytes = Dialect.body(body, request, worker.facts, order)
       tried[slot] = 1
       tries++
       const booking = ledger.book(slot, ask, request.stream, now())

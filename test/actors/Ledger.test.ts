@@ -18,6 +18,7 @@ const ask = (blocks: ReadonlyArray<number>, cached: ReadonlyArray<number> = [0, 
   promptTokens: blocks.length * blockSize + 5,
   keys: keysOf(blocks),
   blockSize,
+  priority: null,
   eligible: null
 })
 

@@ -61,7 +61,13 @@ const setUp = (present = worker()) => {
       onChange: () => {},
       onSuspect: () => {}
     },
-    ledger: { join: () => {}, leave: () => {}, setEligible: () => {}, setCapacity: say("capacity") },
+    ledger: {
+      join: () => {},
+      leave: () => {},
+      setEligible: () => {},
+      setPriority: say("priority"),
+      setCapacity: say("capacity")
+    },
     index: { drop: say("drop"), onReset: () => {} },
     workerOf: () => present,
     describe: () => null,
@@ -83,6 +89,19 @@ describe("Pictures", () => {
     expect(said().filter((line) => line.startsWith("follow"))).toEqual([
       "follow a/dp0 2 tcp://a:0",
       "follow a/dp1 5 tcp://a:1"
+    ])
+  })
+
+  it("tells the ledger of each rank that serves by priority, and when it no longer does", () => {
+    const { pictures, said } = setUp()
+    const before = worker({ unsetPriority: Number.POSITIVE_INFINITY, ranks: [0, 1] }, [2, 5])
+    pictures.join(before)
+    pictures.change(worker({ ranks: [0, 1] }, [2, 5]), before, true)
+    expect(said().filter((line) => line.startsWith("priority"))).toEqual([
+      "priority 2 Infinity",
+      "priority 5 Infinity",
+      "priority 2 ",
+      "priority 5 "
     ])
   })
 
@@ -127,7 +146,7 @@ describe("Pictures", () => {
     state({ health: "broken", restarts: 1 })
     expect(said()).toContain("forget guesses of 2")
     pictures.change(worker({ eventSources: [source] }), worker({ eventSources: [source] }), true)
-    expect(said()).toEqual(["capacity 2 16000", "restarted 2", "forget guesses of 2"])
+    expect(said()).toEqual(["priority 2 ", "capacity 2 16000", "restarted 2", "forget guesses of 2"])
   })
 
   it("believes the block size that events show before the one that is told", () => {

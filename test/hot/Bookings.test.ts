@@ -71,6 +71,41 @@ describe("Bookings", () => {
     expect(counters(load)).toEqual(zeros)
   })
 
+  it("passes what is behind by priority, and nothing on a worker that serves by arrival", () => {
+    const load = fleet(3)
+    LoadTable.setPriority(load, 0, 0)
+    LoadTable.setPriority(load, 1, Number.POSITIVE_INFINITY)
+    for (let slot = 0; slot < 3; slot++) {
+      // The first has begun; then one of each kind.
+      for (const priority of [7, 7, null, -7]) Bookings.book(load, slot, 1000, 0, true, 0, priority)
+    }
+    const passed = (priority: number | null) => {
+      Bookings.passing(load, priority)
+      const each = load.queuedUs[0]! / 4
+      return [0, 1, 2].map((slot) => (load.passedMs[slot]! * 1000) / each)
+    }
+    expect([passed(-9), passed(-1), passed(null), passed(7), passed(9)]).toEqual([
+      [3, 3, 0],
+      [2, 2, 0],
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 1, 0]
+    ])
+    passed(-9)
+    LoadTable.setPriority(load, 0, null)
+    LoadTable.join(load, 1, 0)
+    expect(passed(-9)).toEqual([0, 0, 0])
+  })
+
+  it("does not take an unstreamed background prefill for done because an urgent one shows a token", () => {
+    const load = fleet(1)
+    LoadTable.setPriority(load, 0, 0)
+    Bookings.book(load, 0, 50_000, 0, false, 0, 5)
+    Bookings.book(load, 0, 50_000, 0, false, 0, -5)
+    Bookings.firstByte(load, Bookings.book(load, 0, 100, 0, true, 0, -5), 5)
+    expect([load.queued[0], load.active[0]]).toEqual([1, 2])
+  })
+
   it("forgets a worker that left, and lets its open bookings settle into nothing", () => {
     const load = fleet(2)
     const queued = Bookings.book(load, 0, 1000, 0, true, 0)
@@ -191,21 +226,26 @@ describe("Bookings", () => {
       tokens: fc.integer({ min: 0, max: 200_000 }),
       cached: fc.integer({ min: 0, max: 200_000 }),
       streams: fc.boolean(),
+      priority: fc.constantFrom(null, -2, -1, 0, 1, 2),
       waitMs: fc.double({ min: 0, max: 500, noNaN: true })
     })
     fc.assert(
       fc.property(fc.array(action, { maxLength: 400 }), (actions) => {
         const load = fleet(3)
+        LoadTable.setPriority(load, 1, 0)
+        LoadTable.setPriority(load, 2, Number.POSITIVE_INFINITY)
         const open: Array<number> = []
         const closed: Array<number> = []
         let nowMs = 1000
-        for (const { verb, pick, tokens, cached, streams, waitMs } of actions) {
+        for (const { verb, pick, priority, tokens, cached, streams, waitMs } of actions) {
           nowMs += waitMs
           const booking = open[pick % Math.max(1, open.length)]
-          if (verb === "book") open.push(Bookings.book(load, pick % 3, tokens, cached, streams, nowMs))
+          if (verb === "book") open.push(Bookings.book(load, pick % 3, tokens, cached, streams, nowMs, priority))
           else if (verb === "release") Bookings.releaseDue(load, nowMs)
-          else if (verb === "leave" && pick % 5 === 0) LoadTable.join(load, pick % 3, 1000)
-          else if (booking !== undefined && verb === "first") Bookings.firstByte(load, booking, nowMs)
+          else if (verb === "leave" && pick % 5 === 0) {
+            LoadTable.join(load, pick % 3, 1000)
+            LoadTable.setPriority(load, pick % 3, pick % 3 === 0 ? null : pick % 3 === 1 ? 0 : Number.POSITIVE_INFINITY)
+          } else if (booking !== undefined && verb === "first") Bookings.firstByte(load, booking, nowMs)
           else if (booking !== undefined && (verb === "settle" || verb === "abort")) {
             expect(Bookings.settle(load, booking, pick, cached, verb === "settle", nowMs)).toBe(true)
             closed.push(...open.splice(open.indexOf(booking), 1))
@@ -214,9 +254,24 @@ describe("Bookings", () => {
           expect(Bookings.open(load)).toBe(open.length)
           expect(load.busy).toBe(load.queued.filter((n) => n > 0).length)
           expect([...load.queued, ...load.active, ...load.queuedUs].every((n) => n >= 0)).toBe(true)
+          Bookings.passing(load, priority)
+          for (let slot = 0; slot < 3; slot++) {
+            const running = slot > 0 && load.queued[slot]! > 0 ? load.running[slot]! : LoadTable.NONE
+            expect(load.running[slot]).toBe(running)
+            if (running !== LoadTable.NONE) {
+              expect([load.pool.state[running], load.pool.slot[running]]).toEqual([1, slot])
+            }
+            expect(load.passedMs[slot]! >= 0 && load.passedMs[slot]! * 1000 < Math.max(1, load.queuedUs[slot]!)).toBe(
+              true
+            )
+          }
         }
         for (const booking of open) Bookings.settle(load, booking, 1, 0, true, nowMs)
-        expect(counters(load)).toEqual(zeros)
+        Bookings.passing(load, -3)
+        expect([...counters(load), [...load.passedMs], [...load.passedTokens]]).toEqual([
+          ...zeros,
+          ...zeros.slice(0, 2)
+        ])
         expect([load.busy, Bookings.open(load)]).toEqual([0, 0])
         expect([...load.head, ...load.tail].every((at) => at === LoadTable.NONE)).toBe(true)
       }),

@@ -55,6 +55,55 @@ describe("Cost.cheapest", () => {
     expect(Cost.cheapest(LoadTable.make(4), new Uint32Array(4), 100, 0, 0)).toBe(LoadTable.NONE)
   })
 
+  it("does not let an urgent request wait for background work on engines that serve by priority", () => {
+    for (const byPriority of [false, true]) {
+      const load = fleet(2)
+      if (byPriority) LoadTable.setPriority(load, 0, 0)
+      Bookings.book(load, 0, 1000, 0, true, 0, 5)
+      for (let i = 0; i < 6; i++) Bookings.book(load, 0, 8000, 0, true, 0, 5)
+      const overlap = Uint32Array.of(4000, 0)
+      const chosen = [-1, null, 5, 9].map((priority) => {
+        Bookings.passing(load, priority)
+        expect(Cost.explain(load, overlap, 5000, 0, 0).slot).toBe(Cost.cheapest(load, overlap, 5000, 0, 0))
+        return Cost.cheapest(load, overlap, 5000, 0, 0)
+      })
+      // Held on worker 0, behind background work: worth it for those that pass it.
+      expect(chosen).toEqual(byPriority ? [0, 0, 1, 1] : [1, 1, 1, 1])
+    }
+  })
+
+  it("lets an urgent request wait for what the engine is working on, and for what is as urgent", () => {
+    const load = fleet(1)
+    LoadTable.setPriority(load, 0, 0)
+    const waitMs = (priority: number | null): number => {
+      Bookings.passing(load, priority)
+      return Cost.explain(load, cold, 1000, 0, 0).candidates[0]!.waitMs
+    }
+    Bookings.book(load, 0, 8000, 0, true, 0, 5)
+    const runningMs = load.queuedUs[0]! / 1000
+    Bookings.book(load, 0, 2000, 0, true, 0, 5)
+    expect(waitMs(-1)).toBeCloseTo(runningMs, 6)
+    const before = load.queuedUs[0]! / 1000
+    Bookings.book(load, 0, 3000, 0, true, 0, -1)
+    const urgentMs = load.queuedUs[0]! / 1000 - before
+    expect(waitMs(-1)).toBeCloseTo(runningMs + urgentMs, 6)
+    expect(waitMs(-2)).toBeCloseTo(runningMs, 6)
+    expect(waitMs(5)).toBeCloseTo(load.queuedUs[0]! / 1000, 6)
+  })
+
+  it("does not let an urgent request wait for room that background work is queued for", () => {
+    const load = fleet(1, 20_000)
+    LoadTable.setPriority(load, 0, 0)
+    Bookings.firstByte(load, Bookings.book(load, 0, 8000, 0, true, 0, 5), 1)
+    for (let i = 0; i < 4; i++) Bookings.book(load, 0, 9000, 9000, true, 1, 5)
+    const waitMs = (priority: number): number => {
+      Bookings.passing(load, priority)
+      return Cost.explain(load, cold, 1000, 1, 0).candidates[0]!.waitMs
+    }
+    expect(waitMs(5)).toBeGreaterThan(1000)
+    expect(waitMs(-1)).toBeLessThan(100)
+  })
+
   it("believes an overlap no more than its worker is trusted", () => {
     const load = fleet(2)
     const overlap = Uint32Array.of(900, 600)

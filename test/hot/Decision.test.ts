@@ -13,17 +13,19 @@ const used = (seed: number, joined: number) => {
   const upTo = (most: number) => Math.floor(random() * most)
   const load = LoadTable.make(workersMax)
   for (let slot = 0; slot < joined; slot++) LoadTable.join(load, slot, slot === 1 ? 0 : 200_000)
+  for (let slot = 1; slot < joined; slot += 3) LoadTable.setPriority(load, slot, 0)
   const open: Array<number> = []
   let nowMs = 0
   for (let i = 0; i < 400; i++, nowMs += random() * 200) {
     const slot = upTo(joined)
-    const booking = Bookings.book(load, slot, 1 + upTo(40_000), upTo(1_000), random() < 0.8, nowMs)
+    const booking = Bookings.book(load, slot, 1 + upTo(40_000), upTo(1_000), random() < 0.8, nowMs, i % 3)
     const tookMs = slot === 0 ? 4_000 : 300
     Bookings.firstByte(load, booking, nowMs + tookMs * random())
     if (i < 380) Bookings.settle(load, booking, 10 + upTo(500), Number.NaN, true, nowMs + tookMs + 3_000 * random())
-    else open.push(Bookings.book(load, upTo(joined), 1 + upTo(40_000), 0, true, nowMs))
+    else open.push(Bookings.book(load, upTo(joined), 1 + upTo(40_000), 0, true, nowMs, i % 3))
   }
   for (let slot = 0; slot < joined; slot += 2) LoadTable.hint(load, slot, upTo(9), random(), nowMs)
+  Bookings.passing(load, seed % 3)
   load.credit[upTo(joined)] = random()
   load.eligible[upTo(joined)] = 0
   const cached = Uint32Array.from({ length: workersMax }, () => (random() < 0.5 ? 0 : upTo(20_000)))
@@ -34,16 +36,19 @@ describe("Decision", () => {
   it("comes to the same placement and the same terms, to the last bit, from nothing but its JSON", () => {
     const chosen = new Set<number>()
     let ownRates = 0
+    let passed = 0
     for (let seed = 1; seed <= 200; seed++) {
       const { cached, load, nowMs, promptTokens, start } = used(seed, 1 + (seed % workersMax))
       const decision = Decision.of(load, cached, promptTokens, nowMs, start)
       const read = JSON.parse(JSON.stringify(decision)) as Decision.Decision
       expect(Decision.again(read)).toEqual(Cost.explain(load, cached, promptTokens, nowMs, start))
       chosen.add(Decision.again(read).slot)
+      passed += Math.sign(Math.max(...read.load.passedMs))
       ownRates += Object.keys(read.rates.prefill).length
     }
     expect(chosen.size).toBeGreaterThanOrEqual(workersMax)
     expect(ownRates).toBeGreaterThan(100)
+    expect(passed).toBeGreaterThan(50)
   })
 
   it("remembers between whom a tie was broken", () => {

@@ -182,6 +182,43 @@ describe("Placement on an idle fleet", () => {
   })
 })
 
+describe("Placement on workers that serve by priority", () => {
+  /** Background: batches of forty questions, each on a document of its own. Beside them four short urgent prompts a second. */
+  const batches = (): ReadonlyArray<QueueSim.SimRequest> => {
+    const random = lcg(5)
+    const fresh = numbering()
+    const requests: Array<QueueSim.SimRequest> = []
+    for (let batch = 0; batch < 280; batch++) {
+      const document = fresh(100 + Math.floor(200 * random()))
+      const atMs = random() * 200_000
+      for (let i = 0; i < 40; i++) {
+        requests.push({ atMs: atMs + i * 5, blocks: [...document, ...fresh(10)], outputTokens: 100, priority: 5 })
+      }
+    }
+    for (let i = 0; i < 800; i++) {
+      requests.push({ atMs: random() * 200_000, blocks: fresh(8), outputTokens: 50, priority: -1 })
+    }
+    return requests.sort((a, b) => a.atMs - b.atMs)
+  }
+  const ttftMs = (byPriority: "told" | "untold", priority: number) => {
+    const requests = batches()
+    const all = QueueSim.run("eta", { ...fleet, byPriority }, requests).ttftMs
+    const found = all.filter((_, i) => requests[i]!.priority === priority).sort((a, b) => a - b)
+    return { mean: found.reduce((a, b) => a + b, 0) / found.length, p90: found[Math.floor(found.length * 0.9)]! }
+  }
+
+  it("sends urgent requests where they start soonest, past what background work is queued there", () => {
+    const told = ttftMs("told", -1)
+    const untold = ttftMs("untold", -1)
+    expect(told.mean).toBeLessThan(0.7 * untold.mean)
+    expect(told.p90).toBeLessThan(0.8 * untold.p90)
+  })
+
+  it("does not make background work wait longer for it", () => {
+    expect(ttftMs("told", 5).mean).toBeLessThan(1.05 * ttftMs("untold", 5).mean)
+  })
+})
+
 describe("Placement of a sibling burst", () => {
   it("sends requests that share a long prefix after each other to the worker that computes it", () => {
     const fresh = numbering()

@@ -5,12 +5,14 @@ import { facts } from "./RequestPath.ts"
 
 const chat = (rest: string): string => `{"model":"m", "messages":[{"role":"user","content":"1.0"}]${rest}}`
 
+type Order = "lowFirst" | "highFirst" | null
+
 /** The body a worker gets for one that came. */
-const sent = (text: string, engine: string, order: "lowFirst" | "highFirst" | null = null, mixed = false): string => {
+const sent = (text: string, engine: string, order: Order = null, clients: Order = order): string => {
   const bytes = Buffer.from(text)
   const parsed = OpenAi.parse("chat", "r", bytes)
   if (!parsed.ok) throw new Error(parsed.error._tag)
-  return Dialect.body(bytes, parsed.request, { engine, priorityOrder: order }, mixed).toString()
+  return Dialect.body(bytes, parsed.request, { engine, priorityOrder: order }, clients).toString()
 }
 
 describe("Usage the client did not ask for", () => {
@@ -53,22 +55,33 @@ describe("Usage the client did not ask for", () => {
 describe("The order of priorities", () => {
   const workers = (...orders: ReadonlyArray<"lowFirst" | "highFirst" | null>) => {
     const all = orders.map((priorityOrder) => ({ facts: { ...facts, priorityOrder } }))
-    return Dialect.isMixed((slot) => all[slot], 8, "m")
+    return Dialect.orderOf((slot) => all[slot], 8, "m")
   }
-  it("is mixed when workers of both orders serve the model", () => {
+  it("is that of the workers that serve the model, and lower first where they have both", () => {
     expect([
       workers("lowFirst", null, "highFirst"),
+      workers("highFirst", "lowFirst"),
       workers("lowFirst", "lowFirst"),
-      workers("highFirst", null)
-    ]).toEqual([true, false, false])
+      workers("highFirst", null),
+      workers(null)
+    ]).toEqual(["lowFirst", "lowFirst", "lowFirst", "highFirst", null])
   })
-  it("is not mixed by a worker that serves another model", () => {
+  it("is not that of a worker that serves another model", () => {
     const models = [{ id: "other", parent: null, root: null, maxModelLen: null }]
     const all = [
-      { facts: { ...facts, priorityOrder: "lowFirst" as const } },
-      { facts: { ...facts, models, priorityOrder: "highFirst" as const } }
+      { facts: { ...facts, models, priorityOrder: "lowFirst" as const } },
+      { facts: { ...facts, priorityOrder: "highFirst" as const } }
     ]
-    expect(Dialect.isMixed((slot) => all[slot], 2, "m")).toBe(false)
+    expect(Dialect.orderOf((slot) => all[slot], 2, "m")).toBe("highFirst")
+  })
+  it("is lower first for the placement, whatever it is for clients", () => {
+    expect([
+      Dialect.lowFirst(3, "highFirst"),
+      Dialect.lowFirst(3, "lowFirst"),
+      Dialect.lowFirst(3, null),
+      Dialect.lowFirst(0, "highFirst"),
+      Dialect.lowFirst(null, "highFirst")
+    ]).toEqual([-3, 3, 3, 0, null])
   })
   it("is turned for those that take the highest first, where it is mixed", () => {
     for (const [was, turned] of [
@@ -81,14 +94,14 @@ describe("The order of priorities", () => {
       ["-1e2", "1e2"]
     ]) {
       const text = chat(`, "priority" : ${was}`)
-      expect(sent(text, "sglang", "highFirst", true)).toBe(chat(`, "priority" : ${turned}`))
-      expect(sent(text, "vllm", "lowFirst", true)).toBe(text)
-      expect(sent(text, "sglang", "highFirst", false)).toBe(text)
+      expect(sent(text, "sglang", "highFirst", "lowFirst")).toBe(chat(`, "priority" : ${turned}`))
+      expect(sent(text, "vllm", "lowFirst", "lowFirst")).toBe(text)
+      expect(sent(text, "sglang", "highFirst", "highFirst")).toBe(text)
     }
   })
   it("is left alone when it is no number, and inside messages", () => {
     for (const rest of [',"priority":"5"', ',"priority":null', ',"x":{"priority":5}']) {
-      expect(sent(chat(rest), "sglang", "highFirst", true)).toBe(chat(rest))
+      expect(sent(chat(rest), "sglang", "highFirst", "lowFirst")).toBe(chat(rest))
     }
   })
 })

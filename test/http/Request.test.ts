@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import type { WorkerFacts } from "../../src/domain/Worker.ts"
 import type { Exchange } from "../../src/http/Exchange.ts"
-import type * as Request from "../../src/http/Request.ts"
+import * as Request from "../../src/http/Request.ts"
 import type { Tokenizer } from "../../src/ports/Tokenizer.ts"
 import * as RequestPath from "./RequestPath.ts"
 
@@ -141,6 +142,38 @@ describe("the life of a request", () => {
     forwards[0]!.onEnd({ kind: "failed", sent: false, code: "connect", reason: "refused" })
     const priorities = forwards.map(({ body }) => (JSON.parse(body.toString()) as { priority: number }).priority)
     expect(priorities.sort((a, b) => a - b)).toEqual([-3, 3])
+  })
+
+  it("is placed by its priority, lower first, whatever the order of the engines that serve it", () => {
+    const low = { priorityOrder: "lowFirst" } as const
+    const high = { priorityOrder: "highFirst" } as const
+    const placed = (workers: ReadonlyArray<Partial<WorkerFacts>>, fields: Record<string, unknown>) => {
+      const { deps, ledger } = RequestPath.setUp({ workers })
+      const seen: Array<readonly [string, number | null]> = []
+      const watched: typeof ledger = {
+        ...ledger,
+        place: (ask, nowMs) => {
+          seen.push(["place", ask.priority])
+          return ledger.place(ask, nowMs)
+        },
+        book: (slot, ask, streams, nowMs) => {
+          seen.push(["book", ask.priority])
+          return ledger.book(slot, ask, streams, nowMs)
+        }
+      }
+      Request.make({ ...deps, ledger: watched })(exchangeOf(JSON.stringify(chat(fields))).exchange)
+      return seen
+    }
+    const both = (priority: number | null) => [
+      ["place", priority],
+      ["book", priority]
+    ]
+    expect(placed([low], { priority: 3 })).toEqual(both(3))
+    expect(placed([high], { priority: 3 })).toEqual(both(-3))
+    expect(placed([low, high], { priority: 3 })).toEqual(both(3))
+    expect(placed([high, {}], { priority: 0 })).toEqual(both(0))
+    expect(placed([low], {})).toEqual(both(null))
+    expect(placed([low], { priority: "3" })).toEqual(both(null))
   })
 
   it("forwards the very bytes that came when nothing needs to change", () => {

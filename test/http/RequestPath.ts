@@ -19,6 +19,7 @@ export const facts: WorkerFacts = {
   eventSources: [],
   ranks: [],
   priorityOrder: null,
+  unsetPriority: null,
   tokenizes: false,
   startedAtMs: null
 }

@@ -339,7 +339,7 @@ export class ChurnFleet {
         Overlap.add(depths, workersMax, slot, layered, path.length, blockSize, heldTokens, cachedTokens)
       }
     }
-    const ask = { cachedTokens, heldTokens, promptTokens, keys, blockSize, eligible }
+    const ask = { cachedTokens, heldTokens, promptTokens, keys, blockSize, priority: null, eligible }
     const slot = ledger.place(ask, agenda.nowMs)
     if (slot < 0) {
       counts.unplaced++

@@ -37,6 +37,7 @@ export const facts = (more: Partial<WorkerFacts> = {}): WorkerFacts => ({
   eventSources: [],
   ranks: [],
   priorityOrder: "lowFirst",
+  unsetPriority: null,
   tokenizes: true,
   startedAtMs: 1,
   ...more

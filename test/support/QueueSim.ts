@@ -11,6 +11,8 @@ export interface SimRequest {
   readonly atMs: number
   readonly blocks: ReadonlyArray<number>
   readonly outputTokens: number
+  /** Lower goes first, on workers that serve by it. 0 when left out. */
+  readonly priority?: number
 }
 
 export interface SimFleet {
@@ -23,11 +25,14 @@ export interface SimFleet {
   readonly decodeMs: number
   /** By slot: prefill takes so many times as long. 1 where left out. */
   readonly slow?: ReadonlyArray<number>
+  /** Workers serve by priority: `told` when the router knows. By arrival when left out. */
+  readonly byPriority?: "told" | "untold"
   /** By slot: so much of the cache. 1 where left out. */
   readonly cacheShare?: ReadonlyArray<number>
 }
 
 export interface SimResult {
+  /** In the order of the requests. */
   readonly ttftMs: ReadonlyArray<number>
   readonly ttftMsMean: number
   readonly ttftMsP90: number
@@ -43,6 +48,7 @@ export interface SimResult {
 }
 
 interface Job {
+  readonly index: number
   readonly request: SimRequest
   readonly booking: Ledger.Booking
 }
@@ -91,17 +97,23 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
   for (let slot = 0; slot < count; slot++) {
     const capacityBlocks = Math.floor(fleet.capacityBlocks * (fleet.cacheShare?.[slot] ?? 1))
     ledger.join(slot, capacityBlocks * blockSize)
+    if (fleet.byPriority === "told") ledger.setPriority(slot, 0)
     const slow = fleet.slow?.[slot] ?? 1
     workers.push({ cache: new Set(), capacityBlocks, slow, queue: [], busy: false, busyMs: 0, requests: 0 })
   }
-  const ttftMs: Array<number> = []
+  const ttftMs = new Array<number>(requests.length)
   const slots: Array<number> = []
   let hitBlocks = 0
   let blocks = 0
   const agenda = new Agenda()
 
+  const rankOf = ({ request }: Job): number => (fleet.byPriority === undefined ? 0 : (request.priority ?? 0))
   const begin = (worker: Worker, nowMs: number): void => {
-    const job = worker.queue.shift()
+    const first = Math.min(...worker.queue.map(rankOf))
+    const job = worker.queue.splice(
+      worker.queue.findIndex((queued) => rankOf(queued) === first),
+      1
+    )[0]
     worker.busy = job !== undefined
     if (job === undefined) return
     const { request } = job
@@ -115,7 +127,7 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
     worker.busyMs += ms
     agenda.add(nowMs + ms, (doneMs) => {
       store(worker.cache, request.blocks, worker.capacityBlocks)
-      ttftMs.push(doneMs - request.atMs)
+      ttftMs[job.index] = doneMs - request.atMs
       job.booking.firstByte(doneMs)
       agenda.add(doneMs + request.outputTokens * fleet.decodeMs, (endMs) =>
         job.booking.settle(endMs, {
@@ -128,7 +140,7 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
     })
   }
 
-  for (const request of requests) {
+  requests.forEach((request, index) => {
     agenda.add(request.atMs, (nowMs) => {
       const cachedTokens = Uint32Array.from(workers, (worker) => overlapOf(worker.cache, request.blocks) * blockSize)
       const promptTokens = request.blocks.length * blockSize
@@ -138,16 +150,17 @@ export const run = (policy: Policies.Name, fleet: SimFleet, requests: ReadonlyAr
         promptTokens,
         keys: keysOf(request.blocks),
         blockSize,
+        priority: request.priority ?? null,
         eligible: null
       }
       const slot = ledger.place(ask, nowMs)
       const worker = workers[slot]!
-      worker.queue.push({ request, booking: ledger.book(slot, ask, true, nowMs) })
+      worker.queue.push({ index, request, booking: ledger.book(slot, ask, true, nowMs) })
       worker.requests++
       slots.push(slot)
       if (!worker.busy) begin(worker, nowMs)
     })
-  }
+  })
   const endMs = agenda.run()
   const busyMean = workers.reduce((sum, worker) => sum + worker.busyMs, 0) / count
   return {

@@ -76,6 +76,7 @@ export class RivalRig {
       promptTokens: tokens ?? blocks.length * blockSize + 1,
       keys: keysOf(blocks),
       blockSize,
+      priority: null,
       eligible: eligible === undefined ? null : Uint8Array.from(eligible),
       session: session ?? null
     }

@@ -78,6 +78,7 @@ export const make = (http: HttpJson, busyMs = busyAfterMs): Engine => {
       eventSources: info?.eventSources ?? [],
       ranks: info?.ranks ?? [],
       priorityOrder: info?.priorityOrder ?? null,
+      unsetPriority: info?.unsetPriority ?? null,
       tokenizes: tokenIds(text) !== null,
       startedAtMs: metrics.startedAtMs
     }

@@ -16,6 +16,7 @@ export interface ServerInfo {
   readonly eventSources: ReadonlyArray<EventSource>
   readonly ranks: ReadonlyArray<number>
   readonly priorityOrder: WorkerFacts["priorityOrder"]
+  readonly unsetPriority: WorkerFacts["unsetPriority"]
   /** Where the tokenizer was loaded from, else the model. */
   readonly root: string | null
 }
@@ -26,6 +27,10 @@ export const rootOf = (body: unknown): string | null => {
   return text(info?.["tokenizer_path"]) ?? text(info?.["model_path"])
 }
 
+/** SGLang puts a request without a priority behind all others, unless it was given a default for it. */
+const unset = (value: unknown, lowFirst: boolean): number =>
+  typeof value !== "number" ? Number.POSITIVE_INFINITY : lowFirst ? value : 0 - value
+
 /** Null when the body is none of SGLang's. */
 export const read = (body: unknown, workerUrl: string): ServerInfo | null => {
   const info = record(body)
@@ -34,12 +39,14 @@ export const read = (body: unknown, workerUrl: string): ServerInfo | null => {
   const blockSize = positiveInt(record(info["kv_events"])?.["block_size"]) ?? positiveInt(info["page_size"])
   const tokens = positiveInt(info["max_total_num_tokens"])
   const ranks = EventSources.rankCount(info)
+  const lowFirst = info["schedule_low_priority_values_first"] === true
   return {
     blockSize,
     blockCount: blockSize === null || tokens === null ? null : positiveInt(Math.floor(tokens / blockSize)),
     eventSources: EventSources.read(info, workerUrl),
     ranks: ranks > 1 ? Array.from({ length: ranks }, (_, rank) => rank) : [],
-    priorityOrder: info["schedule_low_priority_values_first"] === true ? "lowFirst" : "highFirst",
+    priorityOrder: lowFirst ? "lowFirst" : "highFirst",
+    unsetPriority: info["enable_priority_scheduling"] === true ? unset(info["default_priority_value"], lowFirst) : null,
     root: rootOf(info)
   }
 }

@@ -26,6 +26,7 @@ export const make = (http: HttpJson): Engine => {
         eventSources: [],
         ranks: [],
         priorityOrder: null,
+        unsetPriority: null,
         tokenizes: false,
         startedAtMs
       }

@@ -51,8 +51,9 @@ export const make = (http: HttpJson): Engine => {
       eventSources,
       // One rank alone needs no number: behind an external balancer each has an address of its own.
       ranks: ranks.length > 1 ? ranks.sort((a, b) => a - b) : [],
-      // Heeded only under `--scheduling-policy priority`, which vLLM does not tell; ignored otherwise.
+      // Heeded only under `--scheduling-policy priority`, which vLLM does not tell. Otherwise V1 ignores it, V0 refused it.
       priorityOrder: "lowFirst",
+      unsetPriority: null,
       tokenizes: tokenIds(probe) !== null,
       startedAtMs: told.startedAtMs
     }

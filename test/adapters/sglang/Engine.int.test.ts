@@ -35,6 +35,7 @@ describe("SGLang over HTTP", () => {
       eventSources: [{ endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null, topic: "kv-events", rank: 0 }],
       ranks: [],
       priorityOrder: "highFirst",
+      unsetPriority: null,
       tokenizes: true,
       startedAtMs: null
     })
@@ -79,6 +80,7 @@ describe("SGLang over HTTP", () => {
       eventSources: [],
       ranks: [],
       priorityOrder: null,
+      unsetPriority: null,
       tokenizes: false,
       startedAtMs: null
     })

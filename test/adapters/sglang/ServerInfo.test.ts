@@ -13,6 +13,7 @@ describe("ServerInfo.read", () => {
       eventSources: [{ endpoint: "tcp://10.0.0.4:5557", replayEndpoint: null, topic: "kv-events", rank: 0 }],
       ranks: [],
       priorityOrder: "highFirst",
+      unsetPriority: null,
       root: "/models/qwen3-8b-tokenizer"
     })
     for (const secret of secrets) expect(JSON.stringify(info)).not.toContain(secret)
@@ -26,6 +27,20 @@ describe("ServerInfo.read", () => {
     }
     expect(read(serverInfo({ max_total_num_tokens: 0 }), worker)).toMatchObject({ blockSize: 64, blockCount: null })
     for (const body of [null, [], "x", 7]) expect(read(body, worker)).toBeNull()
+  })
+
+  it("knows what a request without a priority counts as, lower first, where the engine serves by priority", () => {
+    const unset = (fields: Record<string, unknown>) => read(serverInfo(fields), worker)?.unsetPriority
+    const on = { enable_priority_scheduling: true }
+    const low = { ...on, schedule_low_priority_values_first: true }
+    expect([unset(on), unset({ ...on, default_priority_value: null }), unset(low)]).toEqual([
+      Infinity,
+      Infinity,
+      Infinity
+    ])
+    expect([unset({ ...on, default_priority_value: 5 }), unset({ ...low, default_priority_value: 5 })]).toEqual([-5, 5])
+    expect(unset({ ...on, default_priority_value: 0 })).toBe(0)
+    expect(unset({ default_priority_value: 5 })).toBeNull()
   })
 
   it("falls back on the model's own place for its tokenizer", () => {

@@ -43,6 +43,7 @@ describe("TensorRT-LLM over HTTP", () => {
       eventSources: [],
       ranks: [],
       priorityOrder: null,
+      unsetPriority: null,
       tokenizes: false,
       startedAtMs: null
     })

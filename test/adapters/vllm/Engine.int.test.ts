@@ -37,6 +37,7 @@ describe("vLLM over HTTP", () => {
       ],
       ranks: [0, 1],
       priorityOrder: "lowFirst",
+      unsetPriority: null,
       tokenizes: true,
       startedAtMs: 1.79e12
     })

@@ -8,6 +8,7 @@ const ask = (heldTokens: number): Ledger.Ask => ({
   promptTokens: 8_192,
   keys: new Int32Array(0),
   blockSize: 16,
+  priority: null,
   eligible: null
 })
 const made = (speed: number) => {

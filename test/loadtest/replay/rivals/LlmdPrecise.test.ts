@@ -18,6 +18,7 @@ const places = (
     promptTokens,
     keys: keysOf(range(0, 10)),
     blockSize,
+    priority: null,
     eligible: null
   })
   workers.forEach(({ inFlight = 0, kvUsage = 0, waiting = 0 }, slot) => {
