@@ -145,14 +145,16 @@ describe("Cost.cheapest", () => {
     const load = fleet(2)
     // A request per worker and second, for minutes.
     for (let nowMs = 0; nowMs < 300_000; nowMs += 500) {
-      Bookings.settle(load, Bookings.book(load, 0, 100, 100, true, nowMs), 1, 0, true, nowMs)
+      Bookings.settle(load, Bookings.book(load, 0, 100_000, 100_000, true, nowMs), 1, 0, true, nowMs)
     }
     const others = (promptTokens: number) => {
       const { candidates } = Cost.explain(load, cold, promptTokens, 300_000, 0)
       return candidates[1]!.othersMs / candidates[1]!.ownMs
     }
-    expect(others(200_000)).toBeGreaterThan(20 * others(2_000))
-    expect(others(2_000)).toBeLessThan(1)
+    expect(others(50_000)).toBeGreaterThan(10 * others(1_000))
+    expect(others(1_000)).toBeLessThan(1)
+    // Who finds the worker taken for minutes does not wait: it goes elsewhere, cold.
+    expect(others(400_000)).toBeLessThan(2 * others(100_000))
   })
 
   it("agrees with the explanation, whose terms add up to the cost", () => {
@@ -192,7 +194,8 @@ describe("Cost.cheapest", () => {
           expect(placement.candidates.map((c) => c.slot)).toEqual(workers.flatMap((w, at) => (w.eligible ? [at] : [])))
           for (const c of placement.candidates) {
             expect(c.costMs).toBe(c.waitMs + c.ownMs + c.othersMs + c.decodeMs + c.recentMs)
-            const perMs = placement.price + weights.arrivalsPrice * placement.arrivalsPerMs * c.ownMs
+            const mostMs = Math.min(c.ownMs, load.coldMeanMs)
+            const perMs = placement.price + weights.arrivalsPrice * placement.arrivalsPerMs * mostMs
             expect(c.othersMs).toBeCloseTo(perMs * c.ownMs, 6)
             expect([c.waitMs, c.ownMs, c.othersMs, c.decodeMs, c.recentMs].every((ms) => ms >= 0 && ms < 1e9)).toBe(
               true
