@@ -183,6 +183,8 @@ describe("Placement on an idle fleet", () => {
 })
 
 describe("Placement on workers that serve by priority", () => {
+  // Prompts without caches to return to. Urgent turns that have them may start later than untold: the wait, now exact, is
+  // weighed against what computing elsewhere costs others, whoever they are.
   /** Background: batches of forty questions, each on a document of its own. Beside them four short urgent prompts a second. */
   const batches = (): ReadonlyArray<QueueSim.SimRequest> => {
     const random = lcg(5)
