@@ -62,7 +62,8 @@ const rows: ReadonlyArray<readonly [name: string, changed: Partial<Weights>]> =
         ["without the wait for room", { space: 0 }],
         ["without the price of busy workers", { busyPrice: 0 }],
         ["without the price of arrivals", { arrivalsPrice: 0 }],
-        ["without any price", { busyPrice: 0, arrivalsPrice: 0 }],
+        ["without the price when all are idle", { basePrice: 0 }],
+        ["without any price", { basePrice: 0, busyPrice: 0, arrivalsPrice: 0 }],
         ["without decode", { decode: 0 }],
         ["without recent work", { recent: 0 }]
       ]

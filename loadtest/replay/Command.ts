@@ -46,7 +46,7 @@ const run = async (given: Given, file: string, signal: AbortSignal, progress: Pr
   if (Option.isSome(given.decisions) && !strategies.some(({ kind }) => kind === "ours")) {
     throw new Prepare.Refused("--decisions writes what warmpath decides: add --policy warmpath.")
   }
-  const trace = Plan.read(file, Prepare.untilMs(given))
+  const trace = Plan.read(Prepare.source(given, file))
   const setting = Prepare.setting(given, file, trace)
   const wanted = Prepare.wanted(given, trace)
   if (wanted.kind === "share") progress.begin("the load to send: what the fleet could serve at most")

@@ -44,6 +44,13 @@ export const flags = {
   load: finite("load", `Arrivals: share of what the fleet could serve at most. Default ${defaults.load}`),
   copies: finite("copies", "Arrivals, instead of --load: so many copies of the trace at once"),
   sessions: finite("sessions", `Sessions: alive at once, per worker. Default ${defaults.sessions}`),
+  blockSize: Flag.Int("block-size").pipe(
+    Flag.withSchema(atMost(65_536)),
+    Flag.optional,
+    about(
+      "Tokens that an id of the trace stands for, where it is not what its format has (Mooncake's 512, Bailian's 16)"
+    )
+  ),
   until: finite("until", "Minutes of the trace's time. Default all of it; of sessions two hours"),
   seeds: Flag.Int("seeds").pipe(
     Flag.withSchema(atMost(100)),

@@ -5,10 +5,16 @@ import * as Saturation from "./Saturation.ts"
 import * as Trace from "./Trace.ts"
 
 /** A part of a trace, and a fleet. */
-export interface Setting {
+/** What is replayed. */
+export interface Source {
   readonly file: string
+  /** Tokens an id of the file stands for; null: as its format has it. */
+  readonly blockSize: number | null
   /** Of the trace's time; null: all of it, or `sessionsMs` of sessions. */
   readonly untilMs: number | null
+}
+
+export interface Setting extends Source {
   readonly profile: ProfileName
   readonly workers: number
   /** Of each worker. */
@@ -29,8 +35,8 @@ export type Load =
 export const sessionsMs = 2 * 3_600_000
 
 /** As long as is replayed. */
-export const read = (file: string, untilMs: number | null): Trace.Trace => {
-  const trace = Trace.read(file)
+export const read = ({ blockSize, file, untilMs }: Source): Trace.Trace => {
+  const trace = Trace.read(file, { blockSize })
   return trace.kind === "sessions" || untilMs === null ? trace : Trace.slice(trace, 0, untilMs)
 }
 

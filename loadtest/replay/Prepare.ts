@@ -10,8 +10,11 @@ export class Refused extends Error {}
 
 const minuteMs = 60_000
 
-export const untilMs = ({ until }: Given): number | null =>
-  Option.match(until, { onNone: () => null, onSome: (minutes) => minutes * minuteMs })
+export const source = ({ blockSize, until }: Given, file: string): Plan.Source => ({
+  file,
+  blockSize: Option.getOrNull(blockSize),
+  untilMs: Option.match(until, { onNone: () => null, onSome: (minutes) => minutes * minuteMs })
+})
 
 const cacheTokensOf = (cache: string, profile: Profiles.Profile, blockSize: number): number => {
   const size = Profiles.cacheSizes.find((name) => name === cache)
@@ -29,8 +32,7 @@ export type Wanted = Plan.Load | { readonly kind: "share"; readonly share: numbe
 export const setting = (given: Given, file: string, trace: Trace.Trace): Plan.Setting => {
   const profile = Option.getOrElse(given.profile, () => (trace.kind === "arrivals" ? "llama70" : "mla"))
   const setting = {
-    file,
-    untilMs: untilMs(given),
+    ...source(given, file),
     profile,
     workers: given.workers,
     cacheTokens: cacheTokensOf(given.cache, Profiles.profiles[profile], trace.blockSize)

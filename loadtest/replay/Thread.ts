@@ -26,12 +26,12 @@ export type Said =
   | { readonly _tag: "Saturated"; readonly at: number; readonly copies: number }
   | { readonly _tag: "Failed"; readonly at: number; readonly message: string }
 
-const { file, untilMs } = workerData as Plan.Setting
+const source = workerData as Plan.Source
 let trace: Trace.Trace | null = null
 
 const answer = (asked: Asked): Said => {
   const { at } = asked
-  trace ??= Plan.read(file, untilMs)
+  trace ??= Plan.read(source)
   if (asked._tag === "Saturate") {
     if (trace.kind === "sessions") throw new Error("Sessions have no saturation.")
     return { _tag: "Saturated", at, copies: Plan.copiesAt(asked.setting, trace, asked.share) }

@@ -199,7 +199,8 @@ export const hint = (load: LoadTable, slot: number, waiting: number, kvUsage: nu
   const foreign = waiting - load.queuedPeak[slot]!
   load.hintForeign[slot] = foreign > 0 ? foreign : 0
   load.queuedPeak[slot] = load.queued[slot]!
-  const pinned = kvUsage * load.capacityTokens[slot]!
+  // Of a cache whose size is not known, its use says nothing.
+  const pinned = load.capacityTokens[slot]! > 0 ? kvUsage * load.capacityTokens[slot]! : Number.NaN
   // Between what surely has its room, answers half done, and what is known of, it says nothing new.
   const least = load.activeTokens[slot]! + (load.active[slot]! * load.outputMean) / 2
   const most = pinnedTokens(load, slot)
