@@ -183,8 +183,6 @@ describe("Placement on an idle fleet", () => {
 })
 
 describe("Placement on workers that serve by priority", () => {
-  // Prompts without caches to return to. Urgent turns that have them may start later than untold: the wait, now exact, is
-  // weighed against what computing elsewhere costs others, whoever they are.
   /** Background: batches of forty questions, each on a document of its own. Beside them four short urgent prompts a second. */
   const batches = (): ReadonlyArray<QueueSim.SimRequest> => {
     const random = lcg(5)
@@ -202,8 +200,22 @@ describe("Placement on workers that serve by priority", () => {
     }
     return requests.sort((a, b) => a.atMs - b.atMs)
   }
-  const ttftMs = (byPriority: "told" | "untold", priority: number) => {
-    const requests = batches()
+  /** The same background, and urgent conversations that grow, each turn behind all before it. */
+  const conversations = (): ReadonlyArray<QueueSim.SimRequest> => {
+    const random = lcg(6)
+    const numbered = numbering()
+    const fresh = (count: number) => numbered(count).map((id) => id + 1_000_000)
+    const turns: Array<QueueSim.SimRequest> = []
+    for (let conversation = 0; conversation < 40; conversation++) {
+      let blocks = fresh(100)
+      for (let atMs = random() * 10_000; atMs < 200_000; atMs += 5_000 + random() * 10_000) {
+        blocks = [...blocks, ...fresh(6)]
+        turns.push({ atMs, blocks, outputTokens: 50, priority: -1 })
+      }
+    }
+    return [...batches().filter(({ priority }) => priority === 5), ...turns].sort((a, b) => a.atMs - b.atMs)
+  }
+  const ttftMs = (byPriority: "told" | "untold", priority: number, requests = batches()) => {
     const all = QueueSim.run("eta", { ...fleet, byPriority }, requests).ttftMs
     const found = all.filter((_, i) => requests[i]!.priority === priority).sort((a, b) => a - b)
     return { mean: found.reduce((a, b) => a + b, 0) / found.length, p90: found[Math.floor(found.length * 0.9)]! }
@@ -214,6 +226,13 @@ describe("Placement on workers that serve by priority", () => {
     const untold = ttftMs("untold", -1)
     expect(told.mean).toBeLessThan(0.7 * untold.mean)
     expect(told.p90).toBeLessThan(0.8 * untold.p90)
+  })
+
+  it("does not leave urgent conversations behind what background work is running where their caches are", () => {
+    const told = ttftMs("told", -1, conversations())
+    const untold = ttftMs("untold", -1, conversations())
+    expect(told.mean).toBeLessThan(1.1 * untold.mean)
+    expect(told.p90).toBeLessThan(1.1 * untold.p90)
   })
 
   it("does not make background work wait longer for it", () => {
