@@ -15,9 +15,9 @@ export interface Cell {
 export const nameOf = ({ cache, load, trace, workers }: Cell): string =>
   `${trace} N ${workers} ${cache} ${trace === "agent" ? `${load} sessions` : `U ${load}`}`
 
-/** Caches of a fleet that size: the largest has only the middle one. */
+/** Caches of a fleet that size: all three where runs are short, else the middle one; goals about others name them. */
 const cachesOf = (workers: number): ReadonlyArray<CacheSize> =>
-  workers === 64 ? ["medium"] : ["tight", "medium", "ample"]
+  workers === 8 ? ["tight", "medium", "ample"] : ["medium"]
 
 /** Cells of these; caches as there are, unless named. */
 export const cells = (
