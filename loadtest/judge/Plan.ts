@@ -28,7 +28,7 @@ export const farBehind = 1.5
 export const behind = 1.25
 
 /** Run first, as they are likely the best: the sooner a good one is known, the sooner the others give up. */
-const likely = ["dynamo-16", "dynamo-4", "llm-d-precise", "gie", "dynamo"]
+const likely = ["dynamo-4", "llm-d-precise", "gie", "dynamo"]
 const rank = (name: string): number => (likely.includes(name) ? likely.indexOf(name) : likely.length)
 export const rivals: ReadonlyArray<string> = Strategies.settings
   .map(({ name }) => name)
