@@ -51,7 +51,7 @@ export const settings: ReadonlyArray<Rival.Setting> = [
   Preble
 ].flatMap(({ settings }) => settings)
 
-export const ofRival = ({ about, isDefault, isOurs, make, name, scrapeMs }: Rival.Setting): Strategy => ({
+const ofRival = ({ about, isDefault, isOurs, make, name, scrapeMs }: Rival.Setting): Strategy => ({
   name,
   about,
   kind: "rival",

@@ -209,7 +209,7 @@ export const hint = (load: LoadTable, slot: number, waiting: number, kvUsage: nu
 }
 
 /** Context that the worker's requests will have pinned by their ends, each answer taken for a mean one. */
-export const pinnedTokens = (load: LoadTable, slot: number): number =>
+const pinnedTokens = (load: LoadTable, slot: number): number =>
   load.activeTokens[slot]! + load.queuedTokens[slot]! + load.outputMean * (load.active[slot]! + load.queued[slot]!)
 
 /** Moves the fleet's averages on to now. Cheap; called by every verb. */
