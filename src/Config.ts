@@ -6,60 +6,15 @@
  * those that have one, `WARMPATH_PORT` and the like. `live` knobs follow the file while the router runs.
  */
 import { Equal, Result, Schema } from "effect"
+import { between, bytes, KiB, type Knob, knob, listed, MiB, ms, numeric } from "./ConfigKnob.ts"
+import * as ConfigNats from "./ConfigNats.ts"
 import { explain, nearest } from "./domain/Explain.ts"
 import type { WorkerSpec } from "./domain/Worker.ts"
 import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
 
-interface Knob<A> {
-  readonly schema: Schema.Decoder<A>
-  readonly fallback: A
-  readonly unit: string
-  /** What it is; why that default. */
-  readonly why: string
-  readonly live: boolean
-  readonly env: string | null
-  /** From what a person may write to what the schema takes. */
-  readonly shape: (input: unknown) => unknown
-}
-
-interface Extras {
-  readonly unit?: string
-  readonly live?: boolean
-  readonly env?: string
-  readonly shape?: (input: unknown) => unknown
-}
-
-const knob = <A>(schema: Schema.Decoder<A>, fallback: A, why: string, extras: Extras = {}): Knob<A> => ({
-  schema,
-  fallback,
-  why,
-  unit: extras.unit ?? "",
-  live: extras.live ?? false,
-  env: extras.env ?? null,
-  shape: extras.shape ?? ((input) => input)
-})
-
-const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
-const day = 86_400_000
-const ms = (fallback: number, why: string, minimum = 1) => knob(between(minimum, day), fallback, why, { unit: "ms" })
-const bytes = (fallback: number, why: string, minimum = 1) =>
-  knob(between(minimum, Number.MAX_SAFE_INTEGER), fallback, why, { unit: "bytes" })
-const KiB = 1024
-const MiB = 1024 * KiB
-
-/** An environment variable or a flag is text; where a number is wanted, text that is one counts. */
-const numeric = (input: unknown): unknown =>
-  typeof input === "string" && /^-?\d+(\.\d+)?$/.test(input.trim()) ? Number(input) : input
-
 /** A list, or text with commas; an entry that is only an address is its `url`. */
 const workerList = (input: unknown): unknown => {
-  const list =
-    typeof input === "string"
-      ? input
-          .split(",")
-          .map((part) => part.trim())
-          .filter((part) => part !== "")
-      : input
+  const list = listed(input)
   return Array.isArray(list) ? list.map((entry) => (typeof entry === "string" ? { url: entry } : entry)) : list
 }
 
@@ -243,7 +198,8 @@ export const knobs = {
     5_000,
     "Longest silence while an engine replays its events; it answers between two steps, which a long prompt makes long.",
     100
-  )
+  ),
+  ...ConfigNats.knobs
 }
 
 type Knobs = typeof knobs
@@ -294,6 +250,7 @@ const together = (config: Config): ReadonlyArray<string> => {
   if (config.port !== 0 && config.port === config.adminPort) {
     problems.push(`port and adminPort are both ${config.port}: choose two`)
   }
+  problems.push(...ConfigNats.together(config))
   for (const [low, high] of [
     ["joinRetryMsMin", "joinRetryMsMax"],
     ["breakerOpenMsMin", "breakerOpenMsMax"]

@@ -45,8 +45,11 @@ const lists = new Set<string>(["workers", "modelAliases", "tokenizers", "policy"
 const plainFlag = (knob: ReturnType<typeof Config.describe>[number]): Flag.Flag<Option.Option<string | number>> => {
   const unit = knob.unit === "" ? "" : ` ${knob.unit}`
   const name = knob.flag.slice(2)
-  const flag: Flag.Flag<string | number> = knob.fallback.startsWith('"') ? Flag.String(name) : Flag.Finite(name)
-  return flag.pipe(Flag.optional, Flag.withDescription(`${knob.why} Default ${knob.fallback}${unit}`))
+  const flag: Flag.Flag<string | number> = /^[\d.]+$/.test(knob.fallback) ? Flag.Finite(name) : Flag.String(name)
+  return flag.pipe(
+    Flag.optional,
+    Flag.withDescription(`${knob.why} Default ${knob.fallback === "null" ? "none" : knob.fallback}${unit}`)
+  )
 }
 
 const plain = Object.fromEntries(

@@ -1,4 +1,4 @@
-import { Result } from "effect"
+import { Redacted, Result } from "effect"
 import { describe, expect, it } from "vitest"
 import * as Config from "../src/Config.ts"
 
@@ -138,6 +138,27 @@ describe("Config.decode", () => {
       "raise workersMax",
       "choose two",
       "swap them"
+    ])
+  })
+
+  it("takes NATS servers as a list or with commas, and never shows a password", () => {
+    const config = ok({
+      env: { WARMPATH_NATS: "nats://a:4222, tls://b", WARMPATH_NATS_PASSWORD: "s3cret" },
+      flags: { natsUser: "me" }
+    })
+    expect(config.nats).toEqual(["nats://a:4222", "tls://b"])
+    expect(Redacted.value(config.natsPassword!)).toBe("s3cret")
+    expect(JSON.stringify(config)).not.toContain("s3cret")
+    expect(problems({ file: { nats: ["nats://me:s3cret@a"] } })).toEqual([
+      expect.stringMatching(/^nats\[0\].*natsUser and natsPassword/)
+    ])
+  })
+
+  it("takes one way to log in to NATS, whole", () => {
+    expect(problems({ file: { natsUser: "me", natsToken: "t", natsTlsCert: "c.pem" } })).toEqual([
+      "natsUser and natsToken are all given: choose one way to log in to NATS",
+      "natsUser and natsPassword belong together: give both or neither",
+      "natsTlsCert and natsTlsKey belong together: give both or neither"
     ])
   })
 
