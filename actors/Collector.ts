@@ -97,7 +97,7 @@ export class Collector extends Context.Service<
         const listeners = new Set<StateListener>()
 
         const follow = Effect.fnUntraced(function* (followed: Followed) {
-          const { name, slot, source } = followed
+          const { model, name, slot, source } = followed
           const died = yield* Deferred.make<never>()
           const opened = yield* Deferred.make<Subscription, ReplayFailed>()
           const replaying = yield* FiberHandle.make<void, never>()
@@ -166,11 +166,15 @@ export class Collector extends Context.Service<
           yield* Effect.addFinalizer(() => Effect.sync(leave))
           tell()
           yield* stream
-            .open(source, {
-              message: (seq, payload) => feed({ _tag: "Live", seq, payload }),
-              connected: () => feed({ _tag: "Connected" }),
-              disconnected: () => feed({ _tag: "Disconnected" })
-            })
+            .open(
+              source,
+              {
+                message: (seq, payload) => feed({ _tag: "Live", seq, payload }),
+                connected: () => feed({ _tag: "Connected" }),
+                disconnected: () => feed({ _tag: "Disconnected" })
+              },
+              { name, model }
+            )
             .pipe(
               Effect.flatMap((subscription) => Deferred.succeed(opened, subscription)),
               Effect.catchTag("EndpointInvalid", ({ message, reason }) => {

@@ -8,7 +8,7 @@ import * as Silence from "./Silence.ts"
 
 /** One publisher: one data-parallel rank of one worker. */
 export interface Followed {
-  /** For logs: `host:port`, or `id/dp1` where there are ranks. */
+  /** `host:port`, or `id/dp1` where there are ranks: for logs, and among replicas, where it is the same in all. */
   readonly name: string
   readonly slot: number
   /** Canonical name of the base model: what the request side puts into its namespaces. */

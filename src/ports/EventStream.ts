@@ -41,6 +41,14 @@ export class EndpointInvalid extends Schema.TaggedError<EndpointInvalid>()("Endp
   }
 }
 
+/** Whose events they are. */
+export interface Who {
+  /** The same in every replica: the worker's id, with the rank where there are several. */
+  readonly name: string
+  /** Canonical name of the base model. */
+  readonly model: string
+}
+
 export interface Subscription {
   /**
    * Every buffered batch with `seq >= from`, in order; done at the engine's end marker. One at a time: a second call
@@ -55,7 +63,8 @@ export class EventStream extends Context.Service<
     /** Subscribes until the scope closes; the transport reconnects by itself. */
     readonly open: (
       source: EventSource,
-      listener: Listener
+      listener: Listener,
+      who: Who
     ) => Effect.Effect<Subscription, EndpointInvalid, Scope.Scope>
   }
 >()("warmpath/ports/EventStream") {}

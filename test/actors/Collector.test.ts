@@ -64,7 +64,7 @@ describe("Collector", () => {
         Effect.gen(function* () {
           const stream = yield* EventStream
           return EventStream.of({
-            open: (at, listener) => (++opened === 1 ? Effect.die("a defect") : stream.open(at, listener))
+            open: (at, listener, who) => (++opened === 1 ? Effect.die("a defect") : stream.open(at, listener, who))
           })
         })
       ).pipe(Layer.provide(real))
@@ -203,8 +203,8 @@ describe("Collector", () => {
         EventStream,
         Effect.map(EventStream, (inner) =>
           EventStream.of({
-            open: (from, listener) =>
-              Effect.tap(inner.open(from, listener), () => Effect.addFinalizer(() => Deferred.await(closing)))
+            open: (from, listener, who) =>
+              Effect.tap(inner.open(from, listener, who), () => Effect.addFinalizer(() => Deferred.await(closing)))
           })
         )
       ).pipe(Layer.provide(real))

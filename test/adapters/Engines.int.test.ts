@@ -45,7 +45,7 @@ const published = (engine: Engine, source: EventSource): Promise<ReadonlyArray<E
     const scope = yield* Scope.make()
     const stream = yield* EventStream
     const quiet = { message: () => {}, connected: () => {}, disconnected: () => {} }
-    const subscription = yield* stream.open(source, quiet).pipe(Scope.provide(scope))
+    const subscription = yield* stream.open(source, quiet, { name: "w", model: "m" }).pipe(Scope.provide(scope))
     const batches: Array<EngineBatch> = []
     yield* subscription.replay(0, (_seq, payload) => batches.push(engine.decode(payload)))
     yield* Scope.close(scope, Exit.void)

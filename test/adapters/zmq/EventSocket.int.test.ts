@@ -36,7 +36,8 @@ const subscribe = async (to: Pick<Zmq.ZmqPublisher, "endpoint"> & { replayEndpoi
             message: (seq, payload) => heard.push([seq, text(payload)]),
             connected: () => signals.push("connected"),
             disconnected: () => signals.push("disconnected")
-          }
+          },
+          { name: "w", model: "m" }
         )
       ),
       Effect.provide(layer),
@@ -130,7 +131,8 @@ describe("EventSocket", () => {
           Effect.forEach(all, ({ endpoint }, i) =>
             stream.open(
               { endpoint, replayEndpoint: null, topic: "", rank: 0 },
-              { message, connected: () => joined.add(i), disconnected: () => {} }
+              { message, connected: () => joined.add(i), disconnected: () => {} },
+              { name: `w${i}`, model: "m" }
             )
           )
         ),
