@@ -123,6 +123,15 @@ const replay = async (given: Given, signal: AbortSignal, progress: Progress.Prog
   if (Option.isSome(given.url) && (given.policy.length > 0 || Option.isSome(given.decisions))) {
     throw new Prepare.Refused("Under --url the router there decides: --policy and --decisions are for --offline.")
   }
+  const live = Object.entries({ model: given.model, admin: given.admin, speed: given.speed })
+  for (const [name, value] of live) {
+    if (Option.isNone(given.url) && Option.isSome<unknown>(value)) {
+      throw new Prepare.Refused(`--${name} is for a running router: add --url, or leave it out.`)
+    }
+  }
+  if (Option.isSome(given.url) && Option.isSome(given.profile)) {
+    throw new Prepare.Refused("Under --url the engines there are what they are: leave --profile out.")
+  }
   checkFiles(given)
   const { document, notes } = await run(given, file, signal, progress)
   progress.close()

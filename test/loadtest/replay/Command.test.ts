@@ -54,6 +54,8 @@ const refused: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp
   [["--recompute", arrivals], /arrivals\.jsonl, line 1: .*replay the trace once more/],
   [[arrivals, "--decisions", at("log"), "--policy", "round-robin"], /add --policy warmpath/],
   [[arrivals, "--url", "http://127.0.0.1:1", "--offline"], /not both/],
+  [[arrivals, "--speed", "2"], /--speed is for a running router: add --url/],
+  [[arrivals, "--url", "http://127.0.0.1:1", "--profile", "mla"], /leave --profile out/],
   [[arrivals, "--url", "http://127.0.0.1:1"], /Nothing answers at http:\/\/127\.0\.0\.1:1\//]
 ]
 
