@@ -1,0 +1,95 @@
+/** A deployment on this machine: a real nats-server, routers in processes of their own, simulated engines in this one. */
+import { setTimeout as sleep } from "node:timers/promises"
+import type { SimEngine } from "../../loadtest/fleet/SimEngine.ts"
+import * as SimFleet from "../../loadtest/fleet/SimFleet.ts"
+import type { SimOptions } from "../../loadtest/fleet/SimOptions.ts"
+import * as NatsServer from "../support/NatsServer.ts"
+import { type Running, warmpath } from "../support/Processes.ts"
+
+export interface Replica {
+  readonly id: string
+  readonly url: string
+  readonly adminUrl: string
+  readonly process: Running
+  readonly startedMs: number
+  /** When it was killed; Infinity for one that lives. */
+  killedMs: number
+}
+
+export interface Cluster {
+  readonly nats: NatsServer.NatsServer
+  readonly engines: ReadonlyArray<SimEngine>
+  /** Those that live, and those that were. */
+  readonly replicas: ReadonlyArray<Replica>
+  readonly living: () => ReadonlyArray<Replica>
+  /** One more router, once it is ready. */
+  readonly join: () => Promise<Replica>
+  readonly kill: (replica: Replica) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface Options {
+  readonly engines?: Partial<SimOptions>
+  readonly routers: number
+  /** More flags of `warmpath serve`. */
+  readonly flags?: ReadonlyArray<string>
+  readonly servers?: ReadonlyArray<string>
+}
+
+export const model = "sim/qwen3"
+
+/** Ready to take requests, as a balancer sees it. */
+const isReady = (url: string): Promise<boolean> =>
+  fetch(`${url}/ready`).then(
+    async (answer) => {
+      await answer.text()
+      return answer.ok
+    },
+    () => false
+  )
+
+export const start = async ({ engines = {}, flags = [], routers, servers }: Options): Promise<Cluster> => {
+  const nats = await NatsServer.start()
+  const fleet = await SimFleet.start({ engines: 8, ...engines })
+  const replicas: Array<Replica> = []
+  const living = () => replicas.filter(({ killedMs }) => killedMs === Number.POSITIVE_INFINITY)
+  const join = async (): Promise<Replica> => {
+    const id = `replica-${replicas.length + 1}`
+    const process = warmpath([
+      "serve",
+      ...["--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--hash-seed", "0", "--workers-max", "64"],
+      ...["--nats", (servers ?? [nats.url]).join(","), "--replica-id", id],
+      ...fleet.urls.flatMap((url) => ["--worker", url]),
+      ...flags
+    ])
+    const [, url, adminUrl] = await process.says(/ at (http:\S+)\/v1 · admin at (http:\S+)\/admin/)
+    while (!(await isReady(url!))) await sleep(50)
+    const replica = {
+      id,
+      url: url!,
+      adminUrl: adminUrl!,
+      process,
+      startedMs: performance.now(),
+      killedMs: Number.POSITIVE_INFINITY
+    }
+    replicas.push(replica)
+    return replica
+  }
+  for (let i = 0; i < routers; i++) await join()
+  return {
+    nats,
+    engines: fleet.engines,
+    replicas,
+    living,
+    join,
+    kill: (replica) => {
+      replica.killedMs = performance.now()
+      return replica.process.stop()
+    },
+    close: async () => {
+      await Promise.all(living().map(({ process }) => process.stop()))
+      await fleet.close()
+      await nats.close()
+    }
+  }
+}
