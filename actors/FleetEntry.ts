@@ -5,8 +5,8 @@ import type { Engine } from "../src/ports/Engine.ts"
 import type * as Breaker from "./FleetBreaker.ts"
 import type * as Lifecycle from "./FleetLifecycle.ts"
 
-/** Who listed a worker: a reload of the config only removes what the config had added. */
-export type Origin = "config" | "admin"
+/** Who listed a worker: a reload of the config only removes what the config had added. `announced`: it said so itself. */
+export type Origin = "config" | "admin" | "announced"
 
 /** A worker as others see it. A snapshot: a change of facts makes a new one. */
 export interface Worker {

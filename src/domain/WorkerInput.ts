@@ -41,13 +41,15 @@ const ApiKey = Schema.RedactedFromValue(
   Schema.String.check(Schema.isPattern(/^[\x21-\x7e]+$/, { message: "must be printable ASCII without spaces" }))
 )
 
-export const WorkerInput = Schema.Struct({
+/** What anyone may know of it: how replicas tell each other of a worker, and how it announces itself. */
+export const publicFields = {
   id: Schema.optionalKey(Id),
   url: Url,
   /** One publisher, or one for each data-parallel rank, whose rank is its place unless it says another. */
-  events: Schema.optionalKey(Schema.Union([Events, Schema.Array(Events).check(Schema.isMinLength(1), ranksDiffer)])),
-  apiKey: Schema.optionalKey(ApiKey)
-})
+  events: Schema.optionalKey(Schema.Union([Events, Schema.Array(Events).check(Schema.isMinLength(1), ranksDiffer)]))
+}
+
+export const WorkerInput = Schema.Struct({ ...publicFields, apiKey: Schema.optionalKey(ApiKey) })
 export type WorkerInput = typeof WorkerInput.Type
 
 /** The spec meant by an input: trailing slashes go, and the id defaults to `host:port`. */
