@@ -4,8 +4,8 @@
  * Owns     one `LoadTable` and one `InFlight`; nobody else writes to them.
  * Hears    workers joining and leaving, engines' hints, bookings and how they end: all synchronous, on the caller's turn.
  * Answers  `place` and `explain`, synchronously, without waiting and (for `place`) without allocating.
- * Loses    everything, when the process ends: bookings are those of this process. Rates are learned again in some
- *          twenty requests.
+ * Loses    everything, when the process ends: bookings are those of this process, and what replicas tell of theirs. Rates
+ *          are learned again in some twenty requests.
  *
  * Time is the caller's: every verb takes `nowMs`, all from one monotonic clock. There is no timer; averages and graces
  * move on with the verbs.
@@ -57,6 +57,26 @@ export interface Booking {
   readonly heldTokens: number
   readonly firstByte: (nowMs: number) => void
   readonly settle: (nowMs: number, outcome: Outcome) => void
+}
+
+/** A request that another replica has placed, as it tells of it. */
+export interface Elsewhere {
+  readonly promptTokens: number
+  /** As of `Ask`, for that worker. */
+  readonly cachedTokens: number
+  readonly streams: boolean
+  readonly priority: number | null
+  /** Its first token was seen already. */
+  readonly active: boolean
+  /** As of `Ask`; of one that is active they are not wanted. */
+  readonly keys: KeyLanes
+}
+
+/** Such a request, charged here. It teaches neither rates nor lengths. Both verbs may be called again without effect. */
+export interface Charged {
+  readonly firstByte: (nowMs: number) => void
+  /** `computed`: the worker probably has its prompt, though no first token was heard of. */
+  readonly settle: (nowMs: number, computed: boolean) => void
 }
 
 /** One worker as the admin API shows it. */
@@ -126,6 +146,8 @@ export class Ledger extends Context.Service<
     readonly decision: (ask: Ask, nowMs: number) => Decision.Decision
     /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
+    /** Charges what another replica has sent to the worker. */
+    readonly charge: (slot: number, request: Elsewhere, nowMs: number) => Charged
     readonly snapshot: (nowMs: number) => Snapshot
     /** One worker of the snapshot; null when it is not present. */
     readonly worker: (slot: number, nowMs: number) => WorkerLoad | null
@@ -203,6 +225,7 @@ export const make = (options: Options): Ledger["Service"] => {
       const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs, ask.priority)
       return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, ask.heldTokens[slot]!)
     },
+    charge: (slot, request, nowMs) => makeCharged(load, inFlight, slot, request, nowMs),
     snapshot: (nowMs) => {
       LoadTable.advance(load, nowMs)
       Bookings.releaseDue(load, nowMs)
@@ -262,6 +285,36 @@ const makeBooking = (
       if (seen) return
       // A whole answer whose first token was not seen is computed; anything else never got that far.
       if (outcome === "complete") inFlight.release(flight, nowMs)
+      else inFlight.remove(flight)
+    }
+  }
+}
+
+const makeCharged = (
+  load: LoadTable.LoadTable,
+  inFlight: InFlight,
+  slot: number,
+  { active, cachedTokens, keys, priority, promptTokens, streams }: Elsewhere,
+  nowMs: number
+): Charged => {
+  const handle = Bookings.book(load, slot, promptTokens, cachedTokens, streams, nowMs, priority)
+  if (active) Bookings.skipPrefill(load, handle, nowMs)
+  const flight = active ? 0 : inFlight.add(slot, keys, keys.length >> 1)
+  let seen = active
+  let settled = false
+  return {
+    firstByte: (atMs) => {
+      if (seen || settled) return
+      seen = true
+      Bookings.firstByte(load, handle, atMs, false)
+      inFlight.release(flight, atMs)
+    },
+    settle: (atMs, computed) => {
+      if (settled) return
+      settled = true
+      Bookings.settle(load, handle, Number.NaN, Number.NaN, false, atMs)
+      if (seen) return
+      if (computed) inFlight.release(flight, atMs)
       else inFlight.remove(flight)
     }
   }

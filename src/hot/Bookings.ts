@@ -78,8 +78,11 @@ export const book = (
   return BookingPool.handle(pool, at)
 }
 
-/** The first token of a booking was seen: its prefill is done. Later calls do nothing. */
-export const firstByte = (load: LoadTable, booking: number, nowMs: number): void => {
+/**
+ * The first token of a booking was seen: its prefill is done. Later calls do nothing. `teaches`: it was seen here and now,
+ * so that the time since the worker was idle shows its pace. Heard from another replica it is only part of what was done.
+ */
+export const firstByte = (load: LoadTable, booking: number, nowMs: number, teaches = true): void => {
   const at = BookingPool.find(load.pool, booking)
   if (at === NONE || load.pool.state[at] !== 1) return
   advance(load, nowMs)
@@ -101,7 +104,7 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
   }
   activate(load, at, nowMs)
   begin(load, slot)
-  if (load.queued[slot] === 0 || load.spanRequests[slot]! >= spanRequestsMax) {
+  if (teaches && (load.queued[slot] === 0 || load.spanRequests[slot]! >= spanRequestsMax)) {
     if (load.spanSpoilt[slot] === 0) {
       const { spanRequests, spanTokens, spanPairs, spanSinceMs, rates } = load
       const ms = nowMs - spanSinceMs[slot]!
@@ -110,6 +113,15 @@ export const firstByte = (load: LoadTable, booking: number, nowMs: number): void
     if (load.queued[slot] !== 0 && load.silent[slot] === 0) beginSpan(load, slot, nowMs)
   }
   load.busyUntilMs[slot] = nowMs + load.queuedUs[slot]! / 1000
+}
+
+/** A request just charged, whose first token was seen before it was heard of: that shows nothing of when. */
+export const skipPrefill = (load: LoadTable, booking: number, nowMs: number): void => {
+  const at = BookingPool.find(load.pool, booking)
+  if (at === NONE) return
+  const slot = load.pool.slot[at]!
+  load.busyUntilMs[slot] = load.busyUntilMs[slot]! - load.pool.ownUs[at]! / 1000
+  activate(load, at, nowMs)
 }
 
 /**

@@ -203,6 +203,42 @@ describe("Bookings", () => {
     expect(RateModel.decodeFloorMs(load.rates, 0)).toBeLessThan(2.5)
   })
 
+  it("counts what others' first tokens show as done, and learns by its own alone", () => {
+    // 2 ms + 5 µs per token again; of each burst every other request is another replica's, heard of 10 ms late.
+    const learned = (teaches: boolean): LoadTable.LoadTable => {
+      const load = fleet(1)
+      const random = lcg(7)
+      for (let burst = 1; burst <= 20; burst++) {
+        const requests = Array.from({ length: 8 }, () => 20_000 + Math.floor(random() * 80_000))
+        const bookings = requests.map((tokens) => Bookings.book(load, 0, tokens, 0, true, burst * 10_000))
+        let doneMs = burst * 10_000
+        bookings.forEach((booking, i) => {
+          doneMs += 2 + requests[i]! * 0.005
+          const others = i % 2 === 0
+          Bookings.firstByte(load, booking, doneMs + (others ? 10 : 0), teaches && !others)
+          Bookings.settle(load, booking, 40, 0, false, doneMs + 10)
+        })
+      }
+      return load
+    }
+    const load = learned(true)
+    expect(load.rates.prefills[0]).toBe(20)
+    const error = RateModel.prefillMs(load.rates, 0, 60_000, 60_000) / 302
+    expect(error).toBeGreaterThan(0.8)
+    expect(error).toBeLessThan(1.25)
+    expect(learned(false).rates.prefills[0]).toBe(0)
+  })
+
+  it("leaves the wait as it is for a request charged in the middle of its answer", () => {
+    const load = fleet(1)
+    Bookings.book(load, 0, 1000, 0, true, 0)
+    const [until, queuedUs] = [load.busyUntilMs[0], load.queuedUs[0]]
+    const booking = Bookings.book(load, 0, 5000, 0, true, 10)
+    Bookings.skipPrefill(load, booking, 10)
+    expect(load.busyUntilMs[0]).toBeCloseTo(until!, 6)
+    expect([load.queuedUs[0], load.queued[0], load.active[0], load.activeTokens[0]]).toEqual([queuedUs, 1, 1, 5000])
+  })
+
   it("learns from answers that are not streamed when nothing was queued before them", () => {
     const load = fleet(1)
     let nowMs = 0
@@ -221,7 +257,7 @@ describe("Bookings", () => {
 
   it("returns every counter to exactly zero after any interleaving", () => {
     const action = fc.record({
-      verb: fc.constantFrom("book", "book", "book", "first", "settle", "abort", "leave", "release"),
+      verb: fc.constantFrom("book", "book", "book", "middle", "first", "heard", "settle", "abort", "leave", "release"),
       pick: fc.nat(1000),
       tokens: fc.integer({ min: 0, max: 200_000 }),
       cached: fc.integer({ min: 0, max: 200_000 }),
@@ -241,12 +277,16 @@ describe("Bookings", () => {
           nowMs += waitMs
           const booking = open[pick % Math.max(1, open.length)]
           if (verb === "book") open.push(Bookings.book(load, pick % 3, tokens, cached, streams, nowMs, priority))
-          else if (verb === "release") Bookings.releaseDue(load, nowMs)
+          else if (verb === "middle") {
+            open.push(Bookings.book(load, pick % 3, tokens, cached, streams, nowMs, priority))
+            Bookings.skipPrefill(load, open.at(-1)!, nowMs)
+          } else if (verb === "release") Bookings.releaseDue(load, nowMs)
           else if (verb === "leave" && pick % 5 === 0) {
             LoadTable.join(load, pick % 3, 1000)
             LoadTable.setPriority(load, pick % 3, pick % 3 === 0 ? null : pick % 3 === 1 ? 0 : Number.POSITIVE_INFINITY)
-          } else if (booking !== undefined && verb === "first") Bookings.firstByte(load, booking, nowMs)
-          else if (booking !== undefined && (verb === "settle" || verb === "abort")) {
+          } else if (booking !== undefined && (verb === "first" || verb === "heard")) {
+            Bookings.firstByte(load, booking, nowMs, verb === "first")
+          } else if (booking !== undefined && (verb === "settle" || verb === "abort")) {
             expect(Bookings.settle(load, booking, pick, cached, verb === "settle", nowMs)).toBe(true)
             closed.push(...open.splice(open.indexOf(booking), 1))
           }
