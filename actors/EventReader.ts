@@ -24,6 +24,14 @@ export interface Verdict {
   readonly why: string
 }
 
+/** What another reader needs to go on with the next batch, beside its translator's. */
+export interface Saved {
+  readonly emptied: boolean
+  readonly hashing: string | null
+  /** Batches since a store without its parent caused a fresh start. */
+  readonly orphanAge: number
+}
+
 /** Batches between two fresh starts that a store without its parent may cause; what a replay does not cure, it never will. */
 const orphanResyncEvery = 10_000
 /** Names of unknown things remembered; a payload may carry any. */
@@ -111,9 +119,31 @@ export class EventReader {
     this.dirty = false
   }
 
-  private readonly emit = (delta: KvDelta): void => {
+  /** Publishes a change, unless one was refused before. False when it was not taken. */
+  readonly emit = (delta: KvDelta): boolean => {
     this.dirty = true
     if (!this.refused && !this.out.publish(delta)) this.refused = true
+    return !this.refused
+  }
+
+  /** The index had no room for a change since the last purge. */
+  get isRefused(): boolean {
+    return this.refused
+  }
+
+  saved(life: number): Saved {
+    const { batches, emptied, hashing, hashingLife, orphanBatch } = this
+    return { emptied, hashing: hashingLife === life ? hashing : null, orphanAge: batches - orphanBatch }
+  }
+
+  /** For one that has read nothing. */
+  restore({ emptied, hashing, orphanAge }: Saved, life: number): void {
+    // Whatever becomes of it, the index is told of it from now on.
+    this.dirty = true
+    this.emptied = emptied
+    this.orphanBatch = this.batches - orphanAge
+    this.hashing = hashing
+    if (hashing !== null) this.hashingLife = life
   }
 
   private note(names: ReadonlyArray<string>): void {

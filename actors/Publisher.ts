@@ -18,6 +18,7 @@ import * as EventSequence from "../src/hot/EventSequence.ts"
 import { EventReader, type Out } from "./EventReader.ts"
 import type { Followed, Health, Options, State } from "./Followed.ts"
 import { FreshStarts } from "./FreshStarts.ts"
+import { type Copy, PublisherCopy } from "./PublisherCopy.ts"
 import { PublisherView, silentWhy } from "./PublisherView.ts"
 import { Reconnects } from "./Reconnects.ts"
 import { RecoveryPace } from "./RecoveryPace.ts"
@@ -37,6 +38,9 @@ export type Input =
   /** It cannot be subscribed to at all. */
   | { readonly _tag: "Unreachable"; readonly why: string }
 
+/** Inputs that say nothing of what is read. */
+const idle: ReadonlySet<Input["_tag"]> = new Set(["Tick", "Expected", "Refreshes", "Unreachable", "Disconnected"])
+
 export interface Hands extends Out, ReplayHands {}
 
 /** A publisher whose batches can be read again is believed after this. */
@@ -45,6 +49,8 @@ const readableMs = 1_000
 export class Publisher {
   readonly sequence: EventSequence.State
   readonly reader: EventReader
+  /** Takes over what another publisher of this name has saved, before anything is fed. Anything fed ends that. */
+  readonly copy: PublisherCopy
   private readonly hands: Hands
   private readonly slot: number
   private readonly pace: RecoveryPace
@@ -65,6 +71,7 @@ export class Publisher {
     this.silence = new Silence(options, nowMs)
     this.sequence = EventSequence.make({ ...options, replayable: followed.source.replayEndpoint !== null })
     this.reader = new EventReader(followed, options, hands)
+    this.copy = new PublisherCopy(this.sequence, this.reader, { ...options, model: followed.model })
     this.fresh = new FreshStarts(options.attemptsMax, this.pace)
     this.reconnects = new Reconnects(options.calmMs, this.pace)
     this.orders = new ReplayOrders(this.sequence, this.pace, options.replaysMax, hands)
@@ -98,8 +105,17 @@ export class Publisher {
     return this.readableAgain ? Math.min(at, this.unreadableAtMs + readableMs) : at
   }
 
+  /**
+   * All that another publisher needs to go on from the last batch applied here, in pieces of at most so many hashes; it
+   * must not be fed before the last one was taken. Null while there is nothing to go on from.
+   */
+  save(hashesMax: number): Copy | null {
+    return this.fresh.shedding === null && !this.silence.absent ? this.copy.save(hashesMax) : null
+  }
+
   feed(input: Input, nowMs: number): void {
     this.nowMs = nowMs
+    if (this.copy.isUnderWay && !idle.has(input._tag)) this.copy.abandon()
     switch (input._tag) {
       case "Live":
         this.live(input)

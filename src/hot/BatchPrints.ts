@@ -3,7 +3,13 @@
  */
 
 /** Batches remembered: 12 bytes each. */
-const window = 1_024
+export const window = 1_024
+
+/** `window` of each. */
+export interface Saved {
+  readonly seqs: Float64Array
+  readonly prints: Int32Array
+}
 
 export class BatchPrints {
   private readonly seqs = new Float64Array(window).fill(-1)
@@ -19,6 +25,15 @@ export class BatchPrints {
     const at = seq % window
     if (this.seqs[at] !== seq) return 0
     return this.prints[at] === printOf(payload) ? 1 : -1
+  }
+
+  saved(): Saved {
+    return { seqs: this.seqs.slice(), prints: this.prints.slice() }
+  }
+
+  restore({ prints, seqs }: Saved): void {
+    this.seqs.set(seqs)
+    this.prints.set(prints)
   }
 
   clear(): void {

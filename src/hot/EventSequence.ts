@@ -19,7 +19,7 @@ import { admit, open, purge, replay, replayFromLast, rest } from "./SequenceMove
 import { replayDone, replayed, replayFailed } from "./SequenceReplay.ts"
 import type { Input, Output, State } from "./SequenceState.ts"
 
-export { type Input, make, type Options, type Output, type State } from "./SequenceState.ts"
+export { type Input, make, type Options, type Output, restore, type Saved, type State, saved } from "./SequenceState.ts"
 
 /** What to do about one input, in order. Changes the state. */
 export const step = (s: State, input: Input): ReadonlyArray<Output> => {

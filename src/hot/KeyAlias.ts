@@ -15,6 +15,8 @@
 
 /** Reach of a hash without copies, one beyond the farthest tier. */
 export const NOWHERE = 4
+/** Words of a saved hash: its two lanes, those of its key, its word of copies. */
+export const savedWords = 5
 /** Copies of one hash on one tier at most: what a count's eight bits hold. */
 const copiesMaxMax = 255
 
@@ -149,6 +151,56 @@ export class KeyAlias {
       sum ^= table[(mixed << 1) & (table.length - 2)]!
     }
     return sum
+  }
+
+  /**
+   * All it holds, in order of arrival: `savedWords` for each hash, in pieces of at most so many hashes, each a slice of
+   * the work; one may be empty. Nothing may change before the last one.
+   */
+  *saved(hashesMax: number): Generator<Int32Array> {
+    const { chunks, top } = this
+    // Lower lanes are in the slots alone. Pieces in the order of slots would scatter what lies side by side.
+    const los = new Int32Array(top)
+    const isUsed = new Uint8Array(top)
+    let seen = 0
+    for (const slots of this.slots) {
+      for (let at = 0; at < slots.length; at += 2) {
+        const ref = slots[at + 1]!
+        if (ref === 0) continue
+        los[ref] = slots[at]!
+        isUsed[ref] = 1
+      }
+      seen += slots.length >> 1
+      if (seen < hashesMax) continue
+      seen = 0
+      yield new Int32Array(0)
+    }
+    for (let ref = 1, left = this.size; left > 0; ) {
+      const words = new Int32Array(Math.min(left, hashesMax) * savedWords)
+      let to = 0
+      for (; to < words.length; ref++) {
+        if (isUsed[ref] === 0) continue
+        const chunk = chunks[ref >>> chunkBits]!
+        const at = (ref & (chunkEntries - 1)) << 2
+        words[to++] = los[ref]!
+        for (let word = 0; word < 4; word++) words[to++] = chunk[at + word]!
+      }
+      left -= words.length / savedWords
+      yield words
+    }
+  }
+
+  /** Adds what `saved` gave. False, with some of it added, when that cannot be: a hash that is known, or has no copy. */
+  restore(words: Int32Array): boolean {
+    for (let at = 0; at < words.length; at += savedWords) {
+      const copies = words[at + 4]!
+      if (this.add(words[at]!, words[at + 1]!, 0, words[at + 2]!, words[at + 3]!) !== NOWHERE) return false
+      const ref = this.slots[this.which]![this.at + 1]!
+      this.chunks[ref >>> chunkBits]![((ref & (chunkEntries - 1)) << 2) + 3] = copies
+      this.copies += (copies & 0xff) - 1
+      if (copies === 0) return false
+    }
+    return true
   }
 
   clear(): void {

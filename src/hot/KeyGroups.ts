@@ -40,6 +40,17 @@ export class KeyGroups {
     return table
   }
 
+  /** The groups that have a table, in that order, and those known not to count. */
+  saved(): { readonly groups: ReadonlyArray<number>; readonly others: ReadonlyArray<number> } {
+    return { groups: [...this.byGroup.keys()], others: [...this.others] }
+  }
+
+  /** Opens the tables of `saved`, which are empty then. */
+  restore(groups: ReadonlyArray<number>, others: ReadonlyArray<number>): void {
+    for (const group of groups) this.open(group)
+    for (const group of others) this.others.add(group)
+  }
+
   /** Whether a group counts. Removals do not say: those that do not are remembered. */
   isMain(group: number, specKind: string | null): boolean {
     if (specKind === null) return !this.others.has(group)

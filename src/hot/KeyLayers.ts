@@ -16,7 +16,7 @@ export type Emit = (delta: KvDelta) => void
 export class KeyLayers {
   private readonly worker: number
   /** Layers told apart: a bit each. */
-  private told = 1
+  told = 1
 
   constructor(worker: number) {
     this.worker = worker

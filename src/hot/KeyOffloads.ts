@@ -9,6 +9,12 @@ import * as KeyAlias from "./KeyAlias.ts"
 /** Hashes held at most: 8 bytes each beside the table's. */
 export const offloadsMax = 65_536
 
+export interface Saved {
+  /** Hashes, two lanes each, those that go first in front. */
+  readonly order: Int32Array
+  readonly table: Int32Array
+}
+
 export class KeyOffloads {
   /** Given up for lack of room. */
   dropped = 0
@@ -48,6 +54,29 @@ export class KeyOffloads {
   /** One copy less. False when none was held. */
   cancel(lo: number, hi: number, tier: number): boolean {
     return this.table.remove(lo, hi, tier) >= 0
+  }
+
+  /** What is held, and the order in which it goes when there is no room. */
+  saved(): Saved {
+    const { first, length, ring } = this
+    const order = new Int32Array(length * 2)
+    for (let i = 0; i < order.length; i++) order[i] = ring[(first * 2 + i) % ring.length]!
+    const table = new Int32Array(this.size * KeyAlias.savedWords)
+    let at = 0
+    for (const piece of this.table.saved(offloadsMax)) {
+      table.set(piece, at)
+      at += piece.length
+    }
+    return { order, table }
+  }
+
+  /** Holds what `saved` gave, beside nothing. False when that cannot be. */
+  restore({ order, table }: Saved): boolean {
+    if (order.length > 0) this.ring = new Int32Array(offloadsMax * 2)
+    this.ring.set(order)
+    this.first = 0
+    this.length = order.length >> 1
+    return this.table.restore(table)
   }
 
   clear(): void {

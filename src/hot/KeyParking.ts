@@ -7,7 +7,7 @@
 import type { BlockStored } from "../domain/KvEvent.ts"
 import * as KeyAlias from "./KeyAlias.ts"
 
-interface Parked {
+export interface Parked {
   readonly event: BlockStored
   readonly batch: number
 }
@@ -100,6 +100,11 @@ export class KeyParking {
       if (parked.length === 0) this.end(name, row)
       if (left === 0) return
     }
+  }
+
+  /** What waits, in an order in which it can be parked again. */
+  saved(): ReadonlyArray<Parked> {
+    return [...this.rows.values()].flatMap(({ parked }) => parked)
   }
 
   clear(): void {

@@ -14,13 +14,14 @@
 import type { BlockRemoved, BlockStored, EngineEvent, EngineHashes } from "../domain/KvEvent.ts"
 import { DEVICE, type Tier } from "../domain/Tier.ts"
 import { blockSizeMax, type Hasher } from "./BlockHash.ts"
+import * as KeyAlias from "./KeyAlias.ts"
 import { KeyChains } from "./KeyChains.ts"
 import * as KeyCounters from "./KeyCounters.ts"
 import { KeyGroups } from "./KeyGroups.ts"
 import { KeyHashes } from "./KeyHashes.ts"
 import { type Emit, KeyLayers } from "./KeyLayers.ts"
-import { KeyOffloads } from "./KeyOffloads.ts"
-import { KeyParking } from "./KeyParking.ts"
+import { KeyOffloads, type Saved as SavedOffloads } from "./KeyOffloads.ts"
+import { KeyParking, type Parked } from "./KeyParking.ts"
 
 export type { Counters } from "./KeyCounters.ts"
 
@@ -41,6 +42,20 @@ export interface Options {
   readonly parkedBatches: number
   /** Distinct hashes at most; beyond it `overflow` is set. */
   readonly hashesMax: number
+}
+
+/** What another translator needs to go on with the next batch, beside the hashes: plain data. */
+export interface Saved {
+  readonly batch: number
+  readonly blockSize: number | null
+  readonly repeats: "copy" | "refresh"
+  readonly told: number
+  readonly groups: ReadonlyArray<number>
+  /** Hashes in the table of each group. */
+  readonly hashes: ReadonlyArray<number>
+  readonly others: ReadonlyArray<number>
+  readonly parked: ReadonlyArray<Parked>
+  readonly offloads: SavedOffloads
 }
 
 export class Translator {
@@ -110,6 +125,51 @@ export class Translator {
     this.offloads.clear()
     this.overflow = false
     this.overcounted = false
+  }
+
+  /** All but the hashes. */
+  saved(): Saved {
+    const { batch, blockSize, groups, layers, offloads, parking, repeats } = this
+    const hashes = groups.tables.map(({ size }) => size)
+    return {
+      batch,
+      blockSize,
+      repeats,
+      told: layers.told,
+      ...groups.saved(),
+      hashes,
+      parked: parking.saved(),
+      offloads: offloads.saved()
+    }
+  }
+
+  /** The hashes, each piece headed by the number of its group's table; see `KeyAlias.saved`. */
+  *pieces(hashesMax: number): Generator<Int32Array> {
+    for (const [i, table] of this.groups.tables.entries()) {
+      for (const piece of table.saved(hashesMax)) {
+        const words = new Int32Array(piece.length + 1)
+        words[0] = i
+        words.set(piece, 1)
+        yield words
+      }
+    }
+  }
+
+  /** For a translator that has heard nothing, before the pieces. False when it cannot go on from that. */
+  restore({ batch, blockSize, groups, offloads, others, parked, repeats, told }: Saved): boolean {
+    this.batch = batch
+    this.blockSize = blockSize
+    if (repeats === "refresh") this.repeats = repeats
+    this.layers.told = told
+    this.groups.restore(groups, others)
+    for (const { batch, event } of parked) this.parking.park(event.groupIdx ?? -1, event, batch)
+    return this.offloads.restore(offloads)
+  }
+
+  /** A piece of the hashes. False when it is none. */
+  restorePiece(words: Int32Array): boolean {
+    const table = this.groups.tables[words[0] ?? -1]
+    return table !== undefined && words.length % KeyAlias.savedWords === 1 && table.restore(words.subarray(1))
   }
 
   /** Distinct hashes known, by group. */

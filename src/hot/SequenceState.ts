@@ -1,5 +1,5 @@
 /** SequenceState: the words of `EventSequence`: what it hears, what it answers, what it is allowed, what it remembers. */
-import { BatchPrints } from "./BatchPrints.ts"
+import { BatchPrints, type Saved as SavedPrints } from "./BatchPrints.ts"
 
 export type Input =
   | { readonly _tag: "Connected" }
@@ -119,3 +119,25 @@ export const make = (options: Options): State => ({
   duplicates: 0,
   lost: 0
 })
+
+/** Where a publisher stood: what another state needs to go on from there. */
+export interface Saved {
+  readonly next: number
+  readonly complete: boolean
+  readonly lostWhy: string
+  readonly prints: SavedPrints
+}
+
+/** Null where nothing is known to go on from. */
+export const saved = ({ adrift, complete, lostWhy, next, prints, started }: State): Saved | null =>
+  started && !adrift ? { next, complete, lostWhy, prints: prints.saved() } : null
+
+/** For a state that has heard nothing: it goes on as if it had applied every batch before `next` itself. */
+export const restore = (s: State, { complete, lostWhy, next, prints }: Saved): void => {
+  s.started = true
+  s.adrift = false
+  s.next = next
+  s.complete = complete
+  s.lostWhy = lostWhy
+  s.prints.restore(prints)
+}

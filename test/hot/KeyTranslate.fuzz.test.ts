@@ -32,7 +32,8 @@ const grow = (next: (below: number) => number) => {
   return { pathTo, keys }
 }
 
-const run = (seed: number, mainGroups: ReadonlyArray<number | null>, batches: number) => {
+/** `moved`: now and then its state goes on in another translator. */
+const run = (seed: number, mainGroups: ReadonlyArray<number | null>, batches: number, moved = false) => {
   const next = random(seed)
   const { keys, pathTo } = grow(next)
   const pick = <A>(from: ReadonlyArray<A>): A => from[next(from.length)]!
@@ -91,7 +92,7 @@ const run = (seed: number, mainGroups: ReadonlyArray<number | null>, batches: nu
     return what === 998 ? { _tag: "AllBlocksCleared" } : { _tag: "Unknown", type: "New" }
   }
 
-  const translator = KeyTranslate.make({
+  const options: KeyTranslate.Options = {
     worker: 1,
     model: "m",
     blockSize,
@@ -101,7 +102,16 @@ const run = (seed: number, mainGroups: ReadonlyArray<number | null>, batches: nu
     parkedMax: 1_000,
     parkedBatches,
     hashesMax: 1_000
-  })
+  }
+  let translator = KeyTranslate.make(options)
+  const move = () => {
+    const pieces = [...translator.pieces(1 + next(20))]
+    const saved = structuredClone(translator.saved())
+    translator = KeyTranslate.make(options)
+    expect(translator.restore(saved)).toBe(true)
+    for (const piece of pieces) expect(translator.restorePiece(piece)).toBe(true)
+    expect(translator.saved()).toEqual(saved)
+  }
   const twin = new NaiveKeyTranslate(blockSize, copiesMax, parkedBatches)
   let layers: Array<Set<string> | null> = [new Set(), null, null, null]
   const layer = (number: number): Set<string> => layers[number] ?? layer(number - 1)
@@ -122,6 +132,7 @@ const run = (seed: number, mainGroups: ReadonlyArray<number | null>, batches: nu
   }
   const deepest = [0, 0, 0, 0]
   for (let batch = 0; batch < batches; batch++) {
+    if (moved && next(30) === 0) move()
     if (next(50) === 0) twin.repeats = translator.repeats = pick(["copy", "refresh"])
     const events = Array.from({ length: 1 + next(4) }, event)
     translator.apply(events, emit)
@@ -144,6 +155,10 @@ describe("KeyTranslate, fuzzed", () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])("tells every layer as a naive twin does, one group, seed %i", (seed) => {
     const deepest = run(seed, [seed % 2 === 0 ? 0 : null], 2_000)
     for (const most of deepest) expect(most).toBeGreaterThan(10)
+  })
+
+  it.each([21, 22, 23, 24])("does so when its state moves to another translator now and then, seed %i", (seed) => {
+    run(seed, seed % 2 === 0 ? [0] : [0, 1, 2], 2_000, true)
   })
 
   it.each([11, 12, 13])("does so with several groups, seed %i", (seed) => {

@@ -23,6 +23,16 @@ export class Layers {
     }
   }
 
+  clone(): Layers {
+    const same = new Layers()
+    same.replace(this)
+    return same
+  }
+
+  replace({ sets }: Layers): void {
+    this.sets = sets.map((set) => (set === undefined ? undefined : new Set(set)))
+  }
+
   /** What is within reach of a layer. */
   within(layer: number): Set<number> {
     for (let nearest = layer; nearest > 0; nearest--) {

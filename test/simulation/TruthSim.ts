@@ -110,6 +110,22 @@ export const run = (seed: number): Outcome => {
   const abandoned = new Set<number>()
   let publisher: Publisher | null = null
   const feed = (input: Parameters<Publisher["feed"]>[0]) => publisher?.feed(input, agenda.nowMs)
+  /** What a replica could take over: a publisher at some moment, and what it had told the index until then. */
+  let taken: { readonly head: Uint8Array; readonly pieces: ReadonlyArray<Int32Array>; readonly told: Layers } | null =
+    null
+  const take = (): void => {
+    const copy = publisher?.save(7) ?? null
+    if (copy !== null) taken = { head: copy.head, pieces: [...copy.pieces], told: picture.clone() }
+  }
+  /** However old it is: what is missing since is the publisher's to find out. */
+  const takeOver = ({ copy }: Publisher): void => {
+    // Without a replay address a copy is only good with all that came after it.
+    if (taken === null || !replayable) return
+    const { head, pieces, told } = taken
+    const isBegun = copy.begin(head)
+    picture.replace(told)
+    if (!(isBegun && pieces.every((piece) => copy.piece(piece)) && copy.end())) throw new Error("a copy was refused")
+  }
   /** Of routers that are gone: what is still on its way to them reaches nobody. */
   let router = 0
   const replay = (order: { readonly id: number; readonly from: number }): void => {
@@ -167,6 +183,7 @@ export const run = (seed: number): Outcome => {
       agenda.nowMs
     )
     if (reporting) feed({ _tag: "Refreshes" })
+    if (chance(0.6)) takeOver(publisher)
     if (up) feed({ _tag: "Connected" })
   }
   const down = () => {
@@ -246,11 +263,16 @@ export const run = (seed: number): Outcome => {
     () => {
       // The router is the one that restarts.
       if (publisher === null) return
+      if (chance(0.3)) take()
       publisher.leave()
       publisher = null
       router++
-      agenda.after(below(2_000), join)
-    }
+      if (chance(0.5)) agenda.after(below(2_000), join)
+      else join()
+    },
+    // Another replica copies from this one, to which it may later be given back.
+    take,
+    take
   ]
   const happen = () => {
     work()
