@@ -10,8 +10,7 @@ import { type AddressInfo, isIP } from "node:net"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { Effect, Schema, type Scope } from "effect"
-import type { WorkerSpec } from "../domain/Worker.ts"
-import { type Deps, fault, type Reply, route } from "./AdminRoutes.ts"
+import { type Deps, fault, type Hands, type Reply, route } from "./AdminRoutes.ts"
 
 export interface Options {
   readonly host: string
@@ -80,10 +79,23 @@ export const listen = Effect.fnUntraced(function* (
   deps: Deps
 ): Effect.fn.Return<{ readonly port: number }, AdminListenFailed, Scope.Scope> {
   const run = Effect.runPromiseWith(yield* Effect.context<never>())
-  const add = (spec: WorkerSpec) => run(Effect.result(deps.add(spec)))
+  const { share } = deps
+  const hands: Hands =
+    share === undefined
+      ? {
+          add: (spec) => run(Effect.result(Effect.map(deps.add(spec), (worker) => ({ worker, sharing: null })))),
+          remove: async (id, how) => (deps.remove(id, how) ? { sharing: null } : null)
+        }
+      : {
+          add: (spec) => run(Effect.result(Effect.map(share.add(spec), (added) => ({ ...added, sharing: added })))),
+          remove: async (id, how) => {
+            const sharing = await run(share.remove(id, how))
+            return sharing === null ? null : { sharing }
+          }
+        }
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
     const answer = async () => {
-      const reply = trespass(request, options.host) ?? (await route(request, deps, add))
+      const reply = trespass(request, options.host) ?? (await route(request, deps, hands))
       await send(request, response, reply)
     }
     answer().catch((defect: unknown) => {

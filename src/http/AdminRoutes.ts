@@ -8,13 +8,17 @@
  *   POST   /admin/workers/:id/drain    202
  *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?rank= &tier= &offset= &limit=
  *   GET    /admin/config               the configuration in force
+ *   GET    /admin/cluster              what this router shares with others; 404 when it shares nothing
  *   GET    /metrics  GET /health
+ *   GET    /ready                      200, or 503 and why not
  *
+ * Where routers share a fleet, a change is made on all of them, and its answer has `shared`, and why not.
  * Errors are `{"error":{"code","message","fix"}}`.
  */
 import type { IncomingMessage } from "node:http"
 import { type Effect, Result, Schema } from "effect"
 import type { WorkerRefused, WorkerStatus } from "../../actors/Fleet.ts"
+import type { FleetShare, Sharing } from "../../actors/FleetShare.ts"
 import type { KeyLanes } from "../domain/Block.ts"
 import { explain } from "../domain/Explain.ts"
 import { GUESS, type Layer, type Tier, tiers } from "../domain/Tier.ts"
@@ -28,6 +32,12 @@ export interface Deps {
   readonly find: (id: string) => WorkerStatus | undefined
   readonly add: (spec: WorkerSpec) => Effect.Effect<WorkerStatus, WorkerRefused>
   readonly remove: (id: string, how: { readonly drain: boolean }) => boolean
+  /** Where routers share a fleet: what changes it in place of `add` and `remove`. */
+  readonly share?: Pick<FleetShare["Service"], "add" | "remove">
+  /** What is shared, and with whom; null where nothing is. Shown as it is. */
+  readonly cluster?: () => unknown
+  /** Why clients should look elsewhere; null when they need not. */
+  readonly unready?: () => string | null
   /** How far the cache of one rank is known: trust, event stream, blocks, load. Shown as it is. */
   readonly rank: (slot: number) => unknown
   /** Every key the index holds for a slot within reach of a tier, or by guess, in any order. */
@@ -131,12 +141,30 @@ const workerOf = (text: string): Result.Result<WorkerSpec, string> => {
 const count = (text: string | null, fallback: number): number | null =>
   text === null ? fallback : /^\d{1,15}$/.test(text) ? Number(text) : null
 
-type Add = (spec: WorkerSpec) => Promise<Result.Result<WorkerStatus, WorkerRefused>>
+/** A change of the fleet, made; `sharing` is null where it is not shared. */
+export interface Change {
+  readonly sharing: Sharing | null
+}
+
+/** What a route may do. */
+export interface Hands {
+  readonly add: (spec: WorkerSpec) => Promise<Result.Result<Change & { readonly worker: WorkerStatus }, WorkerRefused>>
+  /** Null when there is no such worker. */
+  readonly remove: (id: string, how: { readonly drain: boolean }) => Promise<Change | null>
+}
+
+/** What is said of a change beside the worker. */
+const sharedShown = ({ sharing }: Change) =>
+  sharing === null ? {} : { shared: sharing.shared, ...(sharing.shared ? {} : { notSharedBecause: sharing.why }) }
 
 const form = 'Send {"url":"http://10.0.0.4:8000"}, with "id", "events" and "apiKey" if you like.'
 
 /** Lists the worker in the body. */
-const post = async (request: IncomingMessage, add: Add, view: (worker: WorkerStatus) => unknown): Promise<Reply> => {
+const post = async (
+  request: IncomingMessage,
+  { add }: Hands,
+  view: (worker: WorkerStatus) => ReturnType<typeof shown>
+): Promise<Reply> => {
   // Anything but JSON could come from a form on someone's page.
   if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
     return fault(
@@ -157,7 +185,11 @@ const post = async (request: IncomingMessage, add: Add, view: (worker: WorkerSta
   const added = await add(spec.success)
   if (Result.isSuccess(added)) {
     const location = `/admin/workers/${encodeURIComponent(spec.success.id)}`
-    return { status: 201, json: view(added.success), headers: { location } }
+    return {
+      status: 201,
+      json: { ...view(added.success.worker), ...sharedShown(added.success) },
+      headers: { location }
+    }
   }
   return fault(
     added.failure.reason === "full" ? 503 : 409,
@@ -192,7 +224,7 @@ const blocks = (worker: WorkerStatus, { search, searchParams }: URL, deps: Deps)
 }
 
 /** What one request is answered with. */
-export const route = async (request: IncomingMessage, deps: Deps, add: Add): Promise<Reply> => {
+export const route = async (request: IncomingMessage, deps: Deps, hands: Hands): Promise<Reply> => {
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET")
   const url = URL.canParse(`http://admin${request.url}`) ? new URL(`http://admin${request.url}`) : null
   const [room, kind, rawId, verb, ...rest] = url === null ? [] : url.pathname.slice(1).split("/")
@@ -201,15 +233,19 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
     404,
     "unknown_path",
     `There is no ${path} here.`,
-    "Try GET /admin/workers, /admin/config, /metrics or /health."
+    "Try GET /admin/workers, /admin/config, /admin/cluster, /metrics, /health or /ready."
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })
   if (url === null || rest.length > 0) return unknown
 
   if (kind === undefined) {
-    if (room !== "health" && room !== "metrics") return unknown
+    if (room !== "health" && room !== "metrics" && room !== "ready") return unknown
     if (method !== "GET") return only("GET")
+    if (room === "ready") {
+      const why = deps.unready?.() ?? null
+      return { status: why === null ? 200 : 503, json: { status: why ?? "ready" } }
+    }
     return room === "health"
       ? { status: 200, json: { status: "ok" } }
       : { status: 200, text: deps.metrics(), type: contentType }
@@ -218,11 +254,22 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
   if (kind === "config" && rawId === undefined) {
     return method === "GET" ? { status: 200, json: deps.config() } : only("GET")
   }
+  if (kind === "cluster" && rawId === undefined) {
+    if (method !== "GET") return only("GET")
+    const cluster = deps.cluster?.() ?? null
+    if (cluster !== null) return { status: 200, json: cluster }
+    return fault(
+      404,
+      "no_cluster",
+      "This router shares nothing with others: it was started without NATS.",
+      "Start routers that are to act as one with the same --nats."
+    )
+  }
   const view = (worker: WorkerStatus) => shown(worker, deps.rank)
   if (kind === "workers" && rawId === undefined) {
     if (method === "GET") return { status: 200, json: { workers: deps.list().map(view) } }
     if (method !== "POST") return only("GET, POST")
-    return post(request, add, view)
+    return post(request, hands, view)
   }
   if ((kind !== "workers" && kind !== "blocks") || rawId === undefined) return unknown
 
@@ -250,7 +297,9 @@ export const route = async (request: IncomingMessage, deps: Deps, add: Add): Pro
     return fault(400, "bad_drain", `drain is "${how}".`, "Use drain=true or drain=false.")
   }
   const drain = verb === "drain" || how === "true"
-  if (!deps.remove(id, { drain })) return missing
+  const removed = await hands.remove(id, { drain })
+  if (removed === null) return missing
   const after = deps.find(id)
-  return { status: drain ? 202 : 200, json: after === undefined ? { id, state: "gone" } : view(after) }
+  const json = after === undefined ? { id, state: "gone" } : view(after)
+  return { status: drain ? 202 : 200, json: { ...json, ...sharedShown(removed) } }
 }

@@ -2,8 +2,10 @@ import { request } from "node:http"
 import { Context, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Fleet } from "../../actors/Fleet.ts"
+import { FleetShare } from "../../actors/FleetShare.ts"
 import * as Admin from "../../src/http/Admin.ts"
 import type { Deps } from "../../src/http/AdminRoutes.ts"
+import * as BusMemory from "../../src/ports/BusMemory.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 
 interface Answer {
@@ -22,6 +24,8 @@ let fleet: Fleet["Service"]
 let scope: Scope.Closeable
 let keys: Int32Array
 let blocks: (slot?: number, layer?: number) => Int32Array
+let unready: string | null
+let cluster: unknown
 
 const call = (method: string, path: string, body?: string, headers: Record<string, string> = {}) =>
   new Promise<Answer>((resolve, reject) => {
@@ -46,6 +50,8 @@ beforeEach(async () => {
   fake = FakeEngine.make()
   keys = Int32Array.of(1, 2, -1, -2)
   blocks = () => keys
+  unready = null
+  cluster = null
   scope = Effect.runSync(Scope.make())
   fleet = Context.get(
     await Effect.runPromise(Layer.buildWithScope(Fleet.layer(fake.options).pipe(Layer.provide(quiet)), scope)),
@@ -59,6 +65,8 @@ beforeEach(async () => {
     rank: (slot) => ({ trust: "exact", slot }),
     blocks: (slot, layer) => blocks(slot, layer),
     config: () => ({ port: 8080 }),
+    cluster: () => cluster,
+    unready: () => unready,
     metrics: () => "up 1\n"
   }
   const listening = Admin.listen({ host: "127.0.0.1", port: 0 }, deps)
@@ -192,6 +200,21 @@ describe("Admin", () => {
     expect([head.status, head.text, head.headers["content-length"]]).toEqual([200, "", "5"])
   })
 
+  it("says that it is ready, or why not", async () => {
+    expect(await json("GET", "/ready")).toEqual({ status: 200, json: { status: "ready" } })
+    unready = "still taking over what other routers know"
+    expect(await json("GET", "/ready")).toEqual({ status: 503, json: { status: unready } })
+  })
+
+  it("says of a router alone that it shares nothing", async () => {
+    const alone = await json("GET", "/admin/cluster")
+    expect([alone.status, alone.json.error.code]).toEqual([404, "no_cluster"])
+    expect(alone.json.error.fix).toContain("--nats")
+    expect((await json("POST", "/admin/workers", { url: "http://a:1" })).json).not.toHaveProperty("shared")
+    cluster = { self: { id: "one" } }
+    expect(await json("GET", "/admin/cluster")).toEqual({ status: 200, json: cluster })
+  })
+
   it("says of an unknown path or method what there is instead", async () => {
     for (const path of [
       "/",
@@ -201,7 +224,8 @@ describe("Admin", () => {
       "/v1/models",
       "//",
       "/admin/blocks",
-      "/admin/config/x"
+      "/admin/config/x",
+      "/admin/cluster/x"
     ]) {
       expect((await call("GET", path)).status, path).toBe(404)
     }
@@ -248,5 +272,75 @@ describe("Admin", () => {
   it("listens no more when its scope has ended", async () => {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     await expect(call("GET", "/health")).rejects.toThrow(/ECONNREFUSED/)
+  })
+})
+
+describe("Admin of routers that share a fleet", () => {
+  let two: Fleet["Service"]
+  let client: BusMemory.Client
+
+  /** A router with an admin API; answers with its fleet and its connection to the others. */
+  const start = async (hub: BusMemory.Hub, id: string) => {
+    const joined = hub.client()
+    const layer = FleetShare.layer({ self: { id }, workersMax: 8 }).pipe(
+      Layer.provideMerge(Fleet.layer(FakeEngine.make().options)),
+      Layer.provide(joined.layer),
+      Layer.provide(quiet)
+    )
+    const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
+    const shared = Context.get(context, FleetShare)
+    const own = Context.get(context, Fleet)
+    const listening = Admin.listen({ host: "127.0.0.1", port: 0 }, { ...deps, ...own, share: shared })
+    const at = (await Effect.runPromise(Scope.provide(listening, scope).pipe(Effect.provide(quiet)))).port
+    return { joined, own, at }
+  }
+
+  beforeEach(async () => {
+    const hub = BusMemory.make()
+    const first = await start(hub, "one")
+    port = first.at
+    client = first.joined
+    two = (await start(hub, "two")).own
+  })
+
+  it("adds, drains and removes a worker on all of them, and says so", async () => {
+    const added = await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
+    expect(added).toMatchObject({ status: 201, json: { id: "a", state: "joining", shared: true } })
+    expect(added.json).not.toHaveProperty("notSharedBecause")
+    await expect.poll(() => two.find("a")?.state).toBe("ready")
+    await expect.poll(async () => (await json("GET", "/admin/workers/a")).json.state).toBe("ready")
+    expect(await json("POST", "/admin/workers/a/drain")).toMatchObject({ status: 202, json: { shared: true } })
+    await expect.poll(() => two.find("a")).toBeUndefined()
+    expect((await json("DELETE", "/admin/workers/a")).status).toBe(404)
+    expect((await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })).status).toBe(201)
+    await expect.poll(() => two.find("a")?.state).toBe("ready")
+    expect((await json("POST", "/admin/workers", { url: "http://a:1", id: "other" })).status).toBe(409)
+    expect(await json("DELETE", "/admin/workers/a?drain=false")).toEqual({
+      status: 200,
+      json: { id: "a", state: "gone", shared: true }
+    })
+    await expect.poll(() => two.find("a")).toBeUndefined()
+  })
+
+  it("changes its own fleet while the bus is away, and says that the others do not know yet", async () => {
+    client.cut(true)
+    const added = await json("POST", "/admin/workers", { url: "http://a:1", id: "a" })
+    expect(added).toMatchObject({
+      status: 201,
+      json: { shared: false, notSharedBecause: expect.stringContaining("it is shared when that works again") }
+    })
+    expect(two.find("a")).toBeUndefined()
+    client.cut(false)
+    await expect.poll(() => two.find("a")?.state).toBe("ready")
+  })
+
+  it("tells nobody a worker's key, and says what to do about it", async () => {
+    const added = await call("POST", "/admin/workers", '{"url":"http://a:1","id":"a","apiKey":"sk-1"}')
+    expect(added.status).toBe(201)
+    expect(added.text).not.toContain("sk-1")
+    expect(JSON.parse(added.text)).toMatchObject({
+      shared: false,
+      notSharedBecause: expect.stringContaining("give it to each of the others")
+    })
   })
 })
