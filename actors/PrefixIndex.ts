@@ -81,6 +81,23 @@ export interface Interface {
   readonly onReset: (listener: () => void) => void
   /** Done when everything told so far is applied and swept. */
   readonly settled: Effect.Effect<void>
+  /** Done when everything told so far is applied, whatever was told since. */
+  readonly caughtUp: Effect.Effect<void>
+  /** Changes when the tiers of a slot are cleared or lost, or one of them is told apart from now on. */
+  readonly version: (worker: number) => number
+  /**
+   * What is held within reach of each tier of some slots, in chunks to be taken on turns of their own; told of by
+   * `PrefixTable.stored`, where `4 * i + layer` is the name of a layer of `workers[i]`. Changes may go on meanwhile: they
+   * are to be applied again on top. But it is void for a slot whose `version` has changed.
+   */
+  readonly picture: (workers: ReadonlyArray<number>) => Picture
+}
+
+export interface Picture {
+  /** For each slot, which tiers are told apart: a bit each. */
+  readonly layers: ReadonlyArray<number>
+  /** The next chunk, of at most so many words (2 000 at least), in about a millisecond; null at the end. May say nothing. */
+  readonly next: (wordsMax: number) => Int32Array | null
 }
 
 /** The actor without its runtime: a table, a mailbox, and a `turn` that works off one slice. */
@@ -113,6 +130,11 @@ export const make = (
   let untold = false
   let scheduled = false
   let waiting: Array<() => void> = []
+  /** Changes taken so far, and those of them worked off; who waits for which. */
+  let taken = 0
+  let done = 0
+  let behind: Array<{ readonly taken: number; readonly resume: () => void }> = []
+  const versions = new Float64Array(workersMax)
   const listeners: Array<() => void> = []
 
   const idle = () => at === mailbox.length && !scheduled
@@ -134,7 +156,9 @@ export const make = (
       if (delta._tag === "Stored" || delta._tag === "Removed") queuedKeys -= delta.keys.length >> 1
       at++
       applied++
+      done++
     }
+    if (behind.length > 0) resumeBehind()
     if (at === mailbox.length || at > 8_192) {
       mailbox = at === mailbox.length ? [] : mailbox.slice(at)
       epochsTold = mailbox.length === 0 ? [] : epochsTold.slice(at)
@@ -145,9 +169,18 @@ export const make = (
     return sweeping || left <= 0 || mailbox.length > 0
   }
 
+  const resumeBehind = () => {
+    const ready = behind.filter((one) => one.taken <= done)
+    behind = behind.filter((one) => one.taken > done)
+    for (const { resume } of ready) resume()
+  }
+
   const reset = (error: unknown) => {
     // A half-applied change cannot be trusted.
     picture.reset()
+    for (let worker = 0; worker < workersMax; worker++) versions[worker]!++
+    done = taken
+    resumeBehind()
     scratch = PrefixTable.makeLevels(picture.table)
     mailbox = []
     epochsTold = []
@@ -196,6 +229,7 @@ export const make = (
     // A copy under way is the worker's own: it is abandoned with the layers it was for.
     if (picture.isCopying && mailbox[at]!.worker === worker) picture.abandon()
     epochs[2 * worker]!++
+    versions[worker]!++
     for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.GUESS; layer++) picture.close(worker, layer)
   }
 
@@ -229,6 +263,8 @@ export const make = (
         overflowed++
         return false
       }
+      if (delta._tag === "Deepened") versions[delta.worker]!++
+      taken++
       mailbox.push(delta)
       epochsTold.push(epochs[epochOf(delta)]!)
       queuedKeys += keys
@@ -268,7 +304,38 @@ export const make = (
     settled: Effect.callback<void>((resume) => {
       if (idle()) resume(Effect.void)
       else waiting.push(() => resume(Effect.void))
-    })
+    }),
+    caughtUp: Effect.callback<void>((resume) => {
+      if (done === taken) resume(Effect.void)
+      else behind.push({ taken, resume: () => resume(Effect.void) })
+    }),
+    version: (worker) => versions[worker] ?? 0,
+    picture: (workers) => {
+      const { layers, table } = picture
+      const names = new Int32Array(holdersMax).fill(-1)
+      const told = workers.map((worker, i) => {
+        let bits = 0
+        for (let layer = Tier.DEVICE as Tier.Layer; has(worker) && layer < Tier.GUESS; layer++) {
+          const holder = SlotLayers.holderOf(layers, worker, layer)
+          if (holder === SlotLayers.NONE) continue
+          names[holder] = 4 * i + layer
+          bits |= 1 << layer
+        }
+        return bits
+      })
+      let from = 0
+      let isOver = false
+      return {
+        layers: told,
+        next: (wordsMax) => {
+          if (isOver) return null
+          const { next, words } = PrefixTable.snapshot(table, from, names, wordsMax)
+          from = next
+          isOver = next === 0
+          return words
+        }
+      }
+    }
   }
 }
 

@@ -1,15 +1,15 @@
 /**
- * The table as bytes, and back: warm restarts, a new replica, the admin dump.
+ * What some holders hold, as words, and back: for another replica; and dumps for tests and the admin page.
  *
- * A snapshot is a row of chunks, each complete in itself, so that neither side must stop for long. Installing stores
- * what a chunk says; doing it twice, or into a table that has more, changes nothing else. A table that is written to
- * while its chunks are taken gives no single moment: apply the changes seen since the first chunk after installing.
- * A chunk, in little-endian Int32: magic, holdersMax, runs, then per run: length, full holders, spans, parent key
- * `lo hi` (both 0 at the start of a chain or when unknown), holders, spans (holder, `lo | hi << 16`), keys.
+ * A snapshot is a row of chunks, each complete in itself, so that neither side must stop for long. What a chunk says is
+ * stored like any news; doing that twice, or into a table that has more, changes nothing else. A table that is written to
+ * while its chunks are taken gives no single moment: apply the changes since the first chunk after installing, all of
+ * them, in order. That comes out the same, for a key's last change decides; only what copies a holder must not be among them.
+ * A chunk, in Int32: magic, runs, then per run: length, names, spans, parent key `lo hi` (both 0 at the start of a chain or
+ * when unknown), names of those that hold all of it, spans (name, `lo | hi << 16`), keys.
  */
 import type { KeyLanes } from "../domain/Block.ts"
 import * as KeySlots from "./KeySlots.ts"
-import * as PrefixWrite from "./PrefixWrite.ts"
 import {
   BASE,
   COVER,
@@ -26,9 +26,11 @@ import {
   WORDS
 } from "./TableMemory.ts"
 
-const MAGIC = 0x31575057 // "WPW1"
-const HEADER = 3
+const MAGIC = 0x32575057 // "WPW2"
+const HEADER = 2
 const RUN_HEADER = 5
+/** Run headers looked at for one chunk: about a millisecond. */
+const LOOK_MAX = 16_384
 
 /** A chain of blocks and who holds it. */
 export interface Run {
@@ -46,11 +48,10 @@ export function* dump(t: TableMemory): Generator<Run> {
     const length = t.runs[at + SHAPE]! & LEN_MASK
     if (length === 0) continue
     const base = t.runs[at + BASE]! << 1
-    const isLive = (holder: number) => (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
     yield {
       keys: t.keys.slice(base, base + (length << 1)),
-      holders: holdersOf(t, at).filter(isLive),
-      parts: partsOf(t, at).filter(({ holder }) => isLive(holder))
+      holders: holdersOf(t, at).filter((holder) => isLive(t, holder)),
+      parts: partsOf(t, at).filter(({ holder }) => isLive(t, holder))
     }
   }
 }
@@ -88,77 +89,112 @@ export const holds = (t: TableMemory, holder: number, lo: number, hi: number): b
 }
 
 /**
- * Up to `runsMax` runs from run id `from` on (0 to begin), and the id to go on from; 0 when that was the last chunk.
- * Holders that were cleared are left out.
+ * Runs from run id `from` on (0 to begin), in at most `wordsMax` words, and the id to go on from; 0 when that was the last
+ * chunk. `names`: what each holder is called, negative for those that are left out. A chunk may be empty. Of a run so torn
+ * that its spans do not fit a chunk some are left out, as is one that more names hold than fit.
  */
-export const snapshot = (t: TableMemory, from = 0, runsMax = 4_096): { bytes: Uint8Array; next: number } => {
-  const out: Array<number> = [MAGIC, t.holdersMax, 0]
-  let run = Math.max(1, from)
-  for (; run < t.head[RUN_TOP]! && out[2]! < runsMax; run++) {
-    const at = run * t.stride
-    const length = t.runs[at + SHAPE]! & LEN_MASK
-    if (length === 0) continue
-    const isLive = (holder: number) => (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
-    const holders = holdersOf(t, at).filter(isLive)
-    const parts = partsOf(t, at).filter(({ holder }) => isLive(holder))
-    if (holders.length + parts.length === 0) continue
-    const parent = parentKey(t, at)
-    out.push(length, holders.length, parts.length, parent[0], parent[1], ...holders)
-    for (const { holder, from: lo, to: hi } of parts) out.push(holder, lo | (hi << 16))
-    const base = t.runs[at + BASE]! << 1
-    for (let i = 0; i < length << 1; i++) out.push(t.keys[base + i]!)
-    out[2]!++
+export const snapshot = (
+  t: TableMemory,
+  from: number,
+  names: Int32Array,
+  wordsMax: number
+): { readonly words: Int32Array; readonly next: number } => {
+  const { head, keys, runs, spans, stride } = t
+  const wanted = new Int32Array(head[WORDS]!)
+  for (let holder = 0; holder < wanted.length << 5; holder++) {
+    if (names[holder]! >= 0 && isLive(t, holder)) wanted[holder >>> 5]! |= 1 << (holder & 31)
   }
-  const bytes = new Uint8Array(out.length * 4)
-  const view = new DataView(bytes.buffer)
-  for (let i = 0; i < out.length; i++) view.setInt32(i * 4, out[i]!, true)
-  return { bytes, next: run < t.head[RUN_TOP]! ? run : 0 }
+  const out = new Int32Array(wordsMax)
+  out[0] = MAGIC
+  let to = HEADER
+  let run = Math.max(1, from)
+  const end = Math.min(head[RUN_TOP]!, run + LOOK_MAX)
+  for (; run < end; run++) {
+    const at = run * stride
+    const length = runs[at + SHAPE]! & LEN_MASK
+    if (length === 0) continue
+    let put = to + RUN_HEADER
+    const stop = wordsMax - (length << 1)
+    let full = 0
+    if (runs[at + FULL] !== 0) {
+      for (let w = 0; w < wanted.length; w++) {
+        for (let set = runs[at + COVER + w]! & wanted[w]!; set !== 0; set &= set - 1, full++) {
+          if (put < stop) out[put] = names[(w << 5) + 31 - Math.clz32(set & -set)]!
+          put++
+        }
+      }
+    }
+    let parts = 0
+    for (let span = runs[at + SPANS]!; span !== 0; span = spans[span * SPAN_WORDS + 2]!) {
+      const holder = spans[span * SPAN_WORDS]!
+      if ((wanted[holder >>> 5]! & (1 << (holder & 31))) === 0) continue
+      if (put + 2 > stop && to === HEADER) break
+      if (put + 2 <= stop) {
+        out[put] = names[holder]!
+        out[put + 1] = spans[span * SPAN_WORDS + 1]!
+      }
+      put += 2
+      parts++
+    }
+    if (full + parts === 0) continue
+    if (put > stop) {
+      if (to > HEADER) break
+      continue // More names than fit any chunk.
+    }
+    const parent = parentKey(t, at)
+    out[to] = length
+    out[to + 1] = full
+    out[to + 2] = parts
+    out[to + 3] = parent[0]
+    out[to + 4] = parent[1]
+    const base = runs[at + BASE]! << 1
+    out.set(keys.subarray(base, base + (length << 1)), put)
+    to = put + (length << 1)
+    out[1]!++
+  }
+  return { words: out.subarray(0, to), next: run < head[RUN_TOP]! ? run : 0 }
 }
 
 /**
- * Stores what a chunk says. `rename` numbers holders anew; a negative number leaves one out. Returns how many runs were
- * installed, or -1 when the bytes are no chunk, and then nothing was changed.
+ * Tells of every stretch of keys that a chunk says a name holds, in the order of chains as far as it is known. False when
+ * the words are no chunk, and then nothing was told; or as soon as `take` answers false.
  */
-export const install = (
-  t: TableMemory,
-  bytes: Uint8Array,
-  rename: (holder: number) => number = (holder) => holder
-): number => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const words = new Int32Array(bytes.byteLength >>> 2)
-  for (let i = 0; i < words.length; i++) words[i] = view.getInt32(i * 4, true)
-  if (!isChunk(words, bytes.byteLength)) return -1
+export const stored = (
+  words: Int32Array,
+  take: (name: number, parent: KeyLanes | null, keys: KeyLanes) => boolean
+): boolean => {
+  if (!isChunk(words)) return false
   let at = HEADER
-  for (let run = 0; run < words[2]!; run++) {
+  for (let run = 0; run < words[1]!; run++) {
     const length = words[at]!
-    const holders = at + RUN_HEADER
-    const parts = holders + words[at + 1]!
+    const names = at + RUN_HEADER
+    const parts = names + words[at + 1]!
     const keysAt = parts + (words[at + 2]! << 1)
     const parent = words[at + 3] === 0 && words[at + 4] === 0 ? null : words.subarray(at + 3, at + 5)
     const keys = words.subarray(keysAt, keysAt + (length << 1))
-    for (let i = holders; i < parts; i++) PrefixWrite.store(t, rename(words[i]!), parent, keys, length)
+    for (let i = names; i < parts; i++) if (!take(words[i]!, parent, keys)) return false
     for (let i = parts; i < keysAt; i += 2) {
       const from = words[i + 1]! & 0xffff
       const to = words[i + 1]! >>> 16
       const before = from === 0 ? parent : keys.subarray((from - 1) << 1, from << 1)
-      PrefixWrite.store(t, rename(words[i]!), before, keys.subarray(from << 1, to << 1), to - from)
+      if (!take(words[i]!, before, keys.subarray(from << 1, to << 1))) return false
     }
     at = keysAt + (length << 1)
   }
-  return words[2]!
+  return true
 }
 
-/** Checks every length before anything is stored. */
-const isChunk = (words: Int32Array, byteLength: number): boolean => {
-  if (byteLength % 4 !== 0 || words.length < HEADER || words[0] !== MAGIC || words[2]! < 0) return false
+/** Checks every length before anything is told. */
+const isChunk = (words: Int32Array): boolean => {
+  if (words.length < HEADER || words[0] !== MAGIC || words[1]! < 0) return false
   let at = HEADER
-  for (let run = 0; run < words[2]!; run++) {
+  for (let run = 0; run < words[1]!; run++) {
     if (at + RUN_HEADER > words.length) return false
     const length = words[at]!
-    const holders = words[at + 1]!
+    const names = words[at + 1]!
     const parts = words[at + 2]!
-    if (length < 1 || length > 256 || holders < 0 || holders > 65_536 || parts < 0 || parts > 1 << 25) return false
-    const partsAt = at + RUN_HEADER + holders
+    if (length < 1 || length > 256 || names < 0 || names > 65_536 || parts < 0 || parts > 1 << 25) return false
+    const partsAt = at + RUN_HEADER + names
     const keysAt = partsAt + parts * 2
     if (keysAt + length * 2 > words.length) return false
     for (let i = partsAt; i < keysAt; i += 2) {
@@ -170,6 +206,8 @@ const isChunk = (words: Int32Array, byteLength: number): boolean => {
   }
   return at === words.length
 }
+
+const isLive = (t: TableMemory, holder: number): boolean => (t.live[holder >>> 5]! & (1 << (holder & 31))) !== 0
 
 const holdersOf = (t: TableMemory, at: number): Array<number> => {
   const holders: Array<number> = []

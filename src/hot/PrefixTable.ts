@@ -15,7 +15,7 @@ import * as Memory from "./TableMemory.ts"
 
 export { copy, join } from "./PrefixCopy.ts"
 export { type Levels, levels, makeLevels, overlap } from "./PrefixMatch.ts"
-export { dump, holds, install, keysOf, type Run, snapshot } from "./PrefixSnapshot.ts"
+export { dump, holds, keysOf, type Run, snapshot, stored } from "./PrefixSnapshot.ts"
 export { clear, free, sweep } from "./PrefixSweep.ts"
 export { CLOSED, FULL_TABLE, ORPHANED, remove, STORED, type StoreStatus, store } from "./PrefixWrite.ts"
 export type { Options } from "./TableMemory.ts"

@@ -392,24 +392,33 @@ describe("PrefixTable snapshot", () => {
     }
     return chains
   }
-  const chunks = (table: PrefixTable.PrefixTable, runsMax: number): Array<Uint8Array> => {
-    const all: Array<Uint8Array> = []
+  const asTheyAre = (holder: number) => holder
+  const chunks = (
+    table: PrefixTable.PrefixTable,
+    wordsMax: number,
+    name: (holder: number) => number = asTheyAre
+  ): Array<Int32Array> => {
+    const names = Int32Array.from({ length: table.holdersMax }, (_, holder) => name(holder))
+    const all: Array<Int32Array> = []
     for (let from = 0; ; ) {
-      const { bytes, next } = PrefixTable.snapshot(table, from, runsMax)
-      all.push(bytes)
+      const { next, words } = PrefixTable.snapshot(table, from, names, wordsMax)
+      assert.isAtMost(words.length, wordsMax)
+      all.push(words)
       if (next === 0) return all
       from = next
     }
   }
+  const install = (table: PrefixTable.PrefixTable, words: Int32Array): boolean =>
+    PrefixTable.stored(words, (name, parent, keys) => PrefixTable.store(table, name, parent, keys) < PrefixTable.CLOSED)
 
   it("installs into an empty table as the same view, once or twice", () => {
     const table = PrefixTable.make({ holdersMax: 40, blocksMax: 40_000 })
     const chains = fill(table, 21)
     const copy = PrefixTable.make({ holdersMax: 40, blocksMax: 40_000 })
-    const bytes = chunks(table, 7)
+    const bytes = chunks(table, 1_000)
     assert.isAbove(bytes.length, 3)
     for (let round = 0; round < 2; round++) {
-      for (const chunk of bytes) assert.isAtLeast(PrefixTable.install(copy, chunk), 0)
+      for (const chunk of bytes) assert.isTrue(install(copy, chunk))
       for (const keys of chains) assert.deepEqual(depths(copy, keys), depths(table, keys))
       assert.strictEqual(PrefixTable.stats(copy).memberships, PrefixTable.stats(table).memberships)
       checkInvariants(copy)
@@ -422,22 +431,39 @@ describe("PrefixTable snapshot", () => {
     PrefixTable.store(table, 0, null, keys)
     PrefixTable.store(table, 3, null, part(keys, 0, 20))
     const copy = small()
-    for (const chunk of chunks(table, 100)) PrefixTable.install(copy, chunk, (slot) => (slot === 0 ? 2 : -1))
+    for (const chunk of chunks(table, 1_000, (slot) => (slot === 0 ? 2 : -1))) assert.isTrue(install(copy, chunk))
     assert.deepEqual(depths(copy, keys), [0, 0, 30, 0])
     assert.strictEqual(PrefixTable.heldBy(copy, 2), 30)
+  })
+
+  it("leaves out what of a run does not fit, and goes on", () => {
+    const table = PrefixTable.make({ holdersMax: 64, blocksMax: 4_000, blocksPerSpan: 0.1 })
+    const keys = chain(200)
+    for (let holder = 0; holder < 64; holder++) {
+      PrefixTable.store(table, holder, null, keys)
+      for (let i = 1; i < 200; i += 2) PrefixTable.remove(table, holder, part(keys, i, i + 1))
+    }
+    const copy = PrefixTable.make({ holdersMax: 64, blocksMax: 4_000, blocksPerSpan: 0.1 })
+    for (const chunk of chunks(table, 1_000)) assert.isTrue(install(copy, chunk))
+    const { memberships } = PrefixTable.stats(copy)
+    assert.isAbove(memberships, 200)
+    assert.isBelow(memberships, PrefixTable.stats(table).memberships)
+    checkInvariants(copy)
   })
 
   it("leaves the table alone when the bytes are cut or damaged", () => {
     const table = small()
     fill(table, 5)
-    const [bytes] = chunks(table, 1_000)
+    const [words] = chunks(table, 100_000)
     const copy = small()
-    for (const length of [0, 3, 4, 12, 40, bytes!.length - 4, bytes!.length - 1]) {
-      assert.strictEqual(PrefixTable.install(copy, bytes!.subarray(0, length)), -1)
+    for (const length of [0, 1, 3, 4, 10, words!.length - 1]) {
+      assert.isFalse(install(copy, words!.subarray(0, length)))
     }
-    const damaged = bytes!.slice()
-    damaged[12] = 0xff
-    assert.strictEqual(PrefixTable.install(copy, damaged), -1)
+    for (const at of [0, 1, 2, 3, 4]) {
+      const damaged = words!.slice()
+      damaged[at]! ^= 0x4000_0000
+      assert.isFalse(install(copy, damaged))
+    }
     assert.strictEqual(PrefixTable.stats(copy).blocks, 0)
   })
 
