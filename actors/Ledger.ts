@@ -164,17 +164,17 @@ export const make = (options: Options): Ledger["Service"] => {
   const mask = new Uint8Array(options.workersMax)
   let rotation = 0
 
-  /** Everything a decision needs to have happened before it. */
-  const prepare = (ask: Ask, nowMs: number): void => {
+  /** Everything a decision needs to have happened before it. The slots that may be chosen. */
+  const prepare = (ask: Ask, nowMs: number): Uint8Array => {
     LoadTable.advance(load, nowMs)
     Bookings.releaseDue(load, nowMs)
-    inFlight.sweep(nowMs)
     Bookings.passing(load, ask.priority)
     const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
-    const { slots } = load
-    mask.set(load.eligible)
-    if (eligible !== null) for (let slot = 0; slot < slots; slot++) mask[slot] = mask[slot]! & eligible[slot]!
-    inFlight.raise(keys, keys.length >> 1, blockSize, promptTokens, cachedTokens)
+    inFlight.raise(keys, keys.length >> 1, blockSize, promptTokens, nowMs, cachedTokens)
+    const { eligible: healthy, slots } = load
+    if (eligible === null) return healthy
+    for (let slot = 0; slot < slots; slot++) mask[slot] = healthy[slot]! & eligible[slot]!
+    return mask
   }
 
   return Ledger.of({
@@ -200,30 +200,36 @@ export const make = (options: Options): Ledger["Service"] => {
     hint: (slot, engine, nowMs) =>
       LoadTable.hint(load, slot, engine.waiting ?? Number.NaN, engine.kvUsage ?? Number.NaN, nowMs),
     place: (ask, nowMs) => {
-      prepare(ask, nowMs)
-      const slot = choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask)
+      const slot = choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, prepare(ask, nowMs))
       if (slot !== LoadTable.NONE) rotation = slot + 1
       return slot
     },
     explain: (ask, nowMs) => {
-      prepare(ask, nowMs)
+      const eligible = prepare(ask, nowMs)
       const { cachedTokens, promptTokens } = ask
-      const slot = choose(load, cachedTokens, promptTokens, nowMs, rotation, mask)
+      const slot = choose(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
       return {
-        ...Cost.explain(load, cachedTokens, promptTokens, nowMs, rotation, mask),
+        ...Cost.explain(load, cachedTokens, promptTokens, nowMs, rotation, eligible),
         slot,
         policy: options.policy
       }
     },
     decision: (ask, nowMs) => {
-      prepare(ask, nowMs)
-      return Decision.of(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, mask)
+      const eligible = prepare(ask, nowMs)
+      return Decision.of(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, eligible)
     },
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!
       const keyCount = ask.keys.length >> 1
       const handle = Bookings.book(load, slot, ask.promptTokens, cachedTokens, streams, nowMs, ask.priority)
-      return makeBooking(load, inFlight, handle, inFlight.add(slot, ask.keys, keyCount), slot, ask.heldTokens[slot]!)
+      return makeBooking(
+        load,
+        inFlight,
+        handle,
+        inFlight.add(slot, ask.keys, keyCount, nowMs),
+        slot,
+        ask.heldTokens[slot]!
+      )
     },
     charge: (slot, request, nowMs) => makeCharged(load, inFlight, slot, request, nowMs),
     snapshot: (nowMs) => {
@@ -299,7 +305,7 @@ const makeCharged = (
 ): Charged => {
   const handle = Bookings.book(load, slot, promptTokens, cachedTokens, streams, nowMs, priority)
   if (active) Bookings.skipPrefill(load, handle, nowMs)
-  const flight = active ? 0 : inFlight.add(slot, keys, keys.length >> 1)
+  const flight = active ? 0 : inFlight.add(slot, keys, keys.length >> 1, nowMs)
   let seen = active
   let settled = false
   return {

@@ -75,13 +75,13 @@ const overlay = (cellMs: number): number => {
   const fresh = (count: number): Int32Array =>
     Int32Array.from({ length: 2 * count }, (_, i) => (i < 2 ? 42 : Math.floor(next() * 2 ** 32) | 0))
   const prompts = Array.from({ length: 64 }, () => fresh(512))
-  for (let i = 0; i < 1024; i++) flight.add(i & 63, i < 64 ? prompts[i]! : fresh(512), 512)
+  for (let i = 0; i < 1024; i++) flight.add(i & 63, i < 64 ? prompts[i]! : fresh(512), 512, 0)
   const depth = new Uint32Array(64)
   let turn = 0
   return cpuNsPerCall(cellMs, 10, () => {
     for (let i = 0; i < 10; i++) {
       depth.fill(1)
-      flight.raise(prompts[turn++ & 63]!, 512, 16, 512 * 16, depth)
+      flight.raise(prompts[turn++ & 63]!, 512, 16, 512 * 16, 0, depth)
       sink += depth[turn & 63]!
     }
   })

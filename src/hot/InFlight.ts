@@ -15,13 +15,14 @@
  * agrees. Exact. O(entries) of a nanosecond or two. Bounded in entries and bytes; when full the oldest entry goes.
  *
  * An entry lives until `remove` (the request failed), or for a grace after `release` (its first token was seen, and the
- * engine's own events are on their way).
+ * engine's own events are on their way). From then on it raises nothing, and `sweep` takes it out with others in one pass:
+ * now and then as entries are added, so that no placement waits for it.
  */
 export class InFlight {
   readonly entriesMax: number
   readonly bytesMax: number
   readonly graceMs: number
-  /** Bytes of keys held. */
+  /** Bytes of keys held, and entries: those that are over count until they are swept. */
   bytes = 0
   size = 0
   /** Columns of the entries, in order. */
@@ -30,11 +31,10 @@ export class InFlight {
   readonly #common: Int32Array
   /** Low lane of the first key after the common ones; meaningless where the entry ends there. */
   readonly #branch: Int32Array
+  /** When it was released; Infinity: not yet, -Infinity: it is forgotten. */
+  readonly #releasedMs: Float64Array
   readonly #keys: Array<Int32Array> = []
-  /** Released entries in order of release, to be dropped when their grace is over. */
-  readonly #releasedIds: Array<number> = []
-  readonly #releasedMs: Array<number> = []
-  #releasedFrom = 0
+  #sweptMs = -Infinity
   #nextId = 1
 
   constructor(entriesMax = 4096, bytesMax = 32 << 20, graceMs = 2000) {
@@ -45,13 +45,19 @@ export class InFlight {
     this.#slots = new Int32Array(entriesMax)
     this.#common = new Int32Array(entriesMax)
     this.#branch = new Int32Array(entriesMax)
+    this.#releasedMs = new Float64Array(entriesMax)
   }
 
   /** Notes that a worker was sent these `count` keys. The entry's id; 0 when there was nothing to note. */
-  add(slot: number, keys: Int32Array, count: number): number {
+  add(slot: number, keys: Int32Array, count: number, nowMs: number): number {
     const bytes = count * 8
     if (count === 0 || bytes > this.bytesMax) return 0
-    while (this.size >= this.entriesMax || this.bytes + bytes > this.bytesMax) this.#removeAt(this.#oldest())
+    const isFull = () => this.size >= this.entriesMax || this.bytes + bytes > this.bytesMax
+    if (nowMs - this.#sweptMs >= this.graceMs * sweepShare || isFull()) this.sweep(nowMs)
+    while (isFull()) {
+      this.#releasedMs[this.#oldest()] = -Infinity
+      this.sweep(nowMs)
+    }
     // After the last of those it has most in common with: what follows has less in common with them too.
     let most = 0
     let at = 0
@@ -63,7 +69,9 @@ export class InFlight {
         at = i + 1
       }
     }
-    this.#move(at, at + 1)
+    for (const column of [this.#ids, this.#slots, this.#common, this.#branch, this.#releasedMs]) {
+      column.copyWithin(at + 1, at, this.size)
+    }
     const own = keys.slice(0, 2 * count)
     this.#keys.splice(at, 0, own)
     const id = this.#nextId++
@@ -71,6 +79,7 @@ export class InFlight {
     this.#slots[at] = slot
     this.#common[at] = most
     this.#branch[at] = most < count ? own[2 * most]! : 0
+    this.#releasedMs[at] = Infinity
     this.size++
     this.bytes += bytes
     return id
@@ -78,45 +87,65 @@ export class InFlight {
 
   /** Forgets an entry now. Unknown ids are ignored. */
   remove(id: number): void {
-    const at = this.#ids.subarray(0, this.size).indexOf(id)
-    if (at >= 0) this.#removeAt(at)
+    this.release(id, -Infinity)
   }
 
-  /** The first token was seen: the entry stays for the grace. */
+  /** The first token was seen: the entry stays for the grace. Unknown ids are ignored. */
   release(id: number, nowMs: number): void {
-    if (id === 0) return
-    this.#releasedIds.push(id)
-    this.#releasedMs.push(nowMs)
-  }
-
-  /** Drops what was released longer ago than the grace. */
-  sweep(nowMs: number): void {
-    let from = this.#releasedFrom
-    while (from < this.#releasedIds.length && nowMs - this.#releasedMs[from]! >= this.graceMs) {
-      this.remove(this.#releasedIds[from++]!)
-    }
-    if (from > 1024 || from === this.#releasedIds.length) {
-      this.#releasedIds.splice(0, from)
-      this.#releasedMs.splice(0, from)
-      from = 0
-    }
-    this.#releasedFrom = from
+    const at = this.#ids.subarray(0, this.size).indexOf(id)
+    // What is forgotten stays so.
+    if (at >= 0 && nowMs < this.#releasedMs[at]!) this.#releasedMs[at] = nowMs
   }
 
   /** The worker left: nothing is on its way to it. */
   leave(slot: number): void {
-    for (let i = this.size - 1; i >= 0; i--) if (this.#slots[i] === slot) this.#removeAt(i)
+    for (let i = 0; i < this.size; i++) if (this.#slots[i] === slot) this.#releasedMs[i] = -Infinity
+  }
+
+  /** Takes out what is forgotten, or was released longer ago than the grace. O(entries). */
+  sweep(nowMs: number): void {
+    const { graceMs, size } = this
+    const ids = this.#ids
+    const slots = this.#slots
+    const commons = this.#common
+    const branches = this.#branch
+    const releasedMs = this.#releasedMs
+    const keys = this.#keys
+    let to = 0
+    let common = blocksMax
+    let branch = 0
+    for (let i = 0; i < size; i++) {
+      // What it has in common with the last one that stays: it branches off where any between them did first.
+      if (commons[i]! <= common) {
+        common = commons[i]!
+        branch = branches[i]!
+      }
+      if (!(nowMs - releasedMs[i]! < graceMs)) {
+        this.bytes -= keys[i]!.length * 4
+        continue
+      }
+      ids[to] = ids[i]!
+      slots[to] = slots[i]!
+      commons[to] = common
+      branches[to] = branch
+      releasedMs[to] = releasedMs[i]!
+      keys[to++] = keys[i]!
+      common = blocksMax
+    }
+    this.size = keys.length = to
+    this.#sweptMs = nowMs
   }
 
   /**
    * Raises `tokens[slot]` to the leading blocks of this request that are on their way there, in tokens, at most `most`.
-   * Allocates nothing.
+   * Changes nothing else, allocates nothing.
    */
-  raise(keys: Int32Array, count: number, blockSize: number, most: number, tokens: Uint32Array): void {
-    const { size } = this
+  raise(keys: Int32Array, count: number, blockSize: number, most: number, nowMs: number, tokens: Uint32Array): void {
+    const { graceMs, size } = this
     const slots = this.#slots
     const commons = this.#common
     const branch = this.#branch
+    const releasedMs = this.#releasedMs
     let common = 0
     let coming = 0
     let next = count > 0 ? keys[0]! : 0
@@ -128,7 +157,7 @@ export class InFlight {
         next = common < count ? keys[2 * common]! : 0
       }
       const slot = slots[i]!
-      if (coming > (tokens[slot]! | 0)) tokens[slot] = coming
+      if (coming > (tokens[slot]! | 0) && nowMs - releasedMs[i]! < graceMs) tokens[slot] = coming
     }
   }
 
@@ -156,27 +185,10 @@ export class InFlight {
     for (let i = 1; i < this.size; i++) if (this.#ids[i]! < this.#ids[at]!) at = i
     return at
   }
-
-  #removeAt(at: number): void {
-    this.bytes -= this.#keys[at]!.length * 4
-    // The next one is now compared with the one before: it branches off where either did first.
-    const next = at + 1
-    if (next < this.size && this.#common[at]! < this.#common[next]!) {
-      this.#common[next] = this.#common[at]!
-      this.#branch[next] = this.#branch[at]!
-    }
-    this.#move(next, at)
-    this.#keys.splice(at, 1)
-    this.size--
-  }
-
-  /** Moves the columns from entry `from` on to entry `to`. */
-  #move(from: number, to: number): void {
-    const { size } = this
-    if (from === size) return
-    this.#ids.copyWithin(to, from, size)
-    this.#slots.copyWithin(to, from, size)
-    this.#common.copyWithin(to, from, size)
-    this.#branch.copyWithin(to, from, size)
-  }
 }
+
+/** Share of the grace after which entries are swept again: as many of them may be over. */
+const sweepShare = 1 / 16
+
+/** More than any entry has: a prompt's keys are far fewer. */
+const blocksMax = 0x7fffffff
