@@ -123,15 +123,16 @@ const scan = (
     if (found === null && ownMs + othersMs >= bestCost) continue
 
     const waiting = queued[slot]!
-    const decoding = activeTokens[slot]!
     const age = nowMs - hintMs[slot]!
     const passed = passedMs[slot]!
     let waitMs = waiting > 0 ? leftMs(busyUntilMs[slot]! - nowMs - passed, queuedUs[slot]! / 1000 - passed) : 0
+    if (age < hintMsMax) waitMs += hintForeign[slot]! * ownMeanMs * (1 - age / hintMsMax)
+    // Once more, with the wait that is known by now: added up in the same order as the cost, so never above it.
+    if (found === null && waitMs + ownMs + othersMs >= bestCost) continue
+
+    const decoding = activeTokens[slot]!
     let pinned = decoding + queuedTokens[slot]! + outputMean * (active[slot]! + waiting)
-    if (age < hintMsMax) {
-      waitMs += hintForeign[slot]! * ownMeanMs * (1 - age / hintMsMax)
-      pinned = Math.max(0, pinned + hintTokens[slot]!)
-    }
+    if (age < hintMsMax) pinned = Math.max(0, pinned + hintTokens[slot]!)
     const decodeRow = (decodes[slot]! > 0 ? slot : fleet) * RateModel.terms
     const contextMs = theta[decodeRow + 4]!
     // An engine that finds no room for the first in its queue lets all behind it wait too, so what is about to be
