@@ -5,7 +5,7 @@
  * Owns     per slot: its block size, and what events have told so far.
  * Hears    workers as they join, change and leave; the collector's states; prompts as they are computed, requests as they
  *          end: all synchronous.
- * Answers  `blockSizeOf`, synchronously; all else by telling collector, guesses, trust, ledger and index.
+ * Answers  `blockSizes`, synchronously; all else by telling collector, guesses, trust, ledger and index.
  * Loses    nothing of its own: all of it is told again.
  */
 import type { Effect } from "effect"
@@ -46,8 +46,8 @@ export interface Pictures {
   readonly join: (worker: Worker) => void
   readonly change: (worker: Worker, before: Worker, restarted: boolean) => void
   readonly vacate: (slot: number) => void
-  /** Tokens per block: as the events show it, as the engine tells it, or a guess. */
-  readonly blockSizeOf: (slot: number) => number
+  /** Tokens per block, by slot: as the events show it, as the engine tells it, or a guess. To be read only. */
+  readonly blockSizes: Uint32Array
   /**
    * A worker computed these prompts; `exact`: their keys are those its events lead to. Answers null when events tell of it,
    * else what to call once with the engine's report.
@@ -69,15 +69,15 @@ const blockSizeDefault = 16
 /** From hearing of a block to predicting it: a turn or two, and a busy second at most. */
 const heardBeforeMs = 1_000
 
-/** For logs: `host:port`, or `id/dp1` where there are ranks. */
-const nameOf = ({ facts, slots, spec }: Worker, slot: number): string =>
+/** The same in every router: `host:port`, or `id/dp1` where there are ranks. */
+export const nameOf = ({ facts, slots, spec }: Worker, slot: number): string =>
   slots.length === 1 ? spec.id : `${spec.id}/dp${facts.ranks[slots.indexOf(slot)]}`
 
 /**
  * Where the events of a slot come from; null where there are none, or those of several ranks: what one of them holds is
  * not what the worker does.
  */
-const sourceOf = ({ facts: { eventSources, ranks }, slots }: Worker, slot: number): EventSource | null => {
+export const sourceOf = ({ facts: { eventSources, ranks }, slots }: Worker, slot: number): EventSource | null => {
   const rank = ranks[slots.indexOf(slot)]
   if (rank !== undefined) return eventSources.find((source) => source.rank === rank) ?? null
   return eventSources.length === 1 ? eventSources[0]! : null
@@ -189,7 +189,7 @@ export const make = (deps: Deps): Pictures => {
       guesses.leave(slot)
       index.drop(slot)
     },
-    blockSizeOf: (slot) => blockSizes[slot]!,
+    blockSizes,
     evicted: collector.evicted,
     computed: (slot, prompts, exact) => {
       // It may have left since: whatever is stored for it would keep its slot for ever.

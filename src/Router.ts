@@ -205,7 +205,7 @@ export const start = Effect.fnUntraced(function* (
     ledger,
     hasher,
     depths: index.depths,
-    blockSizeOf: pictures.blockSizeOf,
+    blockSizes: pictures.blockSizes,
     evicted: pictures.evicted,
     tokenizerOf: ({ model }) => tokenizers.of(model),
     computed: pictures.computed,

@@ -44,7 +44,11 @@ const setUp = (blocks: number) => {
   const { conversations } = generate(blocks, index.tell)
   const ledger = Ledger.make({ policy: "eta", workersMax: workers })
   for (let slot = 0; slot < workers; slot++) ledger.join(slot, capacityTokens)
-  const match = Match.make({ depths: index.depths, blockSizeOf: () => blockSize, workersMax: workers })
+  const match = Match.make({
+    depths: index.depths,
+    blockSizes: new Uint32Array(workers).fill(blockSize),
+    workersMax: workers
+  })
   const eligible = new Uint8Array(workers).fill(1)
   const random = Random.make(9)
   const bookings: Array<Ledger.Booking> = []

@@ -15,7 +15,7 @@ import type * as PromptBlocks from "./PromptBlocks.ts"
 export interface Deps {
   /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
   readonly depths: PrefixIndex["Service"]["depths"]
-  readonly blockSizeOf: Pictures["blockSizeOf"]
+  readonly blockSizes: Pictures["blockSizes"]
   readonly workersMax: number
 }
 
@@ -24,7 +24,7 @@ const none: KeyLanes = new Int32Array(0)
 /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
 export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]) => Ask
 
-export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match => {
+export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, workersMax }: Deps): Match => {
   const depths = new Uint32Array(layersMax * workersMax)
   const cachedTokens = new Uint32Array(workersMax)
   const heldTokens = new Uint32Array(workersMax)
@@ -38,7 +38,7 @@ export const make = ({ blockSizeOf, depths: depthsOf, workersMax }: Deps): Match
     sizes.length = 0
     let blockSize = 0
     for (let slot = 0; slot < slots; slot++) {
-      const size = eligible[slot] === 0 ? 0 : blockSizeOf(slot)
+      const size = eligible[slot] === 0 ? 0 : sizeBySlot[slot]!
       blockSizes[slot] = size
       if (size === 0 || size === blockSize) continue
       blockSize = size

@@ -216,7 +216,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         ok = true
         fleet.outcome(slot, "ok")
         if (hashed === null) return
-        const prompts = hashed.keysFor(deps.blockSizeOf(slot)).map(({ keys }) => keys)
+        const prompts = hashed.keysFor(deps.blockSizes[slot]!).map(({ keys }) => keys)
         report = deps.computed(slot, prompts, hashed.exact)
         hashed = null
       }

@@ -152,14 +152,14 @@ describe("Pictures", () => {
   it("believes the block size that events show before the one that is told", () => {
     const { pictures, state } = setUp()
     pictures.join(worker({ eventSources: [source], blockSize: 32 }))
-    expect(pictures.blockSizeOf(slot)).toBe(32)
+    expect(pictures.blockSizes[slot]).toBe(32)
     state({ blockSize: 64 })
     pictures.change(
       worker({ eventSources: [source], blockSize: 32, tokenizes: false }),
       worker({ eventSources: [source], blockSize: 32 }),
       false
     )
-    expect(pictures.blockSizeOf(slot)).toBe(64)
+    expect(pictures.blockSizes[slot]).toBe(64)
   })
 
   it("expects to hear of a request that must have stored a block, and of no other", () => {

@@ -89,7 +89,7 @@ describe("the life of a request", () => {
       depths: () => {
         throw new Error("a defect")
       },
-      blockSizeOf: () => 1
+      blockSizes: new Uint32Array(8).fill(1)
     })
     const { exchange, replies } = exchangeOf(JSON.stringify(chat()))
     handle(exchange)

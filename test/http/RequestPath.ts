@@ -77,7 +77,7 @@ export const setUp = ({ deps: given = {}, urls = [], workers: special = [{}, {}]
       out.fill(0)
       return false
     },
-    blockSizeOf: () => 16,
+    blockSizes: new Uint32Array(workersMax).fill(16),
     evicted: () => 0,
     tokenizerOf: () => null,
     computed: (slot) => {
