@@ -8,20 +8,21 @@
  */
 import type { KeyLanes } from "../domain/Block.ts"
 import * as KeySlots from "./KeySlots.ts"
-import { BASE, COVER, LEN_MASK, RUN_MAX, SHAPE, type TableMemory, WORDS } from "./TableMemory.ts"
+import { BASE, COVER, LEN_MASK, RUN_MAX, SHAPE, type TableMemory } from "./TableMemory.ts"
 
-/** Keys looked up ahead at a time: a core has some twelve misses under way at once, and a run takes three lines and more. */
-export const keysAhead = 8
+/** Keys looked up ahead at a time: a core has some twelve misses under way at once. */
+export const keysAhead = 16
 /** Int32 words of a cache line. */
 const lineWords = 16
 
 /**
  * Finds keys of `query` from block `depth` on: `t.refs[i]` is the place of key `depth + (i + 1) · RUN_MAX − 1`. Returns how
- * many in a row were found.
+ * many in a row were found. Of each run's holders it reads as far as the first `racing` words of `t.race` go.
  */
-export const read = (t: TableMemory, query: KeyLanes, depth: number, count: number): number => {
-  const { homes, keys, refs, runs, stride } = t
-  const lineLast = COVER + t.head[WORDS]! - 1
+export const read = (t: TableMemory, query: KeyLanes, depth: number, count: number, racing: number): number => {
+  const { homes, keys, race, refs, runs, stride } = t
+  const wordFirst = COVER + race[0]!
+  const wordLast = COVER + race[racing - 1]!
   const end = Math.min(count, depth + keysAhead * RUN_MAX)
   const first = depth + RUN_MAX - 1
   let found = 0
@@ -38,8 +39,8 @@ export const read = (t: TableMemory, query: KeyLanes, depth: number, count: numb
   }
   for (let i = 0; i < found; i++) {
     const at = (refs[i]! >>> 8) * stride
-    for (let line = lineWords; line <= lineLast; line += lineWords) sum ^= runs[at + line]!
-    sum ^= runs[at + SHAPE]!
+    for (let word = wordFirst; word < wordLast; word += lineWords) sum ^= runs[at + word]!
+    sum ^= runs[at + wordLast]! ^ runs[at + SHAPE]!
   }
   let equal = 0
   for (let i = 0; i < found; i++) {

@@ -54,10 +54,15 @@ export const makeLevels = (t: TableMemory): Levels => ({
  * O(runs + log run length); allocates nothing, never throws. Marks the runs it walks as recently used.
  */
 export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Levels): number => {
-  const { alive, head, keys, live, rest, runs, stride } = t
+  const { alive, head, keys, live, race, rest, runs, stride } = t
   const epoch = head[EPOCH]!
   const words = head[WORDS]!
-  for (let w = 0; w < words; w++) alive[w] = live[w]!
+  for (let w = 0; w < words; w++) {
+    alive[w] = live[w]!
+    race[w] = w
+  }
+  /** Words of `alive` that may have a holder in them: the first of `race`. Long prompts soon have few. */
+  let racing = words
   out.count = 0
   out.stops = 0
   out.words = words
@@ -69,7 +74,7 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
   let ahead = RUN_MAX
   while (depth < count) {
     if (depth >= ahead) {
-      found = PrefixAhead.read(t, query, depth, count)
+      found = PrefixAhead.read(t, query, depth, count, racing)
       next = 0
       nextBlock = depth + RUN_MAX - 1
       ahead = depth + PrefixAhead.keysAhead * RUN_MAX
@@ -95,7 +100,8 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
     )
     let lost = 0
     let any = 0
-    for (let w = 0; w < words; w++) {
+    for (let i = 0; i < racing; i++) {
+      const w = race[i]!
       const before = alive[w]!
       const stay = before & runs[at + COVER + w]!
       alive[w] = stay
@@ -109,6 +115,7 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
         if (any === 0 && further < size) return depth + further
         any = 1
       } else if (depth !== 0) emit(out, depth, rest)
+      racing = staying(t, racing)
     }
     if (any === 0) return depth
     depth += size
@@ -194,6 +201,18 @@ const followSpans = (t: TableMemory, at: number, offset: number, size: number, d
     if (left !== 0) emit(out, depth, rest)
   }
   return furthest
+}
+
+/** Leaves those words in `race` that have a holder in them, and `rest` empty. Returns how many. */
+const staying = (t: TableMemory, racing: number): number => {
+  const { alive, race, rest } = t
+  let stay = 0
+  for (let i = 0; i < racing; i++) {
+    const w = race[i]!
+    rest[w] = 0
+    if (alive[w] !== 0) race[stay++] = w
+  }
+  return stay
 }
 
 const emit = (out: Levels, depth: number, set: Int32Array): void => {

@@ -126,6 +126,7 @@ export interface TableMemory {
   readonly scratch: Int32Array
   readonly alive: Int32Array
   readonly rest: Int32Array
+  readonly race: Int32Array
   readonly sink: Int32Array
 }
 
@@ -239,6 +240,7 @@ export const make = (options: Options): TableMemory => {
     scratch: new Int32Array(reach * 2),
     alive: new Int32Array(words),
     rest: new Int32Array(words),
+    race: new Int32Array(words),
     sink: new Int32Array(1)
   }
   for (let holder = 0; holder < holdersMax; holder++) {
