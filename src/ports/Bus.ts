@@ -2,12 +2,12 @@
  * Bus: what the replicas of one deployment share. Subjects to call and ask on, a log that is kept for a while, and small
  * tables. Real: NATS (`adapters/nats`). In-process twin: `BusMemory`.
  *
- * Subjects are words of `A-Z a-z 0-9 _ -` joined by dots, within the deployment; `word` makes one of any text. Table
- * keys are such subjects, too. Callbacks run on the bus's turn and must not block; bytes handed over are the taker's to
+ * Subjects are words of `A-Z a-z 0-9 _ -` joined by dots, within the deployment; `word` makes one of any text. Those
+ * under `kv.` are the log's, and only the log's. Table keys are such subjects, too. Callbacks run on the bus's turn and must not block; bytes handed over are the taker's to
  * keep. Nothing here waits for a broker that is away: calls fail, `publish` says so, subscriptions and watches go on when
  * it is back.
  */
-import { Context, type Effect, Schema, type Scope } from "effect"
+import { Cause, Context, type Effect, Exit, Schema, type Scope } from "effect"
 
 /**
  * `away`: not connected. `nobody`: no one answers on that subject. `late`: no answer in time. `refused`: the broker, or
@@ -82,14 +82,17 @@ export class Bus extends Context.Service<
     readonly onStatus: (listener: (status: Status) => void) => () => void
     /** Bytes of one message at most. */
     readonly bytesMax: () => number
-    /** To whoever listens now; may be lost. False when it cannot be sent. */
+    /** To whoever listens now; may be lost. False when it cannot be sent: away, too large, a subject of the log. */
     readonly publish: (subject: string, data: Uint8Array) => boolean
     /** `subject` may have `*` for a word, and end in `>` for any rest. Own messages are heard, too. */
     readonly subscribe: (
       subject: string,
       take: (subject: string, data: Uint8Array) => void
     ) => Effect.Effect<void, never, Scope.Scope>
-    /** Asks one of those who serve the subject. Answers come in order; done at their end. Late after `silenceMs` without any. */
+    /**
+     * Asks one of those who serve the subject. Answers come in order; done at their end. Late after `silenceMs` without any,
+     * away as soon as the connection breaks, refused when who answers fails or stops serving.
+     */
     readonly ask: (
       subject: string,
       data: Uint8Array,
@@ -105,8 +108,8 @@ export class Bus extends Context.Service<
       ) => Effect.Effect<void, { readonly message: string }>
     ) => Effect.Effect<void, never, Scope.Scope>
     /**
-     * Adds to the log, in the order of the calls; one with an `id` seen in the last two minutes is not added again. `done`
-     * hears its position, or what went wrong.
+     * Adds to the log, in the order of the calls, on a subject under `kv.`; one with an `id` seen in the last two minutes is
+     * not added again. `done` hears its position, or what went wrong; after `late` or `away` it may be in the log even so.
      */
     readonly append: (
       subject: string,
@@ -116,7 +119,7 @@ export class Bus extends Context.Service<
     ) => void
     /** Last position of the log; 0 when nothing was ever added. */
     readonly position: Effect.Effect<number, BusError>
-    /** Hears every entry after a position, those kept first. Resumes where it was after an outage. */
+    /** Hears every entry after a position, those kept first; 0 for all that are kept. Resumes where it was after an outage. */
     readonly follow: (after: number, follower: Follower) => Effect.Effect<void, never, Scope.Scope>
     readonly table: (name: TableName) => Table
   }
@@ -128,3 +131,11 @@ export const word = (text: string): string =>
 
 export const textOf = (word: string): string =>
   word.startsWith("_") ? Buffer.from(word.slice(1), "base64url").toString() : word
+
+/** What who asked is told of how an answer ended: null for its end, else why it was refused. */
+export const refusal = (exit: Exit.Exit<void, { readonly message: string }>): string | null => {
+  if (Exit.isSuccess(exit)) return null
+  if (Cause.hasInterruptsOnly(exit.cause)) return "it stopped serving"
+  const error = Cause.squash(exit.cause)
+  return error instanceof Object && "message" in error ? String(error.message) : String(error)
+}

@@ -3,13 +3,14 @@
  *
  * Messages arrive on a later turn, in order, each with its own copy of the bytes.
  */
-import { Effect, Layer, type Scope } from "effect"
+import { Effect, FiberSet, Layer, Queue, type Scope } from "effect"
 import {
   Bus,
   BusError,
   type Follower,
   type LogEntry,
   type Row,
+  refusal,
   type Status,
   type Table,
   type TableName,
@@ -41,21 +42,25 @@ export interface Options {
   readonly logMax?: number
 }
 
-type Answer = (
-  data: Uint8Array,
-  send: (answer: Uint8Array) => void
-) => Effect.Effect<void, { readonly message: string }>
+/** Begins to answer; each answer comes by `send`, the end by `end`, with why it was refused. */
+type Service = (data: Uint8Array, send: (answer: Uint8Array) => void, end: (refused: string | null) => void) => void
+
+/** What who asks hears: an answer, the end, or what went wrong. */
+type Heard = Uint8Array | null | BusError
 
 interface Following {
   at: number
-  life: number
+  /** Null before it heard of the log at all. */
+  life: number | null
   readonly follower: Follower
 }
 
 interface Peer {
   isAway: boolean
   readonly subscriptions: Set<{ readonly pattern: RegExp; readonly take: (subject: string, data: Uint8Array) => void }>
-  readonly services: Set<{ readonly subject: string; readonly answer: Answer }>
+  readonly services: Set<{ readonly subject: string; readonly serve: Service }>
+  /** Questions without an end yet. */
+  readonly questions: Set<(heard: Heard) => void>
   readonly followings: Set<Following>
   readonly watches: Set<{ readonly table: TableName; readonly watcher: Watcher }>
   readonly loses: (subject: string) => boolean
@@ -98,13 +103,15 @@ export const make = (options: Options = {}): Hub => {
   /** What a follower has not heard yet. */
   const feed = (peer: Peer, following: Following): void => {
     if (peer.isAway || !peer.followings.has(following)) return
-    if (following.life !== life || following.at > position) {
-      following.life = life
-      following.at = 0
+    const first = log[0]?.position ?? position + 1
+    if ((following.life !== null && following.life !== life) || following.at > position) {
+      following.at = first - 1
       following.follower.lost("the log began anew")
     }
-    const first = log[0]?.position ?? position + 1
-    if (first > following.at + 1 && following.at > 0) following.follower.lost(`entries before ${first} are gone`)
+    // Who asks for all that is kept misses nothing of what was dropped before.
+    if (following.life === null && following.at === 0) following.at = first - 1
+    following.life = life
+    if (first > following.at + 1) following.follower.lost(`entries before ${first} are gone`)
     for (const entry of log) {
       if (entry.position <= following.at) continue
       following.at = entry.position
@@ -123,6 +130,7 @@ export const make = (options: Options = {}): Hub => {
       isAway: false,
       subscriptions: new Set(),
       services: new Set(),
+      questions: new Set(),
       followings: new Set(),
       watches: new Set(),
       loses: (subject) => made.loses(subject)
@@ -181,7 +189,7 @@ export const make = (options: Options = {}): Hub => {
       },
       bytesMax: () => bytesMax,
       publish: (subject, data) => {
-        if (peer.isAway) return false
+        if (peer.isAway || data.length > bytesMax || subject.startsWith("kv.")) return false
         for (const other of peers) {
           for (const subscription of other.subscriptions) {
             if (!subscription.pattern.test(subject) || other.isAway || other.loses(subject)) continue
@@ -193,9 +201,10 @@ export const make = (options: Options = {}): Hub => {
       },
       subscribe: (subject, take) => scoped(peer.subscriptions, { pattern: patternOf(subject), take }),
       ask: (subject, data, take, silenceMs) =>
-        Effect.suspend(() => {
+        Effect.gen(function* () {
           const what = `ask ${subject}`
-          if (peer.isAway) return Effect.fail(failed(what, "away", "not connected"))
+          if (peer.isAway) return yield* failed(what, "away", "not connected")
+          if (data.length > bytesMax) return yield* failed(what, "refused", `more than ${bytesMax} bytes`)
           const able = [...peers]
             .filter(({ isAway }) => !isAway)
             .flatMap((other) =>
@@ -204,37 +213,67 @@ export const make = (options: Options = {}): Hub => {
                 .map((service) => ({ other, service }))
             )
           const chosen = able[asked++ % Math.max(1, able.length)]
-          if (chosen === undefined) return Effect.fail(failed(what, "nobody", "nobody serves it"))
-          const turn = Effect.callback<void>((resume) => void later(() => resume(Effect.void)))
-          const answers: Array<Uint8Array> = []
-          return turn.pipe(
-            Effect.andThen(chosen.service.answer(data.slice(), (answer) => void answers.push(answer.slice()))),
-            Effect.mapError(({ message }) => failed(what, "refused", message)),
-            Effect.andThen(turn),
-            Effect.andThen(
-              Effect.suspend(() =>
-                peer.isAway || chosen.other.isAway || !chosen.other.services.has(chosen.service)
-                  ? Effect.never
-                  : Effect.sync(() => answers.forEach(take))
+          const heard = yield* Queue.unbounded<Heard>()
+          const hear = (one: Heard): void => void Queue.offerUnsafe(heard, one)
+          /** From who answers to who asks, if it gets there. */
+          const back = (one: Heard): void => {
+            if (chosen?.other.isAway !== true) later(() => !peer.isAway && hear(one))
+          }
+          const question = data.slice()
+          peer.questions.add(hear)
+          if (chosen === undefined) back(failed(what, "nobody", "nobody serves it"))
+          else
+            later(() => {
+              if (chosen.other.isAway || !chosen.other.services.has(chosen.service)) return
+              chosen.service.serve(question, back, (refused) =>
+                back(refused === null ? null : failed(what, "refused", refused))
               )
-            ),
+            })
+          const next = Queue.take(heard).pipe(
             Effect.timeoutOrElse({
               duration: silenceMs,
               orElse: () => Effect.fail(failed(what, "late", `no answer in ${silenceMs} ms`))
             })
           )
+          yield* Effect.gen(function* () {
+            for (;;) {
+              const one = yield* next
+              if (one === null) return
+              if (one instanceof BusError) return yield* one
+              take(one)
+            }
+          }).pipe(Effect.ensuring(Effect.sync(() => void peer.questions.delete(hear))))
         }),
-      serve: (subject, answer) => scoped(peer.services, { subject, answer }),
+      serve: (subject, answer) =>
+        Effect.gen(function* () {
+          const run = yield* FiberSet.makeRuntime<never>()
+          const serve: Service = (data, send, end) => {
+            let tooLarge = 0
+            const sent = (one: Uint8Array): void => {
+              if (one.length > bytesMax) tooLarge = one.length
+              if (tooLarge === 0) send(one.slice())
+            }
+            run(
+              Effect.suspend(() => answer(data, sent)).pipe(
+                Effect.onExit((exit) =>
+                  Effect.sync(() =>
+                    end(tooLarge > 0 ? `an answer of ${tooLarge} bytes is more than ${bytesMax}` : refusal(exit))
+                  )
+                ),
+                Effect.exit
+              )
+            )
+          }
+          yield* scoped(peer.services, { subject, serve })
+        }),
       append: (subject, data, id, done = () => {}) => {
-        if (peer.isAway) {
-          later(() => done(failed(`append ${subject}`, "away", "not connected")))
-          return
-        }
+        const what = `append ${subject}`
+        if (peer.isAway) return void later(() => done(failed(what, "away", "not connected")))
+        if (!subject.startsWith("kv.")) return void later(() => done(failed(what, "refused", 'not under "kv."')))
+        if (data.length > bytesMax)
+          return void later(() => done(failed(what, "refused", `more than ${bytesMax} bytes`)))
         const known = ids.get(id)
-        if (known !== undefined) {
-          later(() => done({ position: known }))
-          return
-        }
+        if (known !== undefined) return void later(() => done({ position: known }))
         const at = ++position
         ids.set(id, at)
         log.push({ position: at, subject, data: data.slice() })
@@ -244,7 +283,7 @@ export const make = (options: Options = {}): Hub => {
       },
       position: here("read the log's position", () => position),
       follow: (after, follower) => {
-        const following = { at: after, life, follower }
+        const following = { at: after, life: null, follower }
         return scoped(peer.followings, following, () => later(() => feed(peer, following)))
       },
       table
@@ -257,7 +296,10 @@ export const make = (options: Options = {}): Hub => {
         if (peer.isAway === away) return
         peer.isAway = away
         for (const listener of listeners) listener(status())
-        if (away) return
+        if (away) {
+          for (const hear of [...peer.questions]) hear(failed("wait for an answer", "away", "the connection broke"))
+          return
+        }
         for (const following of peer.followings) later(() => feed(peer, following))
         for (const { table: name, watcher } of peer.watches)
           later(() => !peer.isAway && watcher.all([...rowsOf(name).values()]))

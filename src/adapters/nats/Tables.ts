@@ -1,0 +1,150 @@
+/** Tables: key-value buckets. Writes by the client library; watched by our own reader, which begins anew by itself. */
+import { type KV, Kvm } from "@nats-io/kv"
+import { Effect } from "effect"
+import type { BusError, Row, Table, TableName, Watcher } from "../../ports/Bus.ts"
+import * as Failure from "./Failure.ts"
+import type { Guard } from "./Health.ts"
+import * as Reader from "./Reader.ts"
+import type { Session, Sessions } from "./Session.ts"
+import { type Subjects, tableNames } from "./Subjects.ts"
+
+/** Removed rows leave a mark for watchers that are away; these are old enough to be of no use. */
+const markMs = 3_600_000
+/** Tries of a removal that is to win over whoever writes. */
+const removeTries = 10
+
+/** Rows as a watcher should hear of them, from the messages of the bucket's stream. */
+const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.Hears => {
+  /** Rows gathered for `all`; null once it was told. */
+  let gathered: Map<string, Row> | null = null
+  let at = 0
+  const gatheredAll = (): void => {
+    if (gathered === null) return
+    const rows = [...gathered.values()]
+    gathered = null
+    watcher.all(rows)
+  }
+  return {
+    from: ({ state }) => {
+      gathered = new Map()
+      // Rows up to here are among the last of each key, whatever became of them.
+      at = state.last_seq
+      return "last"
+    },
+    message: ({ data, operation, pending, seq, subject }) => {
+      at = Math.max(at, seq)
+      const key = keyOf(subject)
+      const row = operation === "" ? { key, value: data.slice(), revision: seq } : null
+      if (gathered === null) {
+        if (row === null) watcher.removed(key)
+        else watcher.changed(row)
+        return true
+      }
+      if (row === null) gathered.delete(key)
+      else gathered.set(key, row)
+      if (pending === 0) gatheredAll()
+      return true
+    },
+    idle: gatheredAll,
+    at: () => at
+  }
+}
+
+const makeTable = (sessions: Sessions, subjects: Subjects, name: TableName, readerMs: number, guard: Guard): Table => {
+  const bucket = subjects.bucket(name)
+  const stream = `KV_${bucket}`
+  const keyOf = (subject: string): string => subject.slice(`$KV.${bucket}.`.length)
+
+  const run = <A>(what: string, work: (kv: KV, session: Session) => Promise<A>): Effect.Effect<A, BusError> =>
+    Effect.suspend(() => {
+      const session = sessions.current()
+      if (session === null) return Effect.fail(Failure.away(what))
+      return Effect.tryPromise({
+        try: async () => work(await new Kvm(session.js).open(bucket), session),
+        catch: (error) => {
+          if (!session.isOpen()) return Failure.away(what)
+          if (Failure.isMissing(error)) session.look()
+          return Failure.busError(what, error)
+        }
+      })
+    })
+  /** What lost to another write is null. */
+  const unlessRaced = <A>(written: Promise<A>): Promise<A | null> =>
+    written.catch((error) => {
+      if (Failure.isRaced(error)) return null
+      throw error
+    })
+  const removeAt = async (kv: KV, key: string, revision: number): Promise<boolean> =>
+    (await unlessRaced(kv.delete(key, { previousSeq: revision }).then(() => true))) !== null
+
+  const watch = (watcher: Watcher): (() => void) =>
+    Reader.keep(
+      sessions,
+      stream,
+      hearing(keyOf, {
+        all: (rows) => guard(() => watcher.all(rows)),
+        changed: (row) => guard(() => watcher.changed(row)),
+        removed: (key) => guard(() => watcher.removed(key))
+      }),
+      readerMs
+    )
+  return {
+    all: run(`read ${name}`, async (kv, session) => {
+      const keys: Array<Row> = []
+      if ((await session.jsm.streams.info(stream)).state.messages === 0) return keys
+      for await (const { key, operation, revision, value } of await kv.history())
+        if (operation === "PUT") keys.push({ key, value: value.slice(), revision })
+      return keys
+    }),
+    put: (key, value) => run(`write ${name}.${key}`, (kv) => kv.put(key, value)),
+    replace: (key, value, revision) =>
+      run(`write ${name}.${key}`, (kv) =>
+        unlessRaced(revision === 0 ? kv.create(key, value) : kv.update(key, value, revision))
+      ),
+    remove: (key, revision) =>
+      run(`remove ${name}.${key}`, async (kv) => {
+        if (revision !== undefined) return removeAt(kv, key, revision)
+        for (let tries = 0; tries < removeTries; tries++) {
+          const row = await kv.get(key)
+          if (row === null || row.operation !== "PUT") return false
+          if (await removeAt(kv, key, row.revision)) return true
+        }
+        throw new Error(`others wrote it ${removeTries} times meanwhile`)
+      }),
+    watch: (watcher) =>
+      Effect.acquireRelease(
+        Effect.sync(() => watch(watcher)),
+        (stop) => Effect.sync(stop)
+      ).pipe(Effect.asVoid)
+  }
+}
+
+export const make = Effect.fnUntraced(function* (
+  sessions: Sessions,
+  subjects: Subjects,
+  readerMs: number,
+  guard: Guard
+) {
+  const tables = new Map(
+    tableNames.map((name) => [name, makeTable(sessions, subjects, name, readerMs, guard)] as const)
+  )
+
+  const purge = async (session: Session): Promise<void> => {
+    for (const name of tableNames) {
+      const kv = await new Kvm(session.js).open(subjects.bucket(name))
+      const stream = `KV_${subjects.bucket(name)}`
+      if ((await session.jsm.streams.info(stream)).state.messages === 0) continue
+      for await (const { created, key, operation, revision } of await kv.history()) {
+        if (operation === "PUT" || Date.now() - created.getTime() < markMs) continue
+        // Up to the mark only: the row may be there again.
+        await session.jsm.streams.purge(stream, { filter: `$KV.${subjects.bucket(name)}.${key}`, seq: revision + 1 })
+      }
+    }
+  }
+  yield* Effect.suspend(() => {
+    const session = sessions.current()
+    return session === null ? Effect.void : Effect.tryPromise(() => purge(session)).pipe(Effect.ignore)
+  }).pipe(Effect.delay(markMs), Effect.forever, Effect.forkScoped)
+
+  return (name: TableName): Table => tables.get(name)!
+})
