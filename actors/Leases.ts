@@ -156,11 +156,10 @@ export class Leases extends Context.Service<
           return rows.replace(entry.key, Buffer.from(JSON.stringify(row)), entry.row?.revision ?? 0).pipe(
             Effect.timeout(writeMs),
             Effect.match({
-              onFailure: () => null,
-              onSuccess: (revision) => revision
-            }),
-            Effect.map((revision) => {
-              if (revision !== null) put(entry, { ...row, revision, sinceMs: now() })
+              onFailure: () => {},
+              onSuccess: (revision) => {
+                if (revision !== null) put(entry, { ...row, revision, sinceMs: now() })
+              }
             })
           )
         }

@@ -42,7 +42,7 @@ export class BatchPrints {
 }
 
 /** FNV-1a of the ends of a payload and its length: the time stamp at its head alone tells two lives apart. */
-const printOf = (payload: Uint8Array): number => {
+export const printOf = (payload: Uint8Array): number => {
   const { length } = payload
   let h = 0x811c_9dc5 ^ length
   const head = Math.min(length, 64)
