@@ -23,9 +23,11 @@ import {
   Schedule,
   Semaphore
 } from "effect"
+import type { KvDelta } from "../src/domain/KvEvent.ts"
 import { EventBus } from "../src/ports/EventBus.ts"
 import { EventStream, ReplayFailed, type Subscription } from "../src/ports/EventStream.ts"
 import { defaults, type Followed, type Options as PublisherOptions, type State } from "./Followed.ts"
+import { HeldInputs } from "./HeldInputs.ts"
 import { type Input, type Order, Publisher } from "./Publisher.ts"
 
 export interface Options extends PublisherOptions {
@@ -47,12 +49,39 @@ const replayDefaults = {
 /** Between two looks at what is due: a pause may end this much late. */
 const tickMs = 125
 
+/** The event loop's next turn. */
+const turn = Effect.callback<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
 const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 
 type StateListener = (slot: number, state: State) => void
 
+/** A publisher at one moment: `PublisherCopy`. */
+export interface Saved {
+  readonly head: Uint8Array
+  readonly pieces: ReadonlyArray<Int32Array>
+}
+
+/** A publisher that takes over what another has saved. All answer false when it is over, or was followed anew meanwhile. */
+export interface Restoring {
+  readonly piece: (words: Int32Array) => boolean
+  /** Tells the index what the other had told it. */
+  readonly publish: (delta: KvDelta) => boolean
+  /** It goes on from there, if all is there. */
+  readonly end: () => boolean
+  /** Everything of it is forgotten. */
+  readonly abandon: () => void
+}
+
 interface Entry {
+  readonly followed: Followed
   readonly publisher: Publisher
+  /** What it hears waits from now on; answers whether it still does. */
+  readonly hold: () => () => boolean
+  readonly release: () => void
   readonly feed: (input: Input) => void
   /** Its last word, at once: the slot may have its next tenant before its socket is closed. */
   readonly leave: () => void
@@ -73,6 +102,17 @@ export class Collector extends Context.Service<
     readonly expected: (slot: number, tookMs: number) => void
     /** Blocks its events have taken from a slot so far; for a slot that is not followed 0. */
     readonly evicted: (slot: number) => number
+    /** Publishers followed now. */
+    readonly publishers: () => ReadonlyArray<Followed>
+    /**
+     * What it takes to go on from where a publisher stands: the moment of `began`. What it hears meanwhile waits. Null when
+     * there is nothing to go on from, or more was heard than can wait. Pieces are of at most so many hashes.
+     */
+    readonly save: (slot: number, hashesMax: number, began: () => void) => Effect.Effect<Saved | null>
+    /** For a publisher that has heard nothing yet. Null when it has, or the head is refused. */
+    readonly restore: (slot: number, head: Uint8Array) => Restoring | null
+    /** Follows a publisher anew, as `start` does. */
+    readonly again: (slot: number) => Effect.Effect<void>
     /** Null for a slot that is not followed. */
     readonly state: (slot: number) => State | null
     /** Calls back on every change of health, of why, and of the block size. Returns how to stop that. */
@@ -91,6 +131,7 @@ export class Collector extends Context.Service<
         const clock = yield* Clock.Clock
         const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
         const permits = yield* Semaphore.make(options.concurrentReplays)
+        const saving = yield* Semaphore.make(1)
         const log = Effect.runForkWith(yield* Effect.context<never>())
         const fibers = yield* FiberMap.make<number, void, never>()
         const entries = new Map<number, Entry>()
@@ -144,8 +185,10 @@ export class Collector extends Context.Service<
             for (const listener of listeners) listener(slot, state)
           }
           let open = true
+          const held = new HeldInputs(options)
           const feed = (input: Input) => {
-            if (!open) return
+            if (!open || held.take(input)) return
+            release()
             try {
               publisher.feed(input, now())
               tell()
@@ -155,13 +198,20 @@ export class Collector extends Context.Service<
               Deferred.doneUnsafe(died, Exit.die(defect))
             }
           }
+          const release = () => {
+            if (held.isHolding) for (const input of held.end()) feed(input)
+          }
+          const hold = () => {
+            held.begin()
+            return () => open && held.isHolding
+          }
           const leave = () => {
             if (entries.get(slot) !== entry) return
             entries.delete(slot)
             open = false
             publisher.leave()
           }
-          const entry: Entry = { publisher, feed, leave }
+          const entry: Entry = { followed, publisher, feed, hold, leave, release }
           entries.set(slot, entry)
           yield* Effect.addFinalizer(() => Effect.sync(leave))
           tell()
@@ -212,12 +262,54 @@ export class Collector extends Context.Service<
           Effect.forkScoped
         )
 
+        const start = (followed: Followed) =>
+          Effect.suspend(() => {
+            entries.get(followed.slot)?.leave()
+            return FiberMap.run(fibers, followed.slot, supervised(followed), { startImmediately: true })
+          }).pipe(Effect.asVoid)
+
+        const save = Effect.fnUntraced(function* (entry: Entry, hashesMax: number, began: () => void) {
+          const copy = entry.publisher.save(hashesMax)
+          if (copy === null) return null
+          const isHeld = entry.hold()
+          began()
+          const pieces: Array<Int32Array> = []
+          for (const piece of copy.pieces) {
+            pieces.push(piece)
+            yield* turn
+            if (!isHeld()) return null
+          }
+          return { head: copy.head, pieces }
+        })
+
         return Collector.of({
-          start: (followed) =>
+          start,
+          again: (slot) =>
             Effect.suspend(() => {
-              entries.get(followed.slot)?.leave()
-              return FiberMap.run(fibers, followed.slot, supervised(followed), { startImmediately: true })
-            }).pipe(Effect.asVoid),
+              const entry = entries.get(slot)
+              return entry === undefined ? Effect.void : start(entry.followed)
+            }),
+          publishers: () => Array.from(entries.values(), ({ followed }) => followed),
+          save: (slot, hashesMax, began) =>
+            Effect.suspend(() => {
+              const entry = entries.get(slot)
+              if (entry === undefined) return Effect.succeed(null)
+              return save(entry, hashesMax, began).pipe(Effect.ensuring(Effect.sync(entry.release)))
+            }).pipe(saving.withPermits(1)),
+          restore: (slot, head) => {
+            const entry = entries.get(slot)
+            if (entry === undefined || !entry.publisher.copy.begin(head)) return null
+            const { copy } = entry.publisher
+            const isOpen = () => entries.get(slot) === entry
+            return {
+              piece: (words) => isOpen() && copy.piece(words),
+              publish: (delta) => isOpen() && copy.publish(delta),
+              end: () => isOpen() && copy.end(),
+              abandon: () => {
+                if (isOpen()) copy.abandon()
+              }
+            }
+          },
           stop: (slot) =>
             Effect.suspend(() => {
               entries.get(slot)?.leave()
