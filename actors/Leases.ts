@@ -55,6 +55,8 @@ export class Leases extends Context.Service<
   {
     /** This replica can and wants to read a publisher, until the scope closes; `prefers`: rather than any router. */
     readonly want: (name: string, how?: { readonly prefers: boolean }) => Effect.Effect<void, never, Scope.Scope>
+    /** Whether this replica can read at all: one that cannot gives up its leases, and claims none. True from the start. */
+    readonly setAble: (able: boolean) => void
     /** Of the lease, if it is this replica's and the others know it to be alive; else null. */
     readonly epochOf: (name: string) => number | null
     /** Who has it and is alive, else null. */
@@ -86,6 +88,7 @@ export class Leases extends Context.Service<
         let known = false
         let leaving = false
         let moves = 0
+        let able = true
 
         const tell = (name: string | null): void => {
           for (const listener of listeners) listener(name)
@@ -209,7 +212,15 @@ export class Leases extends Context.Service<
           const vanished =
             vanishedOf === null ? "none" : vanishedOf === self ? "self" : alive.has(vanishedOf) ? "other" : "none"
           const { firstFromMs, freeFromMs, wants } = entry
-          const seen = { nowMs, wanted: wants > 0, held, freeFromMs, vanishedOf: vanished, rank, firstFromMs } as const
+          const seen = {
+            nowMs,
+            wanted: able && wants > 0,
+            held,
+            freeFromMs,
+            vanishedOf: vanished,
+            rank,
+            firstFromMs
+          } as const
           const decided = Moves.decide(seen, options)
           if (decided === "none") {
             if (wants === 0 && row === null) entries.delete(name)
@@ -319,6 +330,10 @@ export class Leases extends Context.Service<
                   look(entry, now())
                 })
             ),
+          setAble: (next) => {
+            able = next
+            lookAll()
+          },
           epochOf: (name) => {
             const entry = entries.get(name)
             return entry !== undefined && isMine(entry) && members.selfAlive() ? entry.row!.epoch : null

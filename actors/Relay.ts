@@ -71,7 +71,7 @@ const lookMs = 1_000
 const askAgainMs = 250
 /** A replay that nobody can be asked for has failed after this. */
 const askMsMax = 30_000
-/** How long a publisher is read directly whose owner does not answer. */
+/** How long a publisher is read directly whose owner does not answer, and leases are left to others. */
 const soloMs = 30_000
 const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 const deaf: Listener = { message: () => {}, connected: () => {}, disconnected: () => {} }
@@ -103,7 +103,7 @@ export class Relay extends Context.Service<
         const leases = yield* Leases
         const clock = yield* Clock.Clock
         const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-        const log = Effect.runForkWith(yield* Effect.context<never>())
+        const fork = Effect.runForkWith(yield* Effect.context<never>())
         const entries = new Map<string, Entry>()
         const names = new Map<string, string>()
         const counters: Counters = { heard: 0, fenced: 0, skipped: 0, heldDropped: 0, heldBytes: 0 }
@@ -117,15 +117,19 @@ export class Relay extends Context.Service<
         let saidUnwell = false
         /** A place of the log that was not reached when it was last asked for, and when that was. */
         let ahead: { position: number; atMs: number } | null = null
+        /** Since when nothing works of it, and why. */
+        const silent = { log: { fromMs: Infinity, why: "" }, appends: { fromMs: Infinity, why: "" } }
+        let ableFromMs = -Infinity
 
         const lagMs = (): number => (ahead === null || followed >= ahead.position ? 0 : now() - ahead.atMs)
 
         const whyUnwell = (): string => {
           const { connected, why } = bus.status()
           if (!connected) return `the bus is away: ${why}`
-          if (why !== "") return why
           if (!members.known() || !leases.known()) return "members and leases are not known yet"
           if (!following) return "the log's position is not known yet"
+          const { log } = silent
+          if (now() - log.fromMs >= patienceMs) return `the log cannot be read: ${log.why}`
           return lagMs() > patienceMs ? `the log is ${Math.round(lagMs() / 1_000)} s behind` : ""
         }
 
@@ -162,9 +166,12 @@ export class Relay extends Context.Service<
 
         const append = ({ who }: Entry, entry: () => Entry) => {
           const subject = `kv.${word(who.model)}.${word(who.name)}`
-          const short = (): void => {
+          const short = (why: string, refused: boolean): void => {
             tally.appendFailures++
             entry().isShort = true
+            if (!refused) return
+            silent.appends.fromMs = Math.min(silent.appends.fromMs, now())
+            silent.appends.why = why
           }
           return (kind: LogEntry.Kind, seq = 0, payload?: Uint8Array): void => {
             const epoch = leases.epochOf(who.name)
@@ -174,8 +181,9 @@ export class Relay extends Context.Service<
               return
             }
             const bytes = LogEntry.encode(kind, epoch, seq, payload)
-            if (appending >= appendingMax || bytes.length > bus.bytesMax()) {
-              short()
+            const fits = bytes.length <= bus.bytesMax()
+            if (!fits || appending >= appendingMax) {
+              short(`${appending} entries are on their way`, fits)
               return
             }
             appending++
@@ -185,8 +193,10 @@ export class Relay extends Context.Service<
                 : LogEntry.idOf(who.name, epoch, seq, payload)
             bus.append(subject, bytes, id, (result) => {
               appending--
-              if ("position" in result) tally.appended++
-              else short()
+              if ("position" in result) {
+                tally.appended++
+                silent.appends.fromMs = Infinity
+              } else short(result.message, result.reason !== "away")
             })
           }
         }
@@ -323,9 +333,9 @@ export class Relay extends Context.Service<
               },
               lost: (why) => {
                 tally.lost++
-                log(Effect.logWarning(`The log of KV events has a hole: ${why}. What it may have held is read again`))
+                fork(Effect.logWarning(`The log of KV events has a hole: ${why}. What it may have held is read again`))
                 for (const { feed } of entries.values()) feed.logLost()
-                log(sample(true))
+                fork(sample(true))
               }
             })
           })
@@ -335,8 +345,12 @@ export class Relay extends Context.Service<
         const sample = (settled: boolean): Effect.Effect<void> =>
           bus.position.pipe(
             Effect.match({
-              onFailure: () => {},
+              onFailure: ({ message }) => {
+                silent.log.fromMs = Math.min(silent.log.fromMs, now())
+                silent.log.why = message
+              },
               onSuccess: (position) => {
+                silent.log.fromMs = Infinity
                 if (settled || position < followed) followed = position
                 if (ahead === null || followed >= ahead.position) ahead = { position, atMs: now() }
               }
@@ -369,9 +383,25 @@ export class Relay extends Context.Service<
           return roles
         }
 
+        /** Whose entries the log does not take leaves the reading to others. */
+        const judgeAppends = (nowMs: number): void => {
+          const { appends } = silent
+          const able = nowMs >= ableFromMs
+          if (able && nowMs - appends.fromMs >= patienceMs) {
+            ableFromMs = nowMs + soloMs
+            leases.setAble(false)
+            fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
+          } else if (able && ableFromMs > -Infinity) {
+            ableFromMs = -Infinity
+            appends.fromMs = Infinity
+            leases.setAble(true)
+          }
+        }
+
         const tick = (): void => {
           refreshAll()
           const nowMs = now()
+          judgeAppends(nowMs)
           for (const entry of entries.values()) {
             if (!entry.isShort || unwellFromMs < Infinity || nowMs - entry.lookMs < lookMs) continue
             entry.isShort = false
@@ -384,7 +414,7 @@ export class Relay extends Context.Service<
           const text = unwell
             ? `This replica reads every publisher for itself: ${whyUnwell()}`
             : "This replica shares the reading of publishers with the others again"
-          log(unwell ? Effect.logWarning(text) : Effect.logInfo(text))
+          fork(unwell ? Effect.logWarning(text) : Effect.logInfo(text))
         }
         yield* Effect.sync(tick).pipe(
           Effect.andThen(Effect.sleep(tickMs)),
