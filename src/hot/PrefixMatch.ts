@@ -115,7 +115,8 @@ export const levels = (t: TableMemory, query: KeyLanes, count: number, out: Leve
         if (any === 0 && further < size) return depth + further
         any = 1
       } else if (depth !== 0) emit(out, depth, rest)
-      racing = staying(t, racing)
+      // For one run more it does not pay.
+      if (count - depth > RUN_MAX) racing = staying(t, racing)
     }
     if (any === 0) return depth
     depth += size
