@@ -103,25 +103,32 @@ export const makeServe =
     Effect.gen(function* () {
       const run = yield* FiberSet.makeRuntime<never>()
       let asked = 0
+      let isStopped = false
+      const refuse = (session: Session, message: Msg, why: string): void =>
+        void Effect.runFork(answerOne(session, message, () => Effect.fail({ message: why }), bytesMax))
       const begin = (session: Session): (() => void) => {
         const subscription = session.nc.subscribe(subjects.full(subject), {
           queue,
           callback: (error, message) => {
             if (error !== null) return
-            const isFull = asked >= questionsMax
+            if (isStopped) return refuse(session, message, "it stopped serving")
+            if (asked >= questionsMax) return refuse(session, message, "it answers too many questions already")
             asked++
-            const answered = isFull
-              ? answerOne(session, message, () => Effect.fail({ message: "it answers too many already" }), bytesMax)
-              : answerOne(session, message, answer, bytesMax)
-            run(answered.pipe(Effect.ensuring(Effect.sync(() => void asked--))))
+            const over = Effect.sync(() => void asked--)
+            run(answerOne(session, message, answer, bytesMax).pipe(Effect.ensuring(over)))
           }
         })
         return () => {
-          if (!session.nc.isClosed()) subscription.unsubscribe()
+          // Questions that are on their way here are still refused, rather than left without an answer.
+          if (!session.nc.isClosed()) subscription.drain().catch(() => {})
         }
       }
       yield* Effect.acquireRelease(
         Effect.sync(() => sessions.each(begin)),
-        (stop) => Effect.sync(stop)
+        (stop) =>
+          Effect.sync(() => {
+            isStopped = true
+            stop()
+          })
       )
     })

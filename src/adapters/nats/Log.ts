@@ -19,7 +19,13 @@ const wellMs = 5_000
 
 const headerOf = (id: string): string => (/[\r\n]/.test(id) ? encodeURIComponent(id) : id)
 
-const makeAppend = (sessions: Sessions, subjects: Subjects, health: Health, guard: Guard): LogOf["append"] => {
+const makeAppend = (
+  sessions: Sessions,
+  subjects: Subjects,
+  health: Health,
+  guard: Guard,
+  bytesMax: () => number
+): LogOf["append"] => {
   let inFlight = 0
   let inFlightBytes = 0
   let failedAt = Number.NEGATIVE_INFINITY
@@ -44,6 +50,8 @@ const makeAppend = (sessions: Sessions, subjects: Subjects, health: Health, guar
     const later = (error: BusError) => void setImmediate(() => guard(() => done(error)))
     if (session === null) return later(Failure.away(what))
     if (!subjects.isLogged(subject)) return later(Failure.refused(what, 'the log takes subjects under "kv." only'))
+    if (data.length > bytesMax())
+      return later(Failure.refused(what, `${data.length} bytes are more than ${bytesMax()}`))
     if (inFlight >= inFlightMax || inFlightBytes + data.length > inFlightBytesMax)
       return later(Failure.late(what, `${inFlight} appends wait for their answers`))
     inFlight++
@@ -121,9 +129,10 @@ export const make = (
   subjects: Subjects,
   health: Health,
   readerMs: number,
-  guard: Guard
+  guard: Guard,
+  bytesMax: () => number
 ): LogOf => ({
-  append: makeAppend(sessions, subjects, health, guard),
+  append: makeAppend(sessions, subjects, health, guard, bytesMax),
   position: Effect.suspend(() => {
     const what = "read the log's position"
     const session = sessions.current()

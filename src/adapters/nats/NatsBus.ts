@@ -43,7 +43,7 @@ const make = Effect.fnUntraced(function* (options: Options, paces: Session.Paces
     Layout.lookAt(session, subjects, options.log, options.tables)
   )
   const bytesMax = (): number => (sessions.current()?.nc.info?.max_payload ?? payloadBytesMax) - headerBytesMax
-  const log = Log.make(sessions, subjects, health, paces.readerMs, guard)
+  const log = Log.make(sessions, subjects, health, paces.readerMs, guard, bytesMax)
 
   return Bus.of({
     status: health.status,
