@@ -65,6 +65,8 @@ export interface Deps extends Match.Deps {
   readonly retriesMax: number
   /** Shutting down: what still arrives on open connections is served, `/ready` tells balancers to look elsewhere. */
   readonly draining: () => boolean
+  /** Why else they should for now; null when they need not. */
+  readonly unready?: () => string | null
   /** Monotonic, ms. */
   readonly now: () => number
   readonly settled: (record: Settled) => void
@@ -350,7 +352,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   const ready = (exchange: Exchange, id: string): void => {
     const workers = fleet.list()
     const able = workers.filter(({ state }) => takesWork(state)).length
-    const status = deps.draining() ? "draining" : able > 0 ? "ready" : "no worker can take a request"
+    const status = deps.draining()
+      ? "draining"
+      : (deps.unready?.() ?? (able > 0 ? "ready" : "no worker can take a request"))
     answerJson(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
   }
 

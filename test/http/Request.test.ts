@@ -218,6 +218,18 @@ describe("the life of a request", () => {
     expect(records[0]!.decisionMs).toBeLessThanOrEqual(records[0]!.totalMs)
   })
 
+  it("says to balancers why they should look elsewhere", () => {
+    const readiness = (deps: Partial<Request.Deps>) => {
+      const { exchange, replies } = exchangeOf("", "/ready")
+      setUp(deps).handle({ ...exchange, method: "GET" })
+      return [replies[0]?.status, JSON.parse(replies[0]!.body).status]
+    }
+    const unready = () => "taking over what other routers know"
+    expect(readiness({ unready })).toEqual([503, unready()])
+    expect(readiness({ unready, draining: () => true })).toEqual([503, "draining"])
+    expect(readiness({ unready: () => null })).toEqual([503, "no worker can take a request"])
+  })
+
   it("does not send a client's megabyte of a model name back", () => {
     const { exchange, replies } = exchangeOf(JSON.stringify({ ...chat(), model: "x".repeat(1_000_000) }))
     setUp().handle(exchange)
