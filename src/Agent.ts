@@ -13,6 +13,7 @@ import { takesWork } from "../actors/FleetLifecycle.ts"
 import type { Program as Probe } from "../actors/FleetProbe.ts"
 import { Members } from "../actors/Members.ts"
 import { nameOf, sourceOf } from "../actors/Pictures.ts"
+import { Relay } from "../actors/Relay.ts"
 import * as Engines from "./adapters/Engines.ts"
 import type { EventSource, WorkerSpec } from "./domain/Worker.ts"
 import { Bus } from "./ports/Bus.ts"
@@ -24,8 +25,6 @@ export interface Options {
   /** Where routers reach it. */
   readonly advertise: string
   readonly knobs: Fleet.Knobs
-  /** Reads one publisher of events and hands them on to the others, until the scope closes. */
-  readonly hand: (source: EventSource, who: Who) => Effect.Effect<void, never, Scope.Scope>
   /** What answers at an address, when it is not asked of the engine itself. */
   readonly detect?: Probe["detect"]
 }
@@ -43,11 +42,12 @@ const lookMs = 250
 /** Runs until the scope closes. */
 export const start = Effect.fnUntraced(function* (
   options: Options
-): Effect.fn.Return<Agent, never, Bus | Members | Scope.Scope> {
-  const { advertise, hand, knobs } = options
+): Effect.fn.Return<Agent, never, Bus | Members | Relay | Scope.Scope> {
+  const { advertise, knobs } = options
   const { id } = options.worker
   const bus = yield* Bus
   const members = yield* Members
+  const relay = yield* Relay
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const engines = yield* Effect.acquireRelease(Effect.sync(Engines.make), (made) => Effect.promise(made.close))
   const fibers = yield* FiberMap.make<string>()
@@ -70,7 +70,7 @@ export const start = Effect.fnUntraced(function* (
     for (const [name, { source, text, who }] of wanted) {
       if (publishers.has(name)) continue
       publishers.set(name, text)
-      fork(FiberMap.run(fibers, name, Effect.scoped(Effect.andThen(hand(source, who), Effect.never))))
+      fork(FiberMap.run(fibers, name, Effect.scoped(Effect.andThen(relay.serveSource(source, who), Effect.never))))
     }
     if (wanted.size === 0) {
       fork(Effect.logWarning(`Worker "${id}" publishes no KV events, so there is nothing to hand on but its address`))

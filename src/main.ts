@@ -10,6 +10,7 @@ import type { StartRouter } from "../loadtest/demo/Demo.ts"
 import { command as simEngine } from "../loadtest/fleet/Command.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
 import { command as replay } from "../loadtest/replay/Command.ts"
+import * as AgentCommand from "./AgentCommand.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as Router from "./Router.ts"
@@ -146,9 +147,18 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
   }
 }
 
+const agent = AgentCommand.make(
+  Object.fromEntries(
+    Config.describe()
+      .filter(({ name }) => AgentCommand.hasKnob(name))
+      .map((knob) => [knob.name, plainFlag(knob)])
+  ),
+  usage
+)
+
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
-  Command.withSubcommands([serve, DemoCommand.make(startRouter), replay, simEngine])
+  Command.withSubcommands([serve, agent, DemoCommand.make(startRouter), replay, simEngine])
 )
 
 export const main = (): void =>

@@ -5,6 +5,7 @@ import * as Announcements from "../actors/Announcements.ts"
 import { Fleet } from "../actors/Fleet.ts"
 import { FleetShare } from "../actors/FleetShare.ts"
 import { Members } from "../actors/Members.ts"
+import { Relay } from "../actors/Relay.ts"
 import * as Agent from "../src/Agent.ts"
 import type { EventSource } from "../src/domain/Worker.ts"
 import type { Bus } from "../src/ports/Bus.ts"
@@ -30,17 +31,17 @@ const started = Effect.fnUntraced(function* (hub: BusMemory.Hub, sources: Readon
     Members.layer({ id: "agent-1", kind: "agent", url: null, version: "1" }).pipe(Layer.provideMerge(client.layer))
   )) as Context.Context<Members | Bus>
   const read: Array<string> = []
+  const serveSource: Relay["Service"]["serveSource"] = ({ endpoint }, { model, name }) =>
+    Effect.acquireRelease(
+      Effect.sync(() => void read.push(`+ ${name} ${model} ${endpoint}`)),
+      () => Effect.sync(() => void read.push(`- ${name}`))
+    )
   const agent = yield* Agent.start({
     worker: { id: "gpu-4", url: local },
     advertise,
     knobs: FakeEngine.knobs,
-    detect: fake.options.detect,
-    hand: ({ endpoint }, { model, name }) =>
-      Effect.acquireRelease(
-        Effect.sync(() => void read.push(`+ ${name} ${model} ${endpoint}`)),
-        () => Effect.sync(() => void read.push(`- ${name}`))
-      )
-  }).pipe(Effect.provide(context))
+    detect: fake.options.detect
+  }).pipe(Effect.provide(context), Effect.provideService(Relay, { serveSource } as Relay["Service"]))
   yield* settle
   return { agent, client, engine: fake.at(local), members: Context.get(context, Members), read }
 })
