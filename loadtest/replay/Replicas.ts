@@ -1,0 +1,105 @@
+/**
+ * Several replicas of this router before one fleet. Requests go to them in turn; each has a ledger of its own, tells the
+ * others what it books as production does, and hears them some time later. Events and reports reach all at once.
+ */
+import * as Ledger from "../../actors/Ledger.ts"
+import { ReplicaLoad } from "../../actors/ReplicaLoad.ts"
+import * as ToldLedger from "../../actors/ToldLedger.ts"
+import { OwnLoad } from "../../src/hot/OwnLoad.ts"
+import { Agenda } from "./Agenda.ts"
+import { ours } from "./Strategies.ts"
+import type { Setup, Strategy } from "./Strategy.ts"
+
+/** As `ReplicaLink` gathers changes. */
+const turnMs = 5
+
+interface Replica {
+  readonly told: Ledger.Ledger["Service"]
+  /** What each other replica has open, as it was heard. */
+  readonly loads: Map<number, ReplicaLoad>
+}
+
+/** `exchangeMs`: from a message's sending to its being heard; null: they tell each other nothing. */
+export const of = (count: number, exchangeMs: number | null): Strategy => ({
+  ...ours,
+  name: `${count} × ${ours.name}`,
+  about: `${count} replicas of this router, ${exchangeMs === null ? "each by itself" : `who hear of each other ${exchangeMs} ms late`}`,
+  ledger: (setup) => make(count, exchangeMs, setup)
+})
+
+const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Ledger["Service"] => {
+  const { workers } = setup
+  const agenda = new Agenda()
+  let clockMs = 0
+  /** What was to happen by now, has. */
+  const at = (nowMs: number): number => {
+    while (agenda.nextAt <= nowMs) agenda.next()
+    clockMs = nowMs
+    return nowMs
+  }
+  const replicas: Array<Replica> = Array.from({ length: count }, (_, id) => {
+    const ledger = Ledger.make({ policy: "eta", workersMax: workers })
+    const loads = new Map<number, ReplicaLoad>()
+    if (exchangeMs === null) return { told: ledger, loads }
+    for (let other = 0; other < count; other++) {
+      if (other !== id) loads.set(other, new ReplicaLoad({ charge: ledger.charge, slotOf: (worker) => worker }))
+    }
+    const own = new OwnLoad(1)
+    let isDue = false
+    const send = (nowMs: number): void => {
+      isDue = false
+      const message = own.take()
+      if (message === null) return
+      agenda.add(nowMs + exchangeMs, (heardMs) => {
+        for (const { loads } of replicas) {
+          const load = loads.get(id)
+          load?.hear(message, heardMs)
+          if (load?.broken === true) throw new Error(`Delta ${load.sequence} of replica ${id} was not understood.`)
+        }
+      })
+    }
+    const told = ToldLedger.make(
+      ledger,
+      own,
+      (slot) => slot,
+      () => {
+        if (isDue) return
+        isDue = true
+        agenda.add(clockMs + turnMs, send)
+      }
+    )
+    return { told, loads }
+  })
+  const all = replicas.map(({ told }) => told)
+  /** The replica that the next request comes to, and the one that the last came to. */
+  let next = 0
+  let last = 0
+  return {
+    policy: all[0]!.policy,
+    join: (slot, capacityTokens) => all.forEach((each) => each.join(slot, capacityTokens)),
+    leave: (slot) => all.forEach((each) => each.leave(slot)),
+    setEligible: (slot, eligible) => all.forEach((each) => each.setEligible(slot, eligible)),
+    setCapacity: (slot, tokens) => all.forEach((each) => each.setCapacity(slot, tokens)),
+    setPriority: (slot, unset) => all.forEach((each) => each.setPriority(slot, unset)),
+    setCredit: (slot, credit) => all.forEach((each) => each.setCredit(slot, credit)),
+    hint: (slot, load, nowMs) => all.forEach((each) => each.hint(slot, load, at(nowMs))),
+    place: (ask, nowMs) => {
+      last = next
+      next = (next + 1) % count
+      return all[last]!.place(ask, at(nowMs))
+    },
+    explain: (ask, nowMs) => all[next]!.explain(ask, at(nowMs)),
+    decision: (ask, nowMs) => all[next]!.decision(ask, at(nowMs)),
+    book: (slot, ask, streams, nowMs) => {
+      const booking = all[last]!.book(slot, ask, streams, at(nowMs))
+      return {
+        ...booking,
+        firstByte: (atMs) => booking.firstByte(at(atMs)),
+        settle: (atMs, outcome) => booking.settle(at(atMs), outcome)
+      }
+    },
+    charge: (slot, request, nowMs) => all[last]!.charge(slot, request, at(nowMs)),
+    snapshot: (nowMs) => all[last]!.snapshot(at(nowMs)),
+    worker: (slot, nowMs) => all[last]!.worker(slot, at(nowMs))
+  }
+}
