@@ -11,6 +11,8 @@ export interface NatsServer {
   readonly url: string
   readonly port: number
   readonly output: () => string
+  /** The folder of its data. */
+  readonly store: string
   /** In order; data on disk stay. */
   readonly stop: () => Promise<void>
   /** As by `kill -9`. */
@@ -100,6 +102,7 @@ export const start = async (options: Options = {}): Promise<NatsServer> => {
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    store,
     output: () => output,
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),

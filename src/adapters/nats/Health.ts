@@ -49,7 +49,8 @@ export const make = (): Health => {
     problem: (kind, why) => {
       if (why === "") problems.delete(kind)
       else problems.set(kind, why)
-      changed()
+      // While it is away, that is what there is to say.
+      if (connected) changed()
     }
   }
 }

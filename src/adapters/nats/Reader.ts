@@ -83,13 +83,18 @@ const readOnce = async (
   const info = await jsm.streams.info(stream)
   if (stop.aborted) return
   const config = configOf(hears.from(info), info.config.subjects[0]!)
-  let end: () => void = () => {}
-  const ended = new Promise<void>((resolve) => {
-    end = resolve
-  })
   let heardTicks = 0
   let deliveries = 0
   let isLive = true
+  let resolveEnded: () => void = () => {}
+  const ended = new Promise<void>((resolve) => {
+    resolveEnded = resolve
+  })
+  /** Nothing that came along with what ended it is taken. */
+  const end = (): void => {
+    isLive = false
+    resolveEnded()
+  }
   const take = (message: Msg): void => {
     const { seq, delivery, stamp, pending } = placeOf(message.reply!)
     // A hole: the consumer sent something that did not arrive.
@@ -133,7 +138,7 @@ const readOnce = async (
     if (created.num_pending === 0 && created.delivered.consumer_seq === 0 && isLive) hears.idle()
     await ended
   } finally {
-    isLive = false
+    end()
     stop.removeEventListener("abort", end)
     clearInterval(ticks)
     clearInterval(looks)
