@@ -289,7 +289,7 @@ const make = Effect.fnUntraced(function* ({ self, workersMax }: Options) {
 
   const set = Effect.fnUntraced(function* (specs: ReadonlyArray<WorkerSpec>) {
     // A worker that was drained must not take work for the moment until the table says so.
-    if (bus.status().connected) yield* Effect.timeoutOption(Deferred.await(known), firstMs)
+    yield* Effect.timeoutOption(Deferred.await(known), firstMs)
     return yield* one.withPermits(1)(
       Effect.gen(function* () {
         const before = new Map(listed)

@@ -192,9 +192,11 @@ describe("FleetShare", () => {
     })
   )
 
-  it.effect("starts with its own list when the bus is away", () =>
+  it.effect("starts with its own list when the bus is away, half a second later", () =>
     Effect.gen(function* () {
       const one = yield* replica(hubOf(), "one", [a], true)
+      assert.deepStrictEqual(one.states(), {})
+      yield* TestClock.adjust("500 millis")
       assert.deepStrictEqual(one.states(), { a: "ready" })
     })
   )
