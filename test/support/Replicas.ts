@@ -10,9 +10,10 @@ import { Relay } from "../../actors/Relay.ts"
 import { decode } from "../../src/adapters/kvevents/KvEvents.ts"
 import { DEVICE } from "../../src/domain/Tier.ts"
 import type { EventSource } from "../../src/domain/Worker.ts"
+import type { Bus } from "../../src/ports/Bus.ts"
+import type { Client } from "../../src/ports/BusMemory.ts"
 import { EventBus } from "../../src/ports/EventBus.ts"
 import type { EventStream, Memory } from "../../src/ports/EventStream.ts"
-import type { Client } from "../../src/ports/BusMemory.ts"
 import { hasher } from "./EventRig.ts"
 import { keyNames } from "./VllmPublisher.ts"
 
@@ -32,6 +33,11 @@ export interface Replica {
   readonly leases: Leases["Service"]
   readonly relay: Relay["Service"]
   readonly collector: Collector["Service"]
+  readonly index: PrefixIndex["Service"]
+  /** Adds an actor to it, until it stops. */
+  readonly add: <A>(
+    layer: Layer.Layer<A, never, Bus | Collector | PrefixIndex | Relay>
+  ) => Effect.Effect<Context.Context<A>>
   readonly follow: (n: number) => Effect.Effect<void>
   readonly state: (n: number) => State | null
   /** Keys that its index holds of a publisher, sorted, once it has applied all it was told. */
@@ -71,6 +77,8 @@ export const start = (
       id,
       client,
       collector,
+      index,
+      add: (layer) => Layer.build(layer.pipe(Layer.provide(Layer.succeedContext(services)))).pipe(Scope.provide(scope)),
       members,
       leases: Context.get(services, Leases),
       relay: Context.get(services, Relay),

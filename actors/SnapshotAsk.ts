@@ -1,0 +1,123 @@
+/**
+ * SnapshotAsk: the side of a replica that asks others for their picture of publishers.
+ *
+ * Whoever serves `snapshot` may answer; the session that follows is with that one. Nothing is kept of a session that
+ * breaks off.
+ */
+import { Effect, Option, Schema } from "effect"
+import { type Bus, word } from "../src/ports/Bus.ts"
+import type { Who } from "../src/ports/EventStream.ts"
+import type { Collector } from "./Collector.ts"
+import type { PrefixIndex } from "./PrefixIndex.ts"
+import { turn } from "./SnapshotSession.ts"
+import { type Outcome, SnapshotTaker } from "./SnapshotTaker.ts"
+import * as Words from "./SnapshotWords.ts"
+
+export interface Options {
+  /** Who says nothing for so long has failed. */
+  readonly silenceMs: number
+}
+
+/** Nothing of it was kept. `replica`: who has failed; null when it is not known. */
+export interface Failed {
+  readonly _tag: "failed"
+  readonly replica: string | null
+  readonly why: string
+}
+
+/** By number in what was asked for; what is not among them is to be asked for again. */
+export interface Came {
+  readonly _tag: "outcomes"
+  readonly outcomes: ReadonlyMap<number, Outcome>
+}
+
+/** Answers that are none, from replicas that are not to answer: the bus chooses who is asked. */
+const passesMax = 16
+
+const encodeOpen = Schema.encodeUnknownSync(Words.Open)
+const decodeOpened = Schema.decodeUnknownOption(Words.Opened)
+const encodePull = Schema.encodeUnknownSync(Words.Pull)
+
+const failed = (replica: string | null, why: string): Failed => ({ _tag: "failed", replica, why })
+
+export const make = (
+  bus: Bus["Service"],
+  collector: Collector["Service"],
+  index: PrefixIndex["Service"],
+  { silenceMs }: Options
+) => {
+  let received = 0
+
+  /** One question on `snapshot`; who is not to answer is asked past. */
+  const open = Effect.fnUntraced(function* (
+    what: "take" | "complete",
+    publishers: ReadonlyArray<Who>,
+    not: ReadonlyArray<string>
+  ) {
+    const question = Words.bytesOf(encodeOpen({ what, publishers, not }))
+    for (let passes = 0; passes < passesMax; passes++) {
+      const heard: Array<Uint8Array> = []
+      yield* bus.ask(Words.subject, question, (bytes) => void heard.push(bytes), silenceMs)
+      const opened = heard.length === 1 ? Option.getOrNull(decodeOpened(Words.textOf(heard[0]!))) : null
+      if (opened?._tag !== "pass") return opened
+    }
+    return null
+  })
+
+  /** All messages of a session. Fails with why it broke off. */
+  const pull = Effect.fnUntraced(function* (replica: string, session: number, taker: SnapshotTaker) {
+    for (let after = 0; !taker.isOver; ) {
+      const frames: Array<Uint8Array> = []
+      const question = Words.bytesOf(encodePull({ session, after }))
+      yield* bus
+        .ask(Words.sessionSubject(word(replica)), question, (frame) => void frames.push(frame), silenceMs)
+        .pipe(Effect.mapError(({ message }) => message))
+      if (frames.length === 0) return yield* Effect.fail("it ended too early")
+      after += frames.length
+      for (const frame of frames) {
+        received += frame.length
+        if (!taker.take(frame)) return yield* Effect.fail("that is no snapshot")
+        yield* turn
+      }
+      yield* index.caughtUp
+    }
+  })
+
+  /** Asks one replica for as many as it gives at once. Null when there is nobody to ask. */
+  const take = Effect.fnUntraced(function* (wanted: ReadonlyArray<Who>, not: ReadonlyArray<string>) {
+    const opened = yield* open("take", wanted, not).pipe(
+      Effect.catchTag("BusError", ({ message, reason }) =>
+        Effect.succeed(reason === "nobody" || reason === "away" ? ("nobody" as const) : failed(null, message))
+      )
+    )
+    if (opened === "nobody") return null
+    if (opened?._tag === "failed") return opened
+    if (opened?._tag !== "session") return failed(null, "nobody gives an answer")
+    const { absent, replica, session, taken } = opened
+    const outcomes = new Map<number, Outcome>()
+    for (const i of absent) outcomes.set(i, { _tag: "absent" })
+    const came: Came = { _tag: "outcomes", outcomes }
+    if (taken.length === 0) return came
+    const slots = new Map(collector.publishers().map(({ name, slot }) => [name, slot]))
+    const taker = new SnapshotTaker(
+      taken.map((i) => {
+        const slot = slots.get(wanted[i]?.name ?? "") ?? -1
+        return { slot, restore: (head) => collector.restore(slot, head) }
+      })
+    )
+    const broken = yield* pull(replica, session, taker).pipe(
+      Effect.as(null),
+      Effect.catch((why) => Effect.succeed(failed(replica, why))),
+      Effect.ensuring(Effect.sync(() => taker.abandon()))
+    )
+    for (const [at, outcome] of taker.outcomes.entries()) outcomes.set(taken[at]!, outcome)
+    return broken ?? came
+  })
+
+  return {
+    open,
+    take,
+    /** Received so far. */
+    bytes: () => received
+  }
+}
