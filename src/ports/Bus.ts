@@ -3,9 +3,9 @@
  * tables. Real: NATS (`adapters/nats`). In-process twin: `BusMemory`.
  *
  * Subjects are words of `A-Z a-z 0-9 _ -` joined by dots, within the deployment; `word` makes one of any text. Those
- * under `kv.` are the log's, and only the log's. Table keys are such subjects, too. Callbacks run on the bus's turn and must not block; bytes handed over are the taker's to
- * keep. Nothing here waits for a broker that is away: calls fail, `publish` says so, subscriptions and watches go on when
- * it is back.
+ * under `kv.` are the log's, and only the log's. Table keys are such subjects, too. Callbacks run on the bus's turn and
+ * must not block; bytes handed over are the taker's to keep, each in a buffer of their own. Nothing here waits for a
+ * broker that is away: calls fail, `publish` says so, subscriptions and watches go on when it is back.
  */
 import { Cause, Context, type Effect, Exit, Schema, type Scope } from "effect"
 

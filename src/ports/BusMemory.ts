@@ -115,7 +115,7 @@ export const make = (options: Options = {}): Hub => {
     for (const entry of log) {
       if (entry.position <= following.at) continue
       following.at = entry.position
-      following.follower.entry({ ...entry, data: entry.data.slice() })
+      following.follower.entry({ ...entry, data: new Uint8Array(entry.data) })
     }
     following.at = Math.max(following.at, position)
   }
@@ -151,7 +151,7 @@ export const make = (options: Options = {}): Hub => {
 
     const table = (name: TableName): Table => {
       const write = (key: string, value: Uint8Array): number => {
-        const row = { key, value: value.slice(), revision: ++revision }
+        const row = { key, value: new Uint8Array(value), revision: ++revision }
         rowsOf(name).set(key, row)
         tell(name, ({ changed }) => changed(row))
         return row.revision
@@ -193,7 +193,7 @@ export const make = (options: Options = {}): Hub => {
         for (const other of peers) {
           for (const subscription of other.subscriptions) {
             if (!subscription.pattern.test(subject) || other.isAway || other.loses(subject)) continue
-            const copy = data.slice()
+            const copy = new Uint8Array(data)
             later(() => other.subscriptions.has(subscription) && !other.isAway && subscription.take(subject, copy))
           }
         }
@@ -219,7 +219,7 @@ export const make = (options: Options = {}): Hub => {
           const back = (one: Heard): void => {
             if (chosen?.other.isAway !== true) later(() => !peer.isAway && hear(one))
           }
-          const question = data.slice()
+          const question = new Uint8Array(data)
           peer.questions.add(hear)
           if (chosen === undefined) back(failed(what, "nobody", "nobody serves it"))
           else
@@ -251,7 +251,7 @@ export const make = (options: Options = {}): Hub => {
             let tooLarge = 0
             const sent = (one: Uint8Array): void => {
               if (one.length > bytesMax) tooLarge = one.length
-              if (tooLarge === 0) send(one.slice())
+              if (tooLarge === 0) send(new Uint8Array(one))
             }
             run(
               Effect.suspend(() => answer(data, sent)).pipe(
@@ -276,7 +276,7 @@ export const make = (options: Options = {}): Hub => {
         if (known !== undefined) return void later(() => done({ position: known }))
         const at = ++position
         ids.set(id, at)
-        log.push({ position: at, subject, data: data.slice() })
+        log.push({ position: at, subject, data: new Uint8Array(data) })
         if (log.length > logMax) log.shift()
         feedAll()
         later(() => done({ position: at }))

@@ -92,6 +92,24 @@ export const busConformance = (name: string, broker: () => Promise<Broker>): voi
         expect(middle.heard).toEqual(["load.a.x 1"])
       })
 
+      it("bring bytes in a buffer of their own, as does the log", async () => {
+        const [a] = await replicas(1)
+        const heard: Array<Uint8Array> = []
+        await begin(a!.bus.subscribe("x", (_, data) => void heard.push(data)))
+        await begin(a!.bus.follow(0, { entry: ({ data }) => void heard.push(data), lost: () => {} }))
+        const sent = new Uint8Array(Int32Array.of(1, 2, 3).buffer)
+        await soon(() => {
+          a!.bus.publish("x", sent)
+          expect(heard).not.toEqual([])
+        })
+        heard.length = 0
+        a!.bus.append("kv.x", sent, "1")
+        await soon(() => expect(heard).not.toEqual([]))
+        a!.bus.publish("x", sent)
+        await soon(() => expect(heard.length).toBeGreaterThan(1))
+        for (const data of heard) expect([...new Int32Array(data.buffer)]).toEqual([1, 2, 3])
+      })
+
       it("bring nothing more to who stopped listening", async () => {
         const [a] = await replicas(1)
         const first = await listen(a!, "x")

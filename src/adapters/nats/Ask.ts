@@ -57,7 +57,7 @@ export const makeAsk =
           if (how !== "") return end(message, how)
           answers++
           silence.refresh()
-          guard(() => take(message.data.slice()))
+          guard(() => take(new Uint8Array(message.data)))
         }
       })
       const stopEach = sessions.each(() => () => over(Failure.away(what)))
@@ -87,7 +87,7 @@ const answerOne = (session: Session, message: Msg, answer: Answer, bytesMax: () 
     how.set(countHeader, String(answers))
     respond(refused ?? "", { headers: how })
   }
-  return Effect.suspend(() => answer(message.data.slice(), send)).pipe(
+  return Effect.suspend(() => answer(new Uint8Array(message.data), send)).pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => end(tooLarge > 0 ? `an answer of ${tooLarge} bytes is more than ${bytesMax()}` : refusal(exit)))
     ),

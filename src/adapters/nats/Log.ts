@@ -115,7 +115,7 @@ const hearing = (after: number, subjects: Subjects, follower: Follower): Reader.
       follower.entry({
         position: message.seq,
         subject: subjects.within(message.subject),
-        data: message.data.slice()
+        data: new Uint8Array(message.data)
       })
       return true
     },

@@ -59,7 +59,7 @@ const make = Effect.fnUntraced(function* (options: Options, paces: Session.Paces
       const begin = ({ nc }: Session.Session): (() => void) => {
         const subscription = nc.subscribe(subjects.full(subject), {
           callback: (error, message) => {
-            if (error === null) guard(() => take(subjects.within(message.subject), message.data.slice()))
+            if (error === null) guard(() => take(subjects.within(message.subject), new Uint8Array(message.data)))
           }
         })
         return () => {
