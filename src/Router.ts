@@ -19,6 +19,7 @@ import * as Engines from "./adapters/Engines.ts"
 import { describe } from "./adapters/kvevents/EngineHash.ts"
 import * as EventSocket from "./adapters/zmq/EventSocket.ts"
 import * as Config from "./Config.ts"
+import * as FleetKnobs from "./FleetKnobs.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
 import * as Admin from "./http/Admin.ts"
 import * as Front from "./http/Front.ts"
@@ -28,6 +29,8 @@ import * as Request from "./http/Request.ts"
 import { forward } from "./http/Upstream.ts"
 import * as Observe from "./Observe.ts"
 import { EventBus } from "./ports/EventBus.ts"
+import { EventStream } from "./ports/EventStream.ts"
+import * as Replicas from "./Replicas.ts"
 import * as Tokenizers from "./Tokenizers.ts"
 
 /** The router cannot listen. */
@@ -59,25 +62,6 @@ export interface Parts {
 
 const now = () => performance.now()
 
-const knobsOf = (config: Config.Config): Fleet.Knobs => ({
-  workersMax: config.workersMax,
-  probeIntervalMs: config.probeIntervalMs,
-  probeTimeoutMs: config.probeTimeoutMs,
-  discoverTimeoutMs: config.discoverTimeoutMs,
-  discoverIntervalMs: config.discoverIntervalMs,
-  joinRetryMsMin: config.joinRetryMsMin,
-  joinRetryMsMax: config.joinRetryMsMax,
-  drainMs: config.workerDrainMs,
-  breaker: {
-    failuresMax: config.breakerFailures,
-    failureShareMax: config.breakerFailureShare,
-    windowRequestsMin: config.breakerWindowRequestsMin,
-    windowMs: config.breakerWindowMs,
-    openMsMin: config.breakerOpenMsMin,
-    openMsMax: config.breakerOpenMsMax
-  }
-})
-
 const originOf = ({ url }: { readonly url: string }): string => new URL(url).origin
 
 const localUrl = (host: string, port: number): string => {
@@ -93,23 +77,25 @@ export const start = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Router, ListenFailed | Admin.AdminListenFailed, Scope.Scope> {
   const { workersMax } = config
   const hasher = BlockHash.make(BigInt(config.hashSeed))
-  const bus = EventBus.layerMemory
+  const direct = EventSocket.layerWith({ replayTimeoutMs: config.replayTimeoutMs })
+  const replicas = config.nats.length === 0 ? null : yield* Replicas.open(config, direct)
   const services = yield* Layer.build(
     Layer.mergeAll(
       PrefixIndex.layer({ workersMax, bytesMax: config.indexBytesMax }),
       Collector.layer({ hasher, quietMs: config.replayCheckMs }).pipe(
-        Layer.provide(EventSocket.layerWith({ replayTimeoutMs: config.replayTimeoutMs }))
+        Layer.provide(replicas === null ? direct : Layer.succeed(EventStream, replicas.stream))
       ),
       Guesses.layer,
       Trust.layer,
       parts.ledger ?? Ledger.layer({ policy: config.policy, workersMax })
-    ).pipe(Layer.provide(bus))
+    ).pipe(Layer.provide(EventBus.layerMemory))
   )
   const index = Context.get(services, PrefixIndex)
   const collector = Context.get(services, Collector)
   const guesses = Context.get(services, Guesses)
   const trust = Context.get(services, Trust)
   const ledger = Context.get(services, Ledger)
+  const joined = replicas === null ? null : yield* replicas.join(services, ledger, now)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const engines = yield* Effect.acquireRelease(Effect.sync(Engines.make), (made) => Effect.promise(made.close))
 
@@ -129,20 +115,24 @@ export const start = Effect.fnUntraced(function* (
   const fleet = Context.get(
     yield* Layer.build(
       Fleet.Fleet.layer({
-        knobs: knobsOf(config),
+        knobs: FleetKnobs.of(config),
         aliases: config.modelAliases,
         detect: engines.detect,
         inFlight: (slot) => inFlight[slot]!,
         reusable: index.reusable,
         onJoin: (worker) => {
           pictures.join(worker)
+          for (const slot of worker.slots) joined?.link.join(slot, Pictures.nameOf(worker, slot))
           tokenizers.learn(worker)
         },
         onChange: (worker, before, restarted) => {
           pictures.change(worker, before, restarted)
           tokenizers.learn(worker)
         },
-        onVacate: pictures.vacate,
+        onVacate: (slot) => {
+          joined?.link.leave(slot)
+          pictures.vacate(slot)
+        },
         onLeave: (worker) => {
           const others = fleet.list().filter((other) => other.spec.id !== worker.spec.id)
           if (!others.some(({ spec }) => originOf(spec) === originOf(worker.spec))) {
@@ -157,6 +147,8 @@ export const start = Effect.fnUntraced(function* (
     ),
     Fleet.Fleet
   )
+
+  const shared = joined === null ? null : yield* joined.share(fleet)
 
   /** Questions go round, as requests do. */
   let asked = 0
@@ -200,9 +192,10 @@ export const start = Effect.fnUntraced(function* (
     ),
     (made) => Effect.sync(made.close)
   )
+  const unready = () => joined?.unready() ?? null
   const request = Request.make({
     fleet,
-    ledger,
+    ledger: joined?.link.ledger ?? ledger,
     hasher,
     depths: index.depths,
     blockSizes: pictures.blockSizes,
@@ -217,6 +210,7 @@ export const start = Effect.fnUntraced(function* (
     workersMax,
     retriesMax: config.retriesMax,
     draining: () => draining,
+    unready,
     now,
     settled: (record) => {
       observe.settled(record)
@@ -227,7 +221,8 @@ export const start = Effect.fnUntraced(function* (
   })
   const apply = Effect.fnUntraced(function* (next: Config.Config) {
     fleet.alias(next.modelAliases)
-    for (const refused of yield* fleet.set(Config.workers(next))) yield* Effect.logError(refused.message)
+    for (const refused of yield* (shared?.fleet ?? fleet).set(Config.workers(next)))
+      yield* Effect.logError(refused.message)
   })
   yield* apply(config)
   // What engines say of their load, as it becomes known.
@@ -256,6 +251,8 @@ export const start = Effect.fnUntraced(function* (
       find: fleet.find,
       add: (spec) => fleet.add(spec),
       remove: fleet.remove,
+      ...(shared === null ? {} : { share: shared.fleet, cluster: shared.shown }),
+      unready: () => (draining ? "draining" : unready()),
       rank: observe.rank,
       blocks: index.dump,
       config: () => ({ ...config, tokenizing: tokenizers.list() }),
@@ -294,6 +291,7 @@ export const start = Effect.fnUntraced(function* (
     (listening) =>
       Effect.gen(function* () {
         draining = true
+        joined?.draining()
         if (listening.inFlight() > 0) {
           yield* Effect.logInfo(
             `Draining: ${listening.inFlight()} requests in flight may take ${config.drainMs} ms more`

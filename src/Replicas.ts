@@ -1,0 +1,133 @@
+/**
+ * Replicas: what makes this router one of several; built only where NATS servers are configured.
+ *
+ * It comes in three steps, as the parts need each other: what the collector hears; what collector, index and ledger are
+ * joined to; and one fleet for all.
+ */
+import { randomUUID } from "node:crypto"
+import { hostname } from "node:os"
+import { Context, Effect, Layer, type Scope } from "effect"
+import packageJson from "warmpath/package.json" with { type: "json" }
+import { Bootstrap } from "../actors/Bootstrap.ts"
+import type { Collector } from "../actors/Collector.ts"
+import { Fleet } from "../actors/Fleet.ts"
+import { FleetShare } from "../actors/FleetShare.ts"
+import { Leases } from "../actors/Leases.ts"
+import type { Ledger } from "../actors/Ledger.ts"
+import { Members } from "../actors/Members.ts"
+import type { PrefixIndex } from "../actors/PrefixIndex.ts"
+import { Relay } from "../actors/Relay.ts"
+import { ReplicaLink } from "../actors/ReplicaLink.ts"
+import { Snapshots } from "../actors/Snapshots.ts"
+import * as NatsBus from "./adapters/nats/NatsBus.ts"
+import * as Cluster from "./Cluster.ts"
+import type { Config } from "./Config.ts"
+import * as NatsOptions from "./NatsOptions.ts"
+import { Bus } from "./ports/Bus.ts"
+import { EventStream } from "./ports/EventStream.ts"
+
+export interface Joined {
+  readonly link: ReplicaLink["Service"]
+  /** Why balancers should send clients elsewhere; null when they need not. */
+  readonly unready: () => string | null
+  /** Takes its leave of the others: it is about to shut down. */
+  readonly draining: () => void
+  readonly share: (fleet: Fleet["Service"]) => Effect.Effect<Shared, never, Scope.Scope>
+}
+
+export interface Shared {
+  readonly fleet: FleetShare["Service"]
+  /** For the admin API. */
+  readonly shown: ReturnType<typeof Cluster.make>
+}
+
+export interface Replicas {
+  /** The events of all engines, whoever reads them. */
+  readonly stream: EventStream["Service"]
+  readonly join: (
+    services: Context.Context<Collector | PrefixIndex>,
+    ledger: Ledger["Service"],
+    now: () => number
+  ) => Effect.Effect<Joined, never, Scope.Scope>
+}
+
+/** Unique over time and hosts: a replica that starts again is another one. */
+const newId = (): string =>
+  `${hostname()
+    .replaceAll(/[^A-Za-z0-9-]/g, "-")
+    .slice(0, 40)}-${randomUUID().slice(0, 8)}`
+
+/** As the other replicas reach it; null where only this host does, or the port is not known yet. */
+const adminUrl = ({ adminHost, adminPort }: Config): string | null =>
+  adminPort === 0 || /^(127\.|localhost$|::1$)/.test(adminHost)
+    ? null
+    : `http://${adminHost === "0.0.0.0" || adminHost === "::" ? hostname() : adminHost}:${adminPort}`
+
+export const open = Effect.fnUntraced(function* (
+  config: Config,
+  direct: Layer.Layer<EventStream>
+): Effect.fn.Return<Replicas, never, Scope.Scope> {
+  const id = config.replicaId ?? newId()
+  const shared: Context.Context<Bus | EventStream | Leases | Members | Relay> = yield* Layer.build(
+    Relay.layer.pipe(
+      Layer.provide(direct),
+      Layer.provideMerge(Leases.layer()),
+      Layer.provideMerge(Members.layer({ id, kind: "router", url: adminUrl(config), version: packageJson.version })),
+      Layer.provideMerge(NatsBus.layer(NatsOptions.of(config, id)))
+    )
+  )
+  const members = Context.get(shared, Members)
+
+  const join: Replicas["join"] = Effect.fnUntraced(function* (services, ledger, now) {
+    const known = Context.merge(shared, services)
+    const joined = yield* Layer.build(
+      Layer.mergeAll(
+        Snapshots.layer({ id }).pipe(Layer.provideMerge(Bootstrap.layer({ id }))),
+        ReplicaLink.layer({ self: { id }, ledger, now })
+      )
+    ).pipe(Effect.provide(known))
+    const bootstrap = Context.get(joined, Bootstrap)
+    const link = Context.get(joined, ReplicaLink)
+    yield* bootstrap.ready.pipe(
+      Effect.andThen(Effect.sync(() => members.setReady(true))),
+      Effect.tapCause(Effect.logError),
+      Effect.forkScoped
+    )
+    let others = new Set<string>()
+    yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        members.onChange(() => {
+          const now = new Set(members.list().map((member) => member.id))
+          for (const other of others) if (!now.has(other)) link.gone(other)
+          others = now
+        })
+      ),
+      (stop) => Effect.sync(stop)
+    )
+    return {
+      link,
+      unready: () => (bootstrap.isReady() ? null : "learning from the other routers what engines hold"),
+      draining: () => members.setReady(false),
+      share: (fleet) =>
+        Layer.build(FleetShare.layer({ self: { id }, workersMax: config.workersMax })).pipe(
+          Effect.provide(Context.merge(shared, Context.make(Fleet, fleet))),
+          Effect.map((made) => {
+            const share = Context.get(made, FleetShare)
+
+            return {
+              fleet: share,
+              shown: Cluster.make({
+                bus: Context.get(shared, Bus),
+                members,
+                leases: Context.get(shared, Leases),
+                relay: Context.get(shared, Relay),
+                share,
+                link
+              })
+            }
+          })
+        )
+    }
+  })
+  return { stream: Context.get(shared, EventStream), join }
+})
