@@ -132,8 +132,11 @@ export const make = Effect.fnUntraced(function* ({ incarnation, ledger, now, sel
   let sentBytes = 0
   let heard = 0
   let heardBytes = 0
+  let unreadable = 0
   let statesGiven = 0
   let expired = 0
+  /** Of replicas that are forgotten. */
+  const former = { gaps: 0, restored: 0, unreadable: 0 }
 
   const publish = (message: Uint8Array): void => {
     if (bus.publish(subject, message)) {
@@ -170,6 +173,7 @@ export const make = Effect.fnUntraced(function* ({ incarnation, ledger, now, sel
   const hear = (id: string, message: Uint8Array): void => {
     heard++
     heardBytes += message.length
+    if (LoadWire.headerOf(message) === null) return void unreadable++
     const known = loads.get(id)
     if (known === undefined && loads.size >= ownersMax) return
     const load = known ?? new ReplicaLoad({ charge: ledger.charge, slotOf: names.slotOf })
@@ -215,7 +219,9 @@ export const make = Effect.fnUntraced(function* ({ incarnation, ledger, now, sel
       for (const [id, load] of loads) {
         const ageMs = now() - load.heardMs
         if (ageMs >= silentMs) expire(id, load)
-        if (ageMs >= forgottenMs) loads.delete(id)
+        if (ageMs < forgottenMs) continue
+        for (const name of ["gaps", "restored", "unreadable"] as const) former[name] += load.counts[name]
+        loads.delete(id)
       }
     }).pipe(Effect.andThen(Effect.sleep(beatMs)))
   )
@@ -238,17 +244,17 @@ export const make = Effect.fnUntraced(function* ({ incarnation, ledger, now, sel
     stats: () => {
       const atMs = now()
       const all = [...loads.values()]
-      const sum = (of: (counts: ReplicaLoad["counts"]) => number) => all.reduce((s, { counts }) => s + of(counts), 0)
+      const sum = (name: keyof typeof former) => all.reduce((total, { counts }) => total + counts[name], former[name])
       return {
         sent,
         unsent,
         sentBytes,
         heard,
         heardBytes,
-        unreadable: sum((counts) => counts.unreadable),
-        gaps: sum(({ gaps }) => gaps),
+        unreadable: unreadable + sum("unreadable"),
+        gaps: sum("gaps"),
         statesGiven,
-        statesTaken: sum(({ restored }) => restored),
+        statesTaken: sum("restored"),
         expired,
         open: own.open,
         owners: [...loads].map(([id, { broken, counts, heardMs, open }]) => ({

@@ -76,13 +76,27 @@ const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Le
   let last = 0
   return {
     policy: all[0]!.policy,
-    join: (slot, capacityTokens) => all.forEach((each) => each.join(slot, capacityTokens)),
-    leave: (slot) => all.forEach((each) => each.leave(slot)),
-    setEligible: (slot, eligible) => all.forEach((each) => each.setEligible(slot, eligible)),
-    setCapacity: (slot, tokens) => all.forEach((each) => each.setCapacity(slot, tokens)),
-    setPriority: (slot, unset) => all.forEach((each) => each.setPriority(slot, unset)),
-    setCredit: (slot, credit) => all.forEach((each) => each.setCredit(slot, credit)),
-    hint: (slot, load, nowMs) => all.forEach((each) => each.hint(slot, load, at(nowMs))),
+    join: (slot, capacityTokens) => {
+      for (const each of all) each.join(slot, capacityTokens)
+    },
+    leave: (slot) => {
+      for (const each of all) each.leave(slot)
+    },
+    setEligible: (slot, eligible) => {
+      for (const each of all) each.setEligible(slot, eligible)
+    },
+    setCapacity: (slot, tokens) => {
+      for (const each of all) each.setCapacity(slot, tokens)
+    },
+    setPriority: (slot, unset) => {
+      for (const each of all) each.setPriority(slot, unset)
+    },
+    setCredit: (slot, credit) => {
+      for (const each of all) each.setCredit(slot, credit)
+    },
+    hint: (slot, load, nowMs) => {
+      for (const each of all) each.hint(slot, load, at(nowMs))
+    },
     place: (ask, nowMs) => {
       last = next
       next = (next + 1) % count
