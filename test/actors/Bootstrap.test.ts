@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Logger } from "effect"
 import { Bootstrap, type Options } from "../../actors/Bootstrap.ts"
 import { Snapshots } from "../../actors/Snapshots.ts"
+import * as SnapshotFrames from "../../src/hot/SnapshotFrames.ts"
 import * as BusMemory from "../../src/ports/BusMemory.ts"
 import { type MemoryPublisher, memory } from "../../src/ports/EventStream.ts"
 import { random } from "../support/Chains.ts"
@@ -79,6 +80,8 @@ const rig = <A>(body: (parts: Rig) => Effect.Effect<A>, bus: BusMemory.Options =
         }),
       agrees: (replica) =>
         Effect.gen(function* () {
+          // What was just published is on its way.
+          yield* pass(200)
           for (const [n, { cache }] of engines.entries()) {
             const { complete, health, why } = replica.state(n)!
             assert.deepStrictEqual([nameOf(n), complete, health, why], [nameOf(n), true, "whole", ""], replica.id)
@@ -131,4 +134,154 @@ describe("Bootstrap", () => {
       })
     )
   )
+
+  it.effect("asks another replica when one dies in the middle, and keeps nothing of what that one sent", () =>
+    rig(
+      ({ agrees, join, work }) =>
+        Effect.gen(function* () {
+          const peers = [yield* join("a"), yield* join("b")]
+          yield* pass(5_000, () => work(8))
+          const late = yield* join("c")
+          let killed: Joined | null = null
+          let bytes = 0
+          yield* pass(8_000, () => {
+            work(1)
+            bytes = late.bootstrap.stats().bytes
+            if (killed !== null || bytes < 4_000) return
+            killed = peers.find(({ snapshots }) => snapshots.stats().sessions > 0) ?? null
+            killed?.client.cut(true)
+          })
+          assert.isNotNull(killed, `${bytes} bytes`)
+          const other = peers.find((peer) => peer !== killed)!
+          assert.isTrue(late.bootstrap.isReady())
+          assert.deepInclude(late.bootstrap.stats(), { waiting: 0, taken: publishers, failed: 1 })
+          yield* agrees(late)
+          yield* agrees(other)
+        }),
+      // Many messages, so that there is a middle.
+      { bytesMax: 2_500 }
+    )
+  )
+
+  it.effect("reads engines where the only replica that knows them dies in the middle", () =>
+    rig(
+      ({ engines, join, work }) =>
+        Effect.gen(function* () {
+          const first = yield* join("a")
+          yield* pass(5_000, () => work(8))
+          const late = yield* join("b")
+          yield* pass(8_000, () => {
+            if (first.snapshots.stats().sessions > 0 && late.bootstrap.stats().bytes > 4_000) first.client.cut(true)
+          })
+          assert.isTrue(late.bootstrap.isReady())
+          assert.deepInclude(late.bootstrap.stats(), { waiting: 0, taken: 0, failed: 1 })
+          yield* pass(3_000, () => work(3))
+          for (const [n, { cache }] of engines.entries()) {
+            // No more than there is, and not all: what left the engines' buffers nobody tells.
+            const known = yield* late.indexed(n)
+            const truth = new Set(cache.keys())
+            assert.isTrue(known.every((key) => truth.has(key)))
+            assert.isAbove(known.length, 0)
+            assert.deepInclude(late.state(n)!, { health: "whole", complete: false })
+          }
+        }),
+      { bytesMax: 2_500 }
+    )
+  )
+
+  it.effect("takes a picture anew that was lost with the log, from a replica that kept it", () =>
+    rig(({ agrees, hub, join, work }) =>
+      Effect.gen(function* () {
+        const first = yield* join("a")
+        yield* pass(4_000, () => work(10))
+        const second = yield* join("b")
+        yield* pass(2_000, () => work(1))
+        yield* agrees(second)
+        // Cut off for less than it takes to read engines oneself, and for longer than they and the log remember.
+        const cut = [first, second].find(({ relay }) => relay.roleOf(nameOf(0)) !== "owner")!
+        const kept = [first, second].find((replica) => replica !== cut)!
+        const before = cut.bootstrap.stats().taken
+        cut.client.cut(true)
+        yield* pass(1_500, () => work(10))
+        hub.truncate(2)
+        cut.client.cut(false)
+        let wasShort = false
+        yield* pass(30_000, () => {
+          const { complete, health } = cut.state(0)!
+          wasShort ||= health === "whole" && !complete
+        })
+        assert.isTrue(wasShort)
+        assert.isAbove(cut.bootstrap.stats().taken, before)
+        yield* pass(1_000, () => work(2))
+        yield* agrees(kept)
+        yield* agrees(cut)
+      })
+    )
+  )
+
+  it.effect("does not take what is no snapshot, or a damaged one, and goes on without", () =>
+    rig(({ agrees, hub, join, work }) =>
+      Effect.gen(function* () {
+        const next = random(5)
+        const liar = hub.client().bus
+        let lies = 0
+        const noise = (bytes: number) => Uint8Array.from({ length: bytes }, () => next(256))
+        const session = { _tag: "session", replica: "liar", session: 1, taken: [0, 1, 2], absent: [] }
+        const layers = SnapshotFrames.encode(
+          SnapshotFrames.SAY,
+          0,
+          Buffer.from(JSON.stringify({ _tag: "layers", layers: [1, 15, 3] }))
+        )
+        const answers: ReadonlyArray<() => ReadonlyArray<Uint8Array>> = [
+          () => [noise(next(3_000))],
+          () => [SnapshotFrames.encode(SnapshotFrames.HEAD_END, 0, noise(300)), layers],
+          () => [SnapshotFrames.encode(SnapshotFrames.PIECE, 1, noise(300))],
+          () => [layers, SnapshotFrames.encode(SnapshotFrames.RUNS, 0, noise(400))],
+          () => [layers.with(9, 0)],
+          () => []
+        ]
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* liar.serve("snapshot", (_, send) =>
+              Effect.sync(() => {
+                lies++
+                send(next(3) === 0 ? noise(50) : Buffer.from(JSON.stringify(session)))
+              })
+            )
+            yield* liar.serve("snapshot.liar", (_, send) =>
+              Effect.sync(() => {
+                for (const answer of answers[next(answers.length)]!()) send(answer)
+              })
+            )
+            work(20)
+            const late = yield* join("a", { triesMax: 50 })
+            yield* pass(3_000)
+            assert.isAbove(lies, 20)
+            assert.isTrue(late.bootstrap.isReady())
+            assert.deepInclude(late.bootstrap.stats(), { waiting: 0, taken: 0 })
+            yield* agrees(late)
+          })
+        )
+      })
+    )
+  )
+
+  it.effect("is ready after a while though nobody gives an answer, and says so", () => {
+    const said: Array<string> = []
+    const logger = Logger.make(({ message }) => void said.push(String(message)))
+    return rig(({ hub, join, work }) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          yield* hub.client().bus.serve("snapshot", () => Effect.never)
+          work(5)
+          const late = yield* join("a", { readyMsMax: 3_000 })
+          yield* pass(2_500)
+          assert.isFalse(late.bootstrap.isReady())
+          yield* pass(1_000)
+          assert.isTrue(late.bootstrap.isReady())
+          assert.strictEqual(said.filter((line) => line.includes("Not prepared after 3 s")).length, 1)
+        })
+      )
+    ).pipe(Effect.provide(Logger.layer([logger])))
+  })
 })
