@@ -1,5 +1,6 @@
-/** Disturbances: our own placement with late, missing or wrong knowledge. Robust is who barely notices. */
+/** Disturbances: our own placement with late, missing, wrong or divided knowledge. Robust is who barely notices. */
 import * as Ledger from "../../actors/Ledger.ts"
+import * as Replicas from "../replay/Replicas.ts"
 import * as Routing from "../replay/Routing.ts"
 import * as Strategies from "../replay/Strategies.ts"
 import type { Strategy } from "../replay/Strategy.ts"
@@ -21,7 +22,8 @@ export const disturbances: ReadonlyArray<Disturbance> = [
   { name: "events 5 s late", strategy: Strategies.ours, knowledge: { ...Routing.everything, lateMs: 5_000 } },
   { name: "no events", strategy: Strategies.ours, knowledge: { ...Routing.everything, view: "model" } },
   { name: "cost model × 2", strategy: learning(2), knowledge: Routing.everything },
-  { name: "cost model ÷ 2", strategy: learning(0.5), knowledge: Routing.everything }
+  { name: "cost model ÷ 2", strategy: learning(0.5), knowledge: Routing.everything },
+  { name: "4 replicas", strategy: Replicas.of({ count: 4, exchangeMs: 50 }), knowledge: Routing.everything }
 ]
 
 export const byName = (name: string): Disturbance => {

@@ -75,7 +75,8 @@ export const goals: ReadonlyArray<Goal> = [
   goal("R9", "events 5 s late / at once", disturbed("events 5 s late"), { atMost: 1.1 }, robust),
   goal("R9", "no events / events", disturbed("no events"), { atMost: 1.12 }, robust),
   goal("R9", "cost model 2 × too slow / as learned", disturbed("cost model × 2"), { atMost: 1.15 }, robust),
-  goal("R9", "cost model 2 × too fast / as learned", disturbed("cost model ÷ 2"), { atMost: 1.15 }, robust)
+  goal("R9", "cost model 2 × too fast / as learned", disturbed("cost model ÷ 2"), { atMost: 1.15 }, robust),
+  goal("R10", "4 replicas who hear of each other 50 ms late / one", disturbed("4 replicas"), { atMost: 1.3 }, robust)
 ]
 
 export const ids: ReadonlyArray<string> = [...new Set(goals.map(({ id }) => id))]

@@ -12,6 +12,7 @@ import * as Plan from "./Plan.ts"
 import * as Prepare from "./Prepare.ts"
 import * as Progress from "./Progress.ts"
 import * as Recompute from "./Recompute.ts"
+import * as Replicas from "./Replicas.ts"
 import * as Json from "./report/Json.ts"
 import * as Picture from "./report/Picture.ts"
 import * as Table from "./report/Table.ts"
@@ -42,7 +43,9 @@ interface Shown {
 /** Runs it all. Throws what is wrong. */
 const run = async (given: Given, file: string, signal: AbortSignal, progress: Progress.Progress): Promise<Shown> => {
   const url = Option.getOrNull(given.url)
-  const strategies = url === null ? Choice.of(given.policy) : [Online.strategy]
+  const routers = Prepare.routers(given)
+  const chosen = Choice.of(given.policy)
+  const strategies = url === null ? chosen.map((each) => Replicas.insteadOf(each, routers)) : [Online.strategy]
   if (Option.isSome(given.decisions) && !strategies.some(({ kind }) => kind === "ours")) {
     throw new Prepare.Refused("--decisions writes what warmpath decides: add --policy warmpath.")
   }
@@ -64,9 +67,9 @@ const run = async (given: Given, file: string, signal: AbortSignal, progress: Pr
       ? {
           notes: [],
           results: await Offline.run({
-            ...{ ...common, signal },
+            ...{ ...common, routers, signal },
             decisions: Option.getOrNull(given.decisions),
-            strategies: strategies.map(({ name }) => name)
+            strategies: chosen.map(({ name }) => name)
           })
         }
       : await Online.run({

@@ -11,7 +11,7 @@ const finite = (name: string, text: string) =>
   Flag.Finite(name).pipe(Flag.withSchema(above0), Flag.optional, about(text))
 const text = (name: string, words: string) => Flag.String(name).pipe(Flag.optional, about(words))
 
-export const defaults = { workers: 8, cache: "medium", load: 0.8, sessions: 48 }
+export const defaults = { workers: 8, cache: "medium", load: 0.8, sessions: 48, exchangeMs: 50 }
 
 export const flags = {
   trace: Argument.String("trace").pipe(
@@ -56,6 +56,15 @@ export const flags = {
     Flag.withSchema(atMost(100)),
     Flag.withDefault(1),
     about("Seeds to repeat it under; figures are medians. Default 1")
+  ),
+  routers: Flag.Int("routers").pipe(
+    Flag.withSchema(atMost(64)),
+    Flag.withDefault(1),
+    about("So many replicas of warmpath, requests dealt to them in turn. Default 1")
+  ),
+  exchangeMs: text(
+    "exchange-ms",
+    `With --routers: how late they hear of each other's requests, or "none". Default ${defaults.exchangeMs}`
   ),
   json: text("json", "File for all results as JSON"),
   picture: text("picture", "File for a picture: a page (.html), or the distribution of TTFT (.svg)"),

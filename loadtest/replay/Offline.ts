@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
 import type { Plan, Setting } from "./Plan.ts"
+import type { Routers } from "./Replicas.ts"
 import type { Result } from "./Result.ts"
 import { ours } from "./Strategies.ts"
 import type { Asked, Said } from "./Thread.ts"
@@ -11,6 +12,8 @@ export interface Options {
   /** By name. */
   readonly strategies: ReadonlyArray<string>
   readonly seeds: ReadonlyArray<number>
+  /** Of ours; null: one. */
+  readonly routers: Routers | null
   /** File for what our router decides under the first seed; null: it is not written. */
   readonly decisions: string | null
   readonly signal: AbortSignal
@@ -19,7 +22,7 @@ export interface Options {
 
 /** By strategy, then by seed, in the order given. */
 export const run = async (options: Options): Promise<ReadonlyArray<Result>> => {
-  const { onProgress, plan, seeds, signal, strategies } = options
+  const { onProgress, plan, routers, seeds, signal, strategies } = options
   const asked = strategies.flatMap((strategy) =>
     seeds.map((seed) => {
       const first = strategy === ours.name && seed === seeds[0]
@@ -28,7 +31,7 @@ export const run = async (options: Options): Promise<ReadonlyArray<Result>> => {
   )
   const said = await all(
     plan,
-    asked.map((each, at): Asked => ({ _tag: "Run", at, plan, ...each })),
+    asked.map((each, at): Asked => ({ _tag: "Run", at, plan, routers, ...each })),
     signal,
     onProgress
   )

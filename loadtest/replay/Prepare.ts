@@ -3,6 +3,7 @@ import { Option } from "effect"
 import { defaults, type Given } from "./Flags.ts"
 import * as Plan from "./Plan.ts"
 import * as Profiles from "./Profiles.ts"
+import type { Routers } from "./Replicas.ts"
 import type * as Trace from "./Trace.ts"
 
 /** What was asked for makes no sense; the message says why, and what would. */
@@ -76,6 +77,21 @@ export const wanted = ({ copies, load, sessions, url }: Given, trace: Trace.Trac
   // What the engines behind a running router can serve is not known here: the trace as it is.
   if (Option.isSome(url) && Option.isNone(load)) return { kind: "copies", copies: 1 }
   return { kind: "share", share: Option.getOrElse(load, () => defaults.load) }
+}
+
+/** Null: there is one. */
+export const routers = ({ exchangeMs, routers, url }: Given): Routers | null => {
+  if (routers === 1) {
+    if (Option.isSome(exchangeMs)) throw new Refused("--exchange-ms is between replicas: add --routers.")
+    return null
+  }
+  if (Option.isSome(url)) throw new Refused("Under --url there are as many routers as there are: leave --routers out.")
+  const given = Option.getOrElse(exchangeMs, () => `${defaults.exchangeMs}`)
+  const ms = given === "none" ? null : Number(given)
+  if (given.trim() === "" || (ms !== null && !(ms >= 0 && ms < Infinity))) {
+    throw new Refused(`--exchange-ms ${given}: milliseconds, or "none".`)
+  }
+  return { count: routers, exchangeMs: ms }
 }
 
 /** The load in words, with units. */

@@ -13,19 +13,28 @@ import type { Setup, Strategy } from "./Strategy.ts"
 /** As `ReplicaLink` gathers changes. */
 const turnMs = 5
 
+export interface Routers {
+  readonly count: number
+  /** From a message's sending to its being heard; null: they tell each other nothing. */
+  readonly exchangeMs: number | null
+}
+
 interface Replica {
   readonly told: Ledger.Ledger["Service"]
   /** What each other replica has open, as it was heard. */
   readonly loads: Map<number, ReplicaLoad>
 }
 
-/** `exchangeMs`: from a message's sending to its being heard; null: they tell each other nothing. */
-export const of = (count: number, exchangeMs: number | null): Strategy => ({
+export const of = ({ count, exchangeMs }: Routers): Strategy => ({
   ...ours,
   name: `${count} × ${ours.name}`,
   about: `${count} replicas of this router, ${exchangeMs === null ? "each by itself" : `who hear of each other ${exchangeMs} ms late`}`,
   ledger: (setup) => make(count, exchangeMs, setup)
 })
+
+/** Ours as so many routers, where there are to be several; anybody else is one. */
+export const insteadOf = (strategy: Strategy, routers: Routers | null): Strategy =>
+  routers === null || strategy.kind !== "ours" ? strategy : of(routers)
 
 const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Ledger["Service"] => {
   const { workers } = setup

@@ -4,6 +4,7 @@ import * as Choice from "./Choice.ts"
 import * as Decisions from "./Decisions.ts"
 import * as Plan from "./Plan.ts"
 import * as Replay from "./Replay.ts"
+import * as Replicas from "./Replicas.ts"
 import type { Result } from "./Result.ts"
 import type * as Trace from "./Trace.ts"
 
@@ -15,6 +16,8 @@ export type Asked =
       readonly plan: Plan.Plan
       readonly strategy: string
       readonly seed: number
+      /** Of ours, where there are several. */
+      readonly routers: Replicas.Routers | null
       /** File for its decisions; null: they are not written. */
       readonly decisions: string | null
     }
@@ -41,7 +44,7 @@ const answer = (asked: Asked): Said => {
   const onProgress = (share: number) => say({ _tag: "Share", at, share })
   const { durationMs, live } = staged
   const fleet = Plan.fleetOf(plan, trace)
-  const strategy = Choice.byName(asked.strategy)
+  const strategy = Replicas.insteadOf(Choice.byName(asked.strategy), asked.routers)
   const log = asked.decisions === null ? null : Decisions.toFile(asked.decisions)
   try {
     const told = log === null ? strategy : Decisions.recorded(strategy, log.tell)

@@ -56,6 +56,9 @@ const refused: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp
   [[arrivals, "--url", "http://127.0.0.1:1", "--offline"], /not both/],
   [[arrivals, "--speed", "2"], /--speed is for a running router: add --url/],
   [[arrivals, "--url", "http://127.0.0.1:1", "--profile", "mla"], /leave --profile out/],
+  [[arrivals, "--exchange-ms", "50"], /add --routers/],
+  [[arrivals, "--routers", "2", "--exchange-ms", "late"], /milliseconds, or "none"/],
+  [[arrivals, "--routers", "2", "--url", "http://127.0.0.1:1"], /leave --routers out/],
   [[arrivals, "--url", "http://127.0.0.1:1"], /Nothing answers at http:\/\/127\.0\.0\.1:1\//]
 ]
 
