@@ -17,7 +17,8 @@ export interface Replica {
 }
 
 export interface Cluster {
-  readonly nats: NatsServer.NatsServer
+  /** One server, or three that are one. */
+  readonly nats: ReadonlyArray<NatsServer.NatsServer>
   readonly engines: ReadonlyArray<SimEngine>
   /** Those that live, and those that were. */
   readonly replicas: ReadonlyArray<Replica>
@@ -33,7 +34,8 @@ export interface Options {
   readonly routers: number
   /** More flags of `warmpath serve`. */
   readonly flags?: ReadonlyArray<string>
-  readonly servers?: ReadonlyArray<string>
+  /** NATS servers: 1 unless told, or 3. */
+  readonly servers?: 1 | 3
 }
 
 export const model = "sim/qwen3"
@@ -48,8 +50,8 @@ const isReady = (url: string): Promise<boolean> =>
     () => false
   )
 
-export const start = async ({ engines = {}, flags = [], routers, servers }: Options): Promise<Cluster> => {
-  const nats = await NatsServer.start()
+export const start = async ({ engines = {}, flags = [], routers, servers = 1 }: Options): Promise<Cluster> => {
+  const nats = servers === 1 ? [await NatsServer.start()] : (await NatsServer.startCluster()).servers
   const fleet = await SimFleet.start({ engines: 8, ...engines })
   const replicas: Array<Replica> = []
   const living = () => replicas.filter(({ killedMs }) => killedMs === Number.POSITIVE_INFINITY)
@@ -58,7 +60,7 @@ export const start = async ({ engines = {}, flags = [], routers, servers }: Opti
     const process = warmpath([
       "serve",
       ...["--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--hash-seed", "0", "--workers-max", "64"],
-      ...["--nats", (servers ?? [nats.url]).join(","), "--replica-id", id],
+      ...["--nats", nats.map(({ url }) => url).join(","), "--nats-replicas", String(servers), "--replica-id", id],
       ...fleet.urls.flatMap((url) => ["--worker", url]),
       ...flags
     ])
@@ -89,7 +91,7 @@ export const start = async ({ engines = {}, flags = [], routers, servers }: Opti
     close: async () => {
       await Promise.all(living().map(({ process }) => process.stop()))
       await fleet.close()
-      await nats.close()
+      await Promise.all(nats.map((server) => server.close()))
     }
   }
 }

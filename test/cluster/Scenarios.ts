@@ -1,6 +1,9 @@
 /** What may happen to a deployment under load, and what must hold nevertheless. */
 import { setTimeout as sleep } from "node:timers/promises"
+import { jetstreamManager } from "@nats-io/jetstream"
+import { connect } from "@nats-io/transport-node"
 import * as Random from "../../loadtest/Random.ts"
+import type { NatsServer } from "../support/NatsServer.ts"
 import * as Agree from "./Agree.ts"
 import * as Cluster from "./Cluster.ts"
 import * as Load from "./Load.ts"
@@ -36,11 +39,12 @@ const healMs = 60_000
 
 const run = async (
   options: Options,
-  strike: (cluster: Cluster.Cluster, random: Random.Random) => Promise<void>
+  strike: (cluster: Cluster.Cluster, random: Random.Random) => Promise<void>,
+  servers: 1 | 3 = 1
 ): Promise<Outcome> => {
   const { everyMs, forMs, perSecond, routers, say, seed } = options
   const random = Random.make(seed)
-  const cluster = await Cluster.start({ engines, routers })
+  const cluster = await Cluster.start({ engines, routers, servers })
   try {
     const load = Load.start({ living: cluster.living, perSecond, seed })
     const watch = Watch.start(cluster)
@@ -86,7 +90,8 @@ const natsStrikes = ["killed", "stopped", "wiped", "paused"] as const
 /** The broker is killed, stopped, wiped or frozen, for some seconds each. */
 export const natsFails = (options: Options): Promise<Outcome> => {
   let turn = 0
-  return run(options, async ({ nats }, random) => {
+  return run(options, async ({ nats: servers }, random) => {
+    const nats = servers[0]!
     const how = natsStrikes[turn++ % natsStrikes.length]!
     const awayMs = 500 + 7_000 * random()
     options.say(`nats-server is ${how}`)
@@ -98,3 +103,28 @@ export const natsFails = (options: Options): Promise<Outcome> => {
     else await nats.start()
   })
 }
+
+/** Which of three servers decides on the log. */
+const leaderOf = async ({ nats }: Cluster.Cluster): Promise<NatsServer> => {
+  const connection = await connect({ servers: nats.map(({ url }) => url) })
+  try {
+    const streams = await (await jetstreamManager(connection)).streams.list().next()
+    const log = streams.find(({ config }) => config.name.startsWith("WARMPATH"))
+    return nats[Number(log!.cluster!.leader!.slice(1))]!
+  } finally {
+    await connection.close()
+  }
+}
+
+/** Of three NATS servers the one that decides on the log is killed, and comes back later. */
+export const leaderDies = (options: Options): Promise<Outcome> =>
+  run(
+    options,
+    async (cluster, random) => {
+      const leader = await leaderOf(cluster)
+      await leader.kill()
+      await sleep(2_000 + 3_000 * random())
+      await leader.start()
+    },
+    3
+  )

@@ -1,4 +1,7 @@
-/** Watches who reads which engine's events: how long any has had no reader, or more than one, among routers that live. */
+/**
+ * Watches who reads which engine's events, among routers that live: how long any has had no reader, and more than one that
+ * reads for all. Where the broker is away routers read for themselves; those count as readers, and are as many as there are.
+ */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Cluster } from "./Cluster.ts"
 
@@ -32,11 +35,13 @@ export const start = (cluster: Cluster): Watch => {
     const answers = await Promise.all(asked.map(({ adminUrl }) => rolesOf(adminUrl)))
     const nowMs = performance.now()
     const readers = new Map<string, number>()
+    const owners = new Map<string, number>()
     for (const [at, publishers] of answers.entries()) {
       // Killed while it was asked: what it said is history.
       const isDead = asked[at]!.killedMs < nowMs
       for (const { name, role } of publishers ?? []) {
-        readers.set(name, (readers.get(name) ?? 0) + (role === "owner" && !isDead ? 1 : 0))
+        readers.set(name, (readers.get(name) ?? 0) + ((role === "owner" || role === "solo") && !isDead ? 1 : 0))
+        owners.set(name, (owners.get(name) ?? 0) + (role === "owner" && !isDead ? 1 : 0))
       }
     }
     // One that lives and does not answer may be a reader: nothing can be said.
@@ -46,7 +51,7 @@ export const start = (cluster: Cluster): Watch => {
       const was = since.get(name) ?? { none: null, many: null }
       since.set(name, was)
       was.none = count === 0 ? (was.none ?? nowMs) : null
-      was.many = count > 1 ? (was.many ?? nowMs) : null
+      was.many = owners.get(name)! > 1 ? (was.many ?? nowMs) : null
       if (was.none !== null) noneMs = Math.max(noneMs, nowMs - was.none)
       if (was.many !== null) manyMs = Math.max(manyMs, nowMs - was.many)
     }

@@ -3,12 +3,13 @@
  *
  *   npm run chaos                            routers die, two minutes
  *   npm run chaos -- --what nats             the broker fails
+ *   npm run chaos -- --what leader           of three brokers the leader dies
  *   npm run chaos -- --minutes 10 --seed 7
  */
 import { parseArgs } from "node:util"
 import * as Scenarios from "./Scenarios.ts"
 
-const scenarios = { routers: Scenarios.routersDie, nats: Scenarios.natsFails }
+const scenarios = { routers: Scenarios.routersDie, nats: Scenarios.natsFails, leader: Scenarios.leaderDies }
 
 const { values } = parseArgs({
   options: {
@@ -24,7 +25,7 @@ const { values } = parseArgs({
 
 const help = `npm run chaos -- [options]
 
-  --what WHAT     ${Object.keys(scenarios).join(" or ")} (routers): what dies
+  --what WHAT     ${Object.keys(scenarios).join(", ")} (routers): what dies
   --minutes N     for so long (2)
   --every N       seconds between two strikes, half to one and a half times as long (4)
   --rate N        requests per second (40)
