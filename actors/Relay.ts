@@ -365,7 +365,10 @@ export class Relay extends Context.Service<
         yield* Effect.forkScoped(follow)
         const stops = [
           members.onChange(refreshAll),
-          bus.onStatus(refreshAll),
+          bus.onStatus(({ connected }) => {
+            if (connected) fork(sample(false))
+            refreshAll()
+          }),
           leases.onChange((name) => {
             if (name === null) refreshAll()
             else if (entries.has(name)) refresh(entries.get(name)!)

@@ -98,6 +98,29 @@ export const start = (
     }
   })
 
+/** What reads a publisher beside its engine, and nothing else. */
+export const startAgent = (
+  id: string,
+  client: Client,
+  engines: Memory,
+  n: number
+): Effect.Effect<Pick<Replica, "members" | "relay" | "stop">> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const layers = Relay.layer.pipe(
+      Layer.provide(engines.layer),
+      Layer.provideMerge(Leases.layer()),
+      Layer.provideMerge(Members.layer({ id, kind: "agent", url: null, version: "test" })),
+      Layer.provide(client.layer)
+    )
+    const services = yield* Layer.build(layers).pipe(Scope.provide(scope))
+    const relay = Context.get(services, Relay)
+    const members = Context.get(services, Members)
+    members.setReady(true)
+    yield* relay.serveSource(sourceOf(n), { name: nameOf(n), model: "org/model" }).pipe(Scope.provide(scope))
+    return { members, relay, stop: Scope.close(scope, Exit.void) }
+  })
+
 const turns = (count: number): Effect.Effect<void> =>
   Effect.promise(async () => {
     for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
