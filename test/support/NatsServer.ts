@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { obtain } from "./Obtain.ts"
 
 export interface NatsServer {
@@ -22,7 +23,7 @@ export interface NatsServer {
   /** All data gone, and started again. */
   readonly wipe: () => Promise<void>
   /** Stopped in its tracks, connections open; and going on. */
-  readonly pause: () => void
+  readonly pause: () => Promise<void>
   readonly resume: () => void
   /** For good, data and all. */
   readonly close: () => Promise<void>
@@ -112,7 +113,11 @@ export const start = async (options: Options = {}): Promise<NatsServer> => {
       await rm(store, { recursive: true, force: true })
       await launch()
     },
-    pause: () => void child?.kill("SIGSTOP"),
+    pause: async () => {
+      child?.kill("SIGSTOP")
+      // The signal takes a moment to reach every thread.
+      await sleep(100)
+    },
     resume: () => void child?.kill("SIGCONT"),
     close: async () => {
       await end("SIGKILL")

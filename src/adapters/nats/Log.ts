@@ -14,7 +14,7 @@ const inFlightMax = 10_000
 const inFlightBytesMax = 64 * 1024 * 1024
 /** A leader is elected in about two seconds. */
 const answerMs = 5_000
-/** A problem is over when appends have worked for as long as this. */
+/** A problem is over when no append has failed for as long as this. */
 const wellMs = 5_000
 
 const headerOf = (id: string): string => (/[\r\n]/.test(id) ? encodeURIComponent(id) : id)
@@ -28,20 +28,16 @@ const makeAppend = (
 ): LogOf["append"] => {
   let inFlight = 0
   let inFlightBytes = 0
-  let failedAt = Number.NEGATIVE_INFINITY
+  let well: NodeJS.Timeout | undefined
 
   const failed = (session: Session, what: string, error: unknown): BusError => {
     const reason = Failure.busError(what, error)
     if (!session.isOpen()) return Failure.away(what)
-    failedAt = performance.now()
+    clearTimeout(well)
+    well = setTimeout(() => health.problem("append", ""), wellMs).unref()
     health.problem("append", `the log takes nothing: ${reason.detail}`)
     if (Failure.isMissing(error)) session.look()
     return reason
-  }
-  const worked = (): void => {
-    if (failedAt > 0 && performance.now() - failedAt < wellMs) return
-    failedAt = Number.NEGATIVE_INFINITY
-    health.problem("append", "")
   }
 
   return (subject, data, id, done = () => {}) => {
@@ -64,7 +60,6 @@ const makeAppend = (
     session.js.publish(subjects.full(subject), data, { msgID: headerOf(id), timeout: answerMs }).then(
       ({ seq }) => {
         answered()
-        worked()
         guard(() => done({ position: seq }))
       },
       (error) => {

@@ -15,7 +15,7 @@ export interface Session {
   readonly js: JetStreamClient
   readonly jsm: JetStreamManager
   readonly isOpen: () => boolean
-  /** Looks after the streams at once, because one seems to be missing. */
+  /** Looks after the streams soon, because one seems to be missing. */
   readonly look: () => void
 }
 
@@ -96,12 +96,14 @@ export const make = Effect.fnUntraced(function* (
     let isOpen = true
     let looking = false
     let timer: NodeJS.Timeout | undefined
+    let lookedAt = Number.NEGATIVE_INFINITY
     const look = async (): Promise<void> => {
       if (looking || !isOpen) return
       looking = true
       clearTimeout(timer)
       const { problems, wait } = await lookAt(session)
       looking = false
+      lookedAt = performance.now()
       if (!isOpen) return
       health.problem("layout", problems.join("; "))
       const pauseMs = problems.length === 0 ? paces.wellMs : wait ? paces.missingMs : paces.wrongMs
@@ -112,7 +114,12 @@ export const make = Effect.fnUntraced(function* (
       js: jetstream(nc, { timeout: paces.answerMs }),
       jsm: await jetstreamManager(nc, { checkAPI: false, timeout: paces.answerMs }),
       isOpen: () => isOpen && !nc.isClosed(),
-      look: () => void look()
+      look: () => {
+        if (looking || !isOpen) return
+        clearTimeout(timer)
+        // However often something is found missing.
+        timer = setTimeout(() => void look(), lookedAt + paces.missingMs - performance.now()).unref()
+      }
     }
     const end = (): void => {
       if (!isOpen) return

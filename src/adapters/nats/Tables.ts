@@ -10,6 +10,8 @@ import { type Subjects, tableNames } from "./Subjects.ts"
 
 /** Removed rows leave a mark for watchers that are away; these are old enough to be of no use. */
 const markMs = 3_600_000
+/** For all rows to come. */
+const allMs = 5_000
 /** Tries of a removal that is to win over whoever writes. */
 const removeTries = 10
 
@@ -34,7 +36,7 @@ const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.H
     message: ({ data, operation, pending, seq, subject }) => {
       at = Math.max(at, seq)
       const key = keyOf(subject)
-      const row = operation === "" ? { key, value: data.slice(), revision: seq } : null
+      const row = operation === "" ? { key, value: new Uint8Array(data), revision: seq } : null
       if (gathered === null) {
         if (row === null) watcher.removed(key)
         else watcher.changed(row)
@@ -89,12 +91,27 @@ const makeTable = (sessions: Sessions, subjects: Subjects, name: TableName, read
       readerMs
     )
   return {
-    all: run(`read ${name}`, async (kv, session) => {
-      const keys: Array<Row> = []
-      if ((await session.jsm.streams.info(stream)).state.messages === 0) return keys
-      for await (const { key, operation, revision, value } of await kv.history())
-        if (operation === "PUT") keys.push({ key, value: value.slice(), revision })
-      return keys
+    all: Effect.callback<ReadonlyArray<Row>, BusError>((resume) => {
+      const what = `read ${name}`
+      if (sessions.current() === null) return void resume(Effect.fail(Failure.away(what)))
+      const stops: Array<() => void> = []
+      const stop = (): void => {
+        clearTimeout(late)
+        for (const one of stops.splice(0)) one()
+      }
+      let isOver = false
+      const over = (result: Effect.Effect<ReadonlyArray<Row>, BusError>): void => {
+        if (isOver) return
+        isOver = true
+        stop()
+        resume(result)
+      }
+      const late = setTimeout(() => over(Effect.fail(Failure.late(what, "the rows did not all come"))), allMs)
+      stops.push(
+        watch({ all: (rows) => over(Effect.succeed(rows)), changed: () => {}, removed: () => {} }),
+        sessions.each(() => () => over(Effect.fail(Failure.away(what))))
+      )
+      return Effect.sync(stop)
     }),
     put: (key, value) => run(`write ${name}.${key}`, (kv) => kv.put(key, value)),
     replace: (key, value, revision) =>

@@ -159,7 +159,7 @@ describe("A router on NATS", () => {
   it("gives up a NATS that says nothing, closes in time, and is back when that is", async () => {
     const [a, b] = [await replica(), await replica()]
     const heard = await follow(a.bus)
-    server.pause()
+    await server.pause()
     const appended = append(a.bus, "x1")
     const row = run(Effect.result(a.bus.table("leases").put("w", bytes("1"))))
     await a.until((status) => !status.connected)
