@@ -159,8 +159,11 @@ export class RelayFeed {
       this.saidUp = kind !== LogEntry.DISCONNECTED
       this.saidDownMs = this.saidUp ? Infinity : Math.min(this.saidDownMs, nowMs)
       if (this.source === "log") {
-        if (this.saidUp) this.again()
-        else this.setUp(false)
+        // Its first batch, of an owner that was taken for connected already, says nothing new.
+        const assumed = kind === LogEntry.BATCH && epoch === lease?.epoch
+        if (!this.saidUp) this.setUp(false)
+        else if (assumed) this.setUp(true)
+        else this.again()
       } else if (this.role === "follower" && this.saidUp && epoch === lease?.epoch && !this.steady) this.toLog()
     }
     if (kind !== LogEntry.BATCH || this.steady) return

@@ -32,13 +32,11 @@ export class ReplayWriter {
   readonly batch = (seq: number, payload: Uint8Array): void => this.frame(BATCH, seq, payload)
 
   end(): void {
-    this.frame(END, 0, new Uint8Array(0))
-    this.flush()
+    this.last(END, new Uint8Array(0))
   }
 
   fail(reason: string): void {
-    this.frame(FAILED, 0, Buffer.from(reason))
-    this.flush()
+    this.last(FAILED, Buffer.from(reason))
   }
 
   /** Sends what there is, and be it nothing: a sign of life. */
@@ -46,6 +44,11 @@ export class ReplayWriter {
     this.view.setUint32(0, this.count++)
     this.send(this.chunk.slice(0, this.at))
     this.at = chunkHead
+  }
+
+  private last(tag: number, payload: Uint8Array): void {
+    this.frame(tag, 0, payload)
+    if (this.at > chunkHead) this.flush()
   }
 
   private frame(tag: number, seq: number, payload: Uint8Array): void {
