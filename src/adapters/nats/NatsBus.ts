@@ -74,7 +74,7 @@ const make = Effect.fnUntraced(function* (options: Options, paces: Session.Paces
     ask: Ask.makeAsk(sessions, subjects, guard, bytesMax),
     serve: Ask.makeServe(sessions, subjects, bytesMax),
     ...log,
-    table: yield* Tables.make(sessions, subjects, paces.readerMs, guard)
+    table: yield* Tables.make(sessions, subjects, paces, guard)
   })
 })
 

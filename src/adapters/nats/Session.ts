@@ -38,6 +38,8 @@ export interface Paces {
   readonly wrongMs: number
   /** From one look at whether a reader still hears all to the next. */
   readonly readerMs: number
+  /** Removed rows leave a mark, for watchers that are away; when it is of no use any more. */
+  readonly marksMs: number
 }
 
 export const defaults: Paces = {
@@ -47,7 +49,8 @@ export const defaults: Paces = {
   wellMs: 30_000,
   missingMs: 500,
   wrongMs: 10_000,
-  readerMs: 5_000
+  readerMs: 5_000,
+  marksMs: 3_600_000
 }
 
 /** What a look at the streams found. `wait`: nobody need do anything but wait. */

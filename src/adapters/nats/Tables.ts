@@ -5,11 +5,9 @@ import type { BusError, Row, Table, TableName, Watcher } from "../../ports/Bus.t
 import * as Failure from "./Failure.ts"
 import type { Guard } from "./Health.ts"
 import * as Reader from "./Reader.ts"
-import type { Session, Sessions } from "./Session.ts"
+import type { Paces, Session, Sessions } from "./Session.ts"
 import { type Subjects, tableNames } from "./Subjects.ts"
 
-/** Removed rows leave a mark for watchers that are away; these are old enough to be of no use. */
-const markMs = 3_600_000
 /** For all rows to come. */
 const allMs = 5_000
 /** Tries of a removal that is to win over whoever writes. */
@@ -139,7 +137,7 @@ const makeTable = (sessions: Sessions, subjects: Subjects, name: TableName, read
 export const make = Effect.fnUntraced(function* (
   sessions: Sessions,
   subjects: Subjects,
-  readerMs: number,
+  { marksMs, readerMs }: Paces,
   guard: Guard
 ) {
   const tables = new Map(
@@ -152,7 +150,7 @@ export const make = Effect.fnUntraced(function* (
       const stream = `KV_${subjects.bucket(name)}`
       if ((await session.jsm.streams.info(stream)).state.messages === 0) continue
       for await (const { created, key, operation, revision } of await kv.history()) {
-        if (operation === "PUT" || Date.now() - created.getTime() < markMs) continue
+        if (operation === "PUT" || Date.now() - created.getTime() < marksMs) continue
         // Up to the mark only: the row may be there again.
         await session.jsm.streams.purge(stream, { filter: `$KV.${subjects.bucket(name)}.${key}`, seq: revision + 1 })
       }
@@ -161,7 +159,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.suspend(() => {
     const session = sessions.current()
     return session === null ? Effect.void : Effect.tryPromise(() => purge(session)).pipe(Effect.ignore)
-  }).pipe(Effect.delay(markMs), Effect.forever, Effect.forkScoped)
+  }).pipe(Effect.delay(marksMs), Effect.forever, Effect.forkScoped)
 
   return (name: TableName): Table => tables.get(name)!
 })

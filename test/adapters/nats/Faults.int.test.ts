@@ -1,10 +1,10 @@
 import { cp, rm } from "node:fs/promises"
 import { DiscardPolicy, jetstreamManager } from "@nats-io/jetstream"
-import { connect } from "@nats-io/transport-node"
+import { connect, headers } from "@nats-io/transport-node"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import type { Bus } from "../../../src/ports/Bus.ts"
-import { type Connected, newDeployment, open, options, run } from "../../support/NatsRig.ts"
+import { type Connected, newDeployment, open, options, paces, run } from "../../support/NatsRig.ts"
 import * as NatsServer from "../../support/NatsServer.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -31,8 +31,8 @@ afterEach(async () => {
   await Promise.all(closing.map((one) => one.close()))
 })
 
-const replica = async (): Promise<Connected> => {
-  const connected = await open(options([server.url], deployment))
+const replica = async (at = paces): Promise<Connected> => {
+  const connected = await open(options([server.url], deployment), at)
   closing.push(connected)
   await connected.until((status) => status.connected)
   return connected
@@ -162,6 +162,10 @@ describe("A router on NATS", () => {
     await server.pause()
     const appended = append(a.bus, "x1")
     const row = run(Effect.result(a.bus.table("leases").put("w", bytes("1"))))
+    // So many wait; those after them are told at once.
+    const waiting = Array.from({ length: 10_000 }, (_, at) => append(a.bus, `waits ${at}`))
+    expect(await waiting.at(-1)).toBe("late")
+    expect(a.bus.status().connected).toBe(true)
     await a.until((status) => !status.connected)
     // Whether the server will take it, nobody can say yet.
     expect(["away", "late"]).toContain(await appended)
@@ -207,5 +211,56 @@ describe("A router on NATS", () => {
     expect(heard.length).toBeGreaterThan(5)
     expect(heard.length).toBeLessThan(12)
     expect(heard).toEqual(acked.slice(-heard.length))
+  })
+
+  it("forgets rows that were removed, and only those", async () => {
+    const { bus } = await replica({ ...paces, marksMs: 300 })
+    const table = bus.table("fleet")
+    for (const key of ["gone", "again", "kept"]) await run(table.put(key, bytes("1")))
+    for (const key of ["gone", "again"]) await run(table.remove(key))
+    await run(table.put("again", bytes("2")))
+    const kept = async (jsm: Awaited<ReturnType<typeof jetstreamManager>>) => {
+      const { state } = await jsm.streams.info(`KV_warmpath_${deployment}_fleet`, { subjects_filter: ">" })
+      return Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1))
+    }
+    await asAdmin((jsm) => soon(async () => expect((await kept(jsm)).sort()).toEqual(["again", "kept"])))
+    expect((await run(table.all)).map(({ key, value }) => `${key} ${text(value)}`).sort()).toEqual([
+      "again 2",
+      "kept 1"
+    ])
+  })
+
+  it("takes an answer that lost a message on the way for late, not for whole", async () => {
+    const { bus } = await replica()
+    const nc = await connect({ servers: server.url })
+    nc.subscribe(`warmpath.${deployment}.q`, {
+      callback: (_, question) => {
+        question.respond("first")
+        const end = headers()
+        end.set("Warmpath-End", "done")
+        end.set("Warmpath-Answers", "2")
+        question.respond("", { headers: end })
+      }
+    })
+    await nc.flush()
+    const asked = await run(Effect.result(bus.ask("q", bytes(""), () => {}, 10_000)))
+    expect(asked).toMatchObject({ failure: { reason: "late", detail: "1 of 2 answers were lost" } })
+    await nc.close()
+  })
+
+  it("keeps its connection when one of its own callbacks throws", async () => {
+    const { bus, lines } = await replica()
+    let calls = 0
+    const take = () => {
+      calls++
+      throw new Error("a mistake of ours")
+    }
+    await run(Scope.provide(bus.subscribe("x", take), scope))
+    bus.publish("x", bytes(""))
+    bus.publish("x", bytes(""))
+    await soon(() => expect(calls).toBe(2))
+    expect(await append(bus, "x1")).toBe("1 x1")
+    expect(bus.status()).toMatchObject({ connected: true, why: "" })
+    expect(lines.filter((line) => line.includes("heard from the bus failed")).length).toBe(2)
   })
 })
