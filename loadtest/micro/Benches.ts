@@ -1,6 +1,7 @@
 /** Every bench of `npm run bench`, by name, in the order they run. */
 import * as CostBench from "./Cost.bench.ts"
 import * as IngestBench from "./Ingest.bench.ts"
+import * as LinkBench from "./Link.bench.ts"
 import type { Case, Options } from "./Measure.ts"
 import * as PlaceBench from "./Place.bench.ts"
 import * as PrefixTableBench from "./PrefixTable.bench.ts"
@@ -37,6 +38,10 @@ export const benches: Readonly<Record<string, Bench>> = {
   place: {
     about: () => "a prompt of 130 000 tokens among 1 000 workers, from its keys to its worker; one core",
     run: PlaceBench.run
+  },
+  link: {
+    about: () => "a request's three changes from one replica to another, one core, thread CPU time",
+    run: LinkBench.run
   },
   tokenizer: {
     about: () => "a growing conversation under Qwen3's tokenizer, CPU time of the process",

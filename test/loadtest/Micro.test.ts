@@ -15,7 +15,7 @@ const measured = async (name: string) => {
 
 describe("npm run bench", () => {
   it("has the benches it is documented with, the prefix index first", () => {
-    assert.deepEqual(Object.keys(benches), ["prefix-table", "ingest", "cost", "place", "tokenizer"])
+    assert.deepEqual(Object.keys(benches), ["prefix-table", "ingest", "cost", "place", "link", "tokenizer"])
   })
 
   it("measures every case of the prefix index, and both indexes give the same answers", async () => {
@@ -50,6 +50,17 @@ describe("npm run bench", () => {
     assert.deepEqual(
       cases.flatMap(({ gate, name }) => (gate === undefined ? [] : [name])),
       ["match + place, p99"]
+    )
+  })
+
+  it("measures what replicas tell each other, and in the end both have the same open", async () => {
+    const { cases, compared } = await measured("link")
+    assert.strictEqual(compared, 3)
+    const bytes = cases.filter(({ unit }) => unit === "B/request").map(({ value }) => value)
+    // A booking with its keys, 11 bytes for how it went on, and its share of a header.
+    assert.deepEqual(
+      bytes,
+      [16, 1_250, 8_192].map((blocks) => 24 + 8 * blocks + 11 + 6)
     )
   })
 
