@@ -83,11 +83,20 @@ export class Members extends Context.Service<
           for (const listener of listeners) listener()
         }
 
+        let connected = bus.status().connected
+        let echoMs = now()
+
+        /** Its own heartbeats come back, so those of others would, too. */
+        const tick = (): void => table.tick(now(), connected && now() - echoMs <= 2 * heartbeatMs + tickMs)
+
         const hear = (key: string, value: Uint8Array, revision: number): void => {
           if (key !== own) {
+            // Else it would count as heard at the last tick, and be dead to others before it is to itself.
+            tick()
             table.heard(key, value, revision)
             return
           }
+          echoMs = now()
           // Its own, or that of a process which believes to be this one.
           const others = !Buffer.from(value).includes(`"startedAtMs":${startedAtMs},`)
           if (others && beatMs > -Infinity && namesakes++ === 0)
@@ -115,7 +124,6 @@ export class Members extends Context.Service<
         }
 
         yield* Effect.addFinalizer(() => rows.remove(own).pipe(Effect.timeout(leaveMs), Effect.ignore))
-        let connected = bus.status().connected
         const stop = bus.onStatus((status) => {
           if (status.connected === connected) return
           connected = status.connected
@@ -150,7 +158,7 @@ export class Members extends Context.Service<
           Effect.forkScoped
         )
         yield* Effect.suspend(() => {
-          table.tick(now(), connected)
+          tick()
           look()
           return Effect.forEach(connected ? table.buried() : [], ({ id: gone, key, revision }) => {
             table.removed(key)
