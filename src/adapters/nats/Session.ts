@@ -44,7 +44,7 @@ export interface Paces {
 
 export const defaults: Paces = {
   connectMsMin: 100,
-  connectMsMax: 2_000,
+  connectMsMax: 1_000,
   answerMs: 3_000,
   wellMs: 30_000,
   missingMs: 500,
@@ -121,7 +121,7 @@ export const make = Effect.fnUntraced(function* (
         if (looking || !isOpen) return
         clearTimeout(timer)
         // However often something is found missing.
-        timer = setTimeout(() => void look(), lookedAt + paces.missingMs - performance.now()).unref()
+        timer = setTimeout(() => void look(), Math.max(0, lookedAt + paces.missingMs - performance.now())).unref()
       }
     }
     const end = (): void => {
