@@ -15,8 +15,10 @@ import * as Contenders from "./replay/live/Contenders.ts"
 import * as Proof from "./replay/live/Proof.ts"
 import * as Profiles from "./replay/Profiles.ts"
 import * as Saturation from "./replay/Saturation.ts"
+import type { Strategy } from "./replay/Strategy.ts"
 import * as Trace from "./replay/Trace.ts"
 import * as TraceFile from "./replay/TraceFile.ts"
+import * as NatsServer from "./servers/NatsServer.ts"
 
 const help = `Usage: node loadtest/Live.bench.ts [options]
 
@@ -33,6 +35,8 @@ TTFT and hit rate of routing policies in front of simulated engines, live and in
   --speed N        how many times as fast as the trace (default 2)
   --others N       more runs in virtual time, each request up to 5 ms times the speed later: their range says how much
                    of a figure is chance (default 4)
+  --replicas LIST  routers, with commas: several share what they know over a nats-server started here, behind a balancer
+                   that deals connections in turn; all run the first policy (default 1)
   --seed N         (default 1)
   --out FILE       also write the result as Markdown, with machine, commit and command
   --tiny           two engines, a few seconds, to see that it runs
@@ -50,6 +54,7 @@ const { values } = parseArgs({
     slice: { type: "string" },
     speed: { type: "string" },
     others: { type: "string" },
+    replicas: { type: "string", default: "1" },
     seed: { type: "string", default: "1" },
     out: { type: "string" },
     tiny: { type: "boolean", default: false },
@@ -61,8 +66,17 @@ const minuteMs = 60_000
 
 interface Played {
   readonly title: string
-  readonly scene: Proof.Scene
+  readonly scene: Scene
 }
+
+type Scene = Omit<Proof.Scene, "replicas" | "nats">
+
+const numbers = (text: string): ReadonlyArray<number> =>
+  text.split(",").map((each) => {
+    const number = Number(each)
+    if (!Number.isInteger(number) || number < 1) throw new Error(`--replicas is ${text}: give numbers from 1 up.`)
+    return number
+  })
 
 const sceneOf = (file: string | null): Played => {
   const seed = Number(values.seed)
@@ -129,9 +143,24 @@ const machine = ({ cores, lateMsP99, live, problem }: Proof.Proven): string =>
   `${cores.router.toFixed(2)}, sender ${cores.sender.toFixed(2)}; p99 of lateness in sending ${lateMsP99.toFixed(1)} ms` +
   (problem === null ? "" : `; first failure: ${problem}`)
 
+const proved = async (scene: Omit<Proof.Scene, "nats">, strategy: Strategy): Promise<Proof.Proven> => {
+  const server = scene.replicas === 1 ? null : await NatsServer.start()
+  try {
+    return await Proof.prove({ ...scene, nats: server?.url ?? null }, strategy, (share) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${strategy.name} ${(100 * share).toFixed(0)} % `)
+    })
+  } finally {
+    await server?.close()
+  }
+}
+
 const main = async (): Promise<void> => {
   const names = values.policies ?? (values.tiny ? "warmpath,round-robin" : "warmpath,smg-events,dynamo,llm-d-precise")
   const strategies = names.split(",").map(Contenders.byName)
+  const runs =
+    values.replicas === "1"
+      ? strategies.map((strategy) => ({ replicas: 1, strategy }))
+      : numbers(values.replicas).map((replicas) => ({ replicas, strategy: strategies[0]! }))
   const lines: Array<string> = []
   const say = (text: string): void => {
     lines.push(text)
@@ -141,13 +170,12 @@ const main = async (): Promise<void> => {
     const { scene, title } = sceneOf(file)
     say(`${title}, ${scene.speed} x`)
     const rows: Array<Proof.Proven> = []
-    for (const strategy of strategies) {
-      const proven = await Proof.prove(scene, strategy, (share) => {
-        if (process.stderr.isTTY) process.stderr.write(`\r${strategy.name} ${(100 * share).toFixed(0)} % `)
-      })
+    for (const { replicas, strategy } of runs) {
+      const proven = await proved({ ...scene, replicas }, strategy)
       if (process.stderr.isTTY) process.stderr.write("\r\x1b[K")
-      rows.push(proven)
-      say(machine(proven))
+      const named = replicas === 1 ? proven.live.strategy : `${proven.live.strategy} x ${replicas}`
+      rows.push({ ...proven, live: { ...proven.live, strategy: named } })
+      say(machine(rows.at(-1)!))
     }
     say("")
     for (const line of table(rows)) say(line)

@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import * as Announcements from "../actors/Announcements.ts"
 import * as Replays from "../actors/RelayReplays.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
+import * as NatsServer from "../loadtest/servers/NatsServer.ts"
 import type { Row } from "../src/ports/Bus.ts"
 import * as NatsRig from "./support/NatsRig.ts"
-import * as NatsServer from "./support/NatsServer.ts"
 import * as Processes from "./support/Processes.ts"
 
 const soon = { timeout: 15_000, interval: 50 }

@@ -3,11 +3,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import * as Announcements from "../../actors/Announcements.ts"
 import { Fleet } from "../../actors/Fleet.ts"
 import { FleetShare } from "../../actors/FleetShare.ts"
+import * as NatsServer from "../../loadtest/servers/NatsServer.ts"
 import type { WorkerSpec } from "../../src/domain/Worker.ts"
 import { Bus } from "../../src/ports/Bus.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 import * as NatsRig from "../support/NatsRig.ts"
-import * as NatsServer from "../support/NatsServer.ts"
 
 const a = { id: "a", url: "http://a:8000" }
 const b = { id: "b", url: "http://b:8000" }

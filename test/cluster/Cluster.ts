@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { SimEngine } from "../../loadtest/fleet/SimEngine.ts"
 import * as SimFleet from "../../loadtest/fleet/SimFleet.ts"
 import type { SimOptions } from "../../loadtest/fleet/SimOptions.ts"
-import * as NatsServer from "../support/NatsServer.ts"
+import * as NatsServer from "../../loadtest/servers/NatsServer.ts"
 import { type Running, warmpath } from "../support/Processes.ts"
 
 export interface Replica {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import * as Random from "../../loadtest/Random.ts"
-import type { NatsServer } from "../support/NatsServer.ts"
+import type { NatsServer } from "../../loadtest/servers/NatsServer.ts"
 import * as Agree from "./Agree.ts"
 import * as Cluster from "./Cluster.ts"
 import * as Load from "./Load.ts"
@@ -96,7 +96,7 @@ export const natsFails = (options: Options): Promise<Outcome> => {
     const awayMs = 500 + 7_000 * random()
     options.say(`nats-server is ${how}`)
     if (how === "wiped") return nats.wipe()
-    if (how === "paused") nats.pause()
+    if (how === "paused") await nats.pause()
     else await nats[how === "killed" ? "kill" : "stop"]()
     await sleep(awayMs)
     if (how === "paused") nats.resume()

@@ -3,11 +3,11 @@ import { randomUUID } from "node:crypto"
 import { jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import { Effect, Layer, Logger, ManagedRuntime } from "effect"
+import type { NatsServer } from "../../loadtest/servers/NatsServer.ts"
 import * as NatsBus from "../../src/adapters/nats/NatsBus.ts"
 import type { Paces } from "../../src/adapters/nats/Session.ts"
 import { Bus, type Status } from "../../src/ports/Bus.ts"
 import type { Broker } from "../ports/BusConformance.ts"
-import type { NatsServer } from "./NatsServer.ts"
 import * as TcpProxy from "./TcpProxy.ts"
 
 /** Impatient where a deployment is not. */

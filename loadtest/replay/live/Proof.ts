@@ -20,6 +20,9 @@ export interface Scene {
   readonly speed: number
   /** Runs in virtual time besides the first, each with every request up to `movedMs` later. */
   readonly others: number
+  /** Routers, and the server they share. */
+  readonly replicas: number
+  readonly nats: string | null
 }
 
 export interface Proven {
@@ -40,7 +43,7 @@ export const prove = async (
   strategy: Strategy,
   onProgress: (share: number) => void = () => {}
 ): Promise<Proven> => {
-  const { durationMs, fleet, live, others, seed, speed, trace } = scene
+  const { durationMs, fleet, live, nats, others, replicas, seed, speed, trace } = scene
   const offlineOf = (each: Trace): Result => Replay.run(each, strategy, fleet, { seed, live, durationMs }).result
   const offline: Proven["offline"] = [
     offlineOf(trace),
@@ -48,7 +51,7 @@ export const prove = async (
       offlineOf(moved(trace, movedMs * speed, Random.make(Random.mix(seed, [i]))))
     )
   ]
-  return Stage.use({ strategy, fleet, blockSize: trace.blockSize, speed, seed }, async (stage) => {
+  return Stage.use({ strategy, fleet, blockSize: trace.blockSize, speed, seed, replicas, nats }, async (stage) => {
     const { model, url, workers } = stage
     const before = await stage.cpuUs()
     const own = process.cpuUsage()

@@ -2,7 +2,7 @@
  * One real router in a process of its own, that chooses workers by a strategy named on the command line and keeps the time
  * of the trace. Prints its addresses once every worker can take a request; answers `"predictions"` on its channel.
  *
- *   node RouterProcess.ts --strategy NAME --speed N --block-size N --capacity-tokens N --seed N --worker URL …
+ *   node RouterProcess.ts --strategy NAME --speed N --block-size N --capacity-tokens N --seed N --worker URL … [--nats URL]
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     "block-size": { type: "string", default: "16" },
     "capacity-tokens": { type: "string", default: "0" },
     seed: { type: "string", default: "1" },
+    nats: { type: "string", default: "" },
     worker: { type: "string", multiple: true, default: [] }
   }
 })
@@ -38,6 +39,7 @@ const config = Result.getOrThrow(
       host: "127.0.0.1",
       port: 0,
       adminPort: 0,
+      nats: values.nats,
       // Load is read by whoever probes.
       probeIntervalMs: Math.max(10, Math.round((strategy.scrapeMs ?? probeMs) / speed))
     }

@@ -32,6 +32,13 @@ export const ledger = (own: Ledger["Service"], speed: number, predictions: Predi
       }
     } satisfies Booking
   },
+  charge: (slot, request, nowMs) => {
+    const charged = own.charge(slot, request, nowMs * speed)
+    return {
+      firstByte: (atMs) => charged.firstByte(atMs * speed),
+      settle: (atMs, computed) => charged.settle(atMs * speed, computed)
+    }
+  },
   snapshot: (nowMs) => own.snapshot(nowMs * speed),
   worker: (slot, nowMs) => own.worker(slot, nowMs * speed)
 })

@@ -2,9 +2,9 @@ import { jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import { Exit, Scope } from "effect"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import * as NatsServer from "../../../loadtest/servers/NatsServer.ts"
 import type { Bus } from "../../../src/ports/Bus.ts"
 import { type Connected, newDeployment, open, options, run } from "../../support/NatsRig.ts"
-import * as NatsServer from "../../support/NatsServer.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (data: Uint8Array) => new TextDecoder().decode(data)

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Exit, Redacted, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import * as NatsServer from "../../../loadtest/servers/NatsServer.ts"
 import type { Options } from "../../../src/adapters/nats/NatsBus.ts"
 import type { Bus } from "../../../src/ports/Bus.ts"
 import * as NatsKeys from "../../support/NatsKeys.ts"
 import { type Connected, newDeployment, open, options, run } from "../../support/NatsRig.ts"
-import * as NatsServer from "../../support/NatsServer.ts"
 import { certificate, privateKey } from "../../support/TestCertificate.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)

@@ -3,9 +3,9 @@ import { DiscardPolicy, jetstreamManager } from "@nats-io/jetstream"
 import { connect, headers } from "@nats-io/transport-node"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
+import * as NatsServer from "../../../loadtest/servers/NatsServer.ts"
 import type { Bus } from "../../../src/ports/Bus.ts"
 import { type Connected, newDeployment, open, options, paces, run } from "../../support/NatsRig.ts"
-import * as NatsServer from "../../support/NatsServer.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (data: Uint8Array) => new TextDecoder().decode(data)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from "vitest"
+import * as NatsServer from "../../../loadtest/servers/NatsServer.ts"
 import { busConformance } from "../../ports/BusConformance.ts"
 import * as NatsRig from "../../support/NatsRig.ts"
-import * as NatsServer from "../../support/NatsServer.ts"
 
 let server: NatsServer.NatsServer
 
