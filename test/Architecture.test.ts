@@ -21,7 +21,7 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   replay: ["actors", "hot", "domain", "ports", "loadtest", "live"],
   // A live replay starts whole routers, with other ledgers in them.
   live: ["main", "actors", "loadtest", "replay"],
-  micro: ["actors", "hot", "domain", "adapters", "http", "loadtest", "replay", "live"]
+  micro: ["actors", "hot", "domain", "ports", "adapters", "http", "loadtest", "replay", "live"]
 }
 
 /** Vendor clients live in adapters only. */
@@ -31,7 +31,7 @@ const roomOf = (file: string): string => {
   const parts = relative(root, file).split("/")
   if (parts[0] === "actors") return "actors"
   if (parts[0] === "loadtest") {
-    if (parts[1] === "micro" || parts[1] === "judge" || file.endsWith(".bench.ts")) return "micro"
+    if (["micro", "judge", "replicas"].includes(parts[1]!) || file.endsWith(".bench.ts")) return "micro"
     if (parts[1] === "replay") return parts[2] === "live" ? "live" : "replay"
     return "loadtest"
   }
