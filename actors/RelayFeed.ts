@@ -182,12 +182,15 @@ export class RelayFeed {
   prepared(position: number): void {
     this.isPrepared = true
     this.skipTo = this.lostBefore ? 0 : position
-    if (this.told) this.hands.connected()
     const { held } = this
     this.held = []
     this.counters.heldBytes -= this.heldBytes
     this.heldBytes = 0
+    // Who has a picture applies what follows on it, and is then asked for no more than the last of it.
+    const isFirst = this.skipTo === 0
+    if (isFirst && this.told) this.hands.connected()
     for (const { payload, position: at, seq } of held) this.deliver(at, seq, payload)
+    if (!isFirst && this.told) this.hands.connected()
   }
 
   /** The followers are to look whether something is missing. */

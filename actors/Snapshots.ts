@@ -20,7 +20,7 @@ import * as Words from "./SnapshotWords.ts"
 const sessionsMax = 4
 /** Publishers in one session at most, and hashes: what is published meanwhile is held back by who takes it. */
 const publishersMax = 64
-const hashesMax = 4_194_304
+const hashesMax = 1_048_576
 /** Not taken further for so long: given up. */
 const idleMs = 5_000
 /** Messages given to one question. */

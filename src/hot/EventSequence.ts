@@ -10,6 +10,8 @@
  * began need not be kept: its answer holds them. Those heard while it runs, or once it has failed, are held back, in
  * bounds, and what does not fit is found missing and asked for again.
  *
+ * One that took over where another stood (`restore`) applies what follows without a hole before it is connected, too.
+ *
  * Numbers start at 0 in each life of the engine and a restart says nothing, so lives are told apart by fingerprints of
  * the last batches: a replay asks for the last batch we applied, too, and expects to see that very batch first.
  * What no replay brings back is lost: `Purge` (forget all of this publisher), then go on with what there is.

@@ -24,7 +24,16 @@ export const connected = (s: State, out: Array<Output>): void => {
 
 export const live = (s: State, seq: number, payload: Uint8Array, out: Array<Output>): void => {
   const { replayable } = s.options
-  if (s.phase === "idle") connected(s, out)
+  if (s.phase === "idle") {
+    // Where another stood was taken over. What follows on it is applied, or was: the engine is then asked for the last of
+    // it, which it still has when what was taken over is long gone.
+    if (s.started && (seq === s.next || s.prints.compare(seq, payload) > 0)) {
+      if (seq === s.next) apply(s, seq, payload, out)
+      else s.duplicates++
+      return
+    }
+    connected(s, out)
+  }
   if (s.doubt) {
     defer(s, seq, payload)
     return

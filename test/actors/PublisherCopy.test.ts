@@ -152,4 +152,49 @@ describe("PublisherCopy", () => {
     assert.deepStrictEqual(told, ["Cleared"])
     assert.isFalse(publisher.copy.begin(head))
   })
+
+  it("applies what followed before it is connected, and then asks for no more than the last of it", () => {
+    const { engine, publisher } = used()
+    const { head, pieces } = saved(publisher)
+    const after = [20, 21, 22].map((seq) => ({ seq, payload: engine.store([seq]) }))
+    const { orders, publisher: other } = make()
+    other.copy.begin(head)
+    for (const piece of pieces) other.copy.piece(piece)
+    assert.isTrue(other.copy.end())
+    for (const { payload, seq } of after) {
+      publisher.feed({ _tag: "Live", seq, payload }, 0)
+      other.feed({ _tag: "Live", seq, payload }, 0)
+    }
+    other.feed({ _tag: "Live", ...after[1]! }, 0)
+    assert.deepInclude(other.state(0), {
+      lastSeq: 22,
+      health: "broken",
+      duplicates: 1,
+      hashes: publisher.state(0).hashes
+    })
+    other.feed({ _tag: "Connected" }, 0)
+    assert.deepStrictEqual(orders, [22])
+  })
+
+  it("applies nothing on it that is of another life, or behind a hole", () => {
+    const { engine, publisher } = used()
+    const { head, pieces } = saved(publisher)
+    engine.restart()
+    const reborn = Array.from({ length: 25 }, (_, seq) => ({ seq, payload: engine.store([seq % 4, 100 + seq]) }))
+    for (const first of [0, 1, 21]) {
+      const { orders, publisher: other, told } = make()
+      other.copy.begin(head)
+      for (const piece of pieces) other.copy.piece(piece)
+      assert.isTrue(other.copy.end())
+      // All of them: the one after the last that was taken over, too.
+      for (const batch of reborn.slice(first)) other.feed({ _tag: "Live", ...batch }, 0)
+      assert.deepInclude(other.state(0), { lastSeq: 19, health: "broken" })
+      assert.deepStrictEqual([orders, told], [[19], []])
+      other.feed({ _tag: "ReplayBegun", id: 1 }, 0)
+      for (const batch of reborn.slice(19)) other.feed({ _tag: "Replayed", id: 1, ...batch }, 0)
+      other.feed({ _tag: "ReplayDone", id: 1 }, 0)
+      assert.include(told, "Cleared")
+      assert.deepInclude(other.state(0), { restarts: 1 })
+    }
+  })
 })

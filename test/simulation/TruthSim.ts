@@ -111,20 +111,31 @@ export const run = (seed: number): Outcome => {
   let publisher: Publisher | null = null
   const feed = (input: Parameters<Publisher["feed"]>[0]) => publisher?.feed(input, agenda.nowMs)
   /** What a replica could take over: a publisher at some moment, and what it had told the index until then. */
-  let taken: { readonly head: Uint8Array; readonly pieces: ReadonlyArray<Int32Array>; readonly told: Layers } | null =
-    null
+  let taken: {
+    readonly head: Uint8Array
+    readonly pieces: ReadonlyArray<Int32Array>
+    readonly told: Layers
+    /** What a log would have of what came after it. */
+    readonly after: Array<readonly [number, Uint8Array]>
+  } | null = null
   const take = (): void => {
     const copy = publisher?.save(7) ?? null
-    if (copy !== null) taken = { head: copy.head, pieces: [...copy.pieces], told: picture.clone() }
+    if (copy !== null) taken = { head: copy.head, pieces: [...copy.pieces], told: picture.clone(), after: [] }
   }
   /** However old it is: what is missing since is the publisher's to find out. */
   const takeOver = ({ copy }: Publisher): void => {
     // Without a replay address a copy is only good with all that came after it.
     if (taken === null || !replayable) return
-    const { head, pieces, told } = taken
+    const { after, head, pieces, told } = taken
     const isBegun = copy.begin(head)
     picture.replace(told)
     if (!(isBegun && pieces.every((piece) => copy.piece(piece)) && copy.end())) throw new Error("a copy was refused")
+    if (chance(0.4)) return
+    // The log may have lost some, and begin late.
+    const lossy = chance(0.3)
+    for (const [seq, payload] of after.slice(chance(0.8) ? 0 : below(after.length))) {
+      if (!(lossy && chance(0.1))) feed({ _tag: "Live", seq, payload })
+    }
   }
   /** Of routers that are gone: what is still on its way to them reaches nobody. */
   let router = 0
@@ -209,6 +220,7 @@ export const run = (seed: number): Outcome => {
     const message = [seq++, payload] as const
     ring.push(message)
     if (ring.length > ringMax) ring.shift()
+    taken?.after.push(message)
     if (silent || (faulty && chance(loss))) return
     if (faulty && overtaken === null && chance(overtaking)) {
       overtaken = message
