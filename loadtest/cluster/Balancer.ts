@@ -16,8 +16,8 @@ interface Target {
   readonly port: number
 }
 
-/** `urls` may change from one connection to the next. */
-export const start = async (urls: () => ReadonlyArray<string>): Promise<Balancer> => {
+/** `urls` may change from one connection to the next; port 0 is any free one. Rejects when the port is taken. */
+export const start = async (urls: () => ReadonlyArray<string>, port = 0): Promise<Balancer> => {
   const open = new Set<Socket>()
   const counts: Array<number> = []
   let turn = 0
@@ -58,7 +58,10 @@ export const start = async (urls: () => ReadonlyArray<string>): Promise<Balancer
     client.on("close", () => open.delete(client))
     join(client, 0, turn++)
   })
-  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve))
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", reject)
+    listener.listen(port, "127.0.0.1", resolve)
+  })
   return {
     url: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     counts: () => counts,
