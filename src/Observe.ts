@@ -9,6 +9,7 @@ import { type Layer, tiers } from "./domain/Tier.ts"
 import type { Settled } from "./http/Request.ts"
 import type { Labels } from "./telemetry/Metrics.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
+import * as ReplicaMetrics from "./telemetry/ReplicaMetrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
 import * as WorkerMetrics from "./telemetry/WorkerMetrics.ts"
 
@@ -23,6 +24,8 @@ export interface Deps {
   /** Requests being answered now: all, and those of one slot. */
   readonly inFlight: () => number
   readonly inFlightOf: (slot: number) => number
+  /** Where there are several routers: what is shown of the others. */
+  readonly replicas?: () => ReplicaMetrics.Numbers
 }
 
 export interface Observe {
@@ -63,6 +66,7 @@ export const make = (deps: Deps): Observe => {
   const registry = Metrics.registry()
   const metrics = RouterMetrics.make(registry)
   const workers = WorkerMetrics.make(registry)
+  if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
   /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
   const told = new Map<string, Told>()
   const indexTold = new Map<string, number>()

@@ -39,6 +39,8 @@ export interface Shared {
   readonly fleet: FleetShare["Service"]
   /** For the admin API. */
   readonly shown: ReturnType<typeof Cluster.make>
+  /** For metrics. */
+  readonly numbers: ReturnType<typeof Cluster.numbers>
 }
 
 export interface Replicas {
@@ -113,18 +115,17 @@ export const open = Effect.fnUntraced(function* (
           Effect.provide(Context.merge(shared, Context.make(Fleet, fleet))),
           Effect.map((made) => {
             const share = Context.get(made, FleetShare)
-
-            return {
-              fleet: share,
-              shown: Cluster.make({
-                bus: Context.get(shared, Bus),
-                members,
-                leases: Context.get(shared, Leases),
-                relay: Context.get(shared, Relay),
-                share,
-                link
-              })
+            const parts = {
+              bus: Context.get(shared, Bus),
+              members,
+              leases: Context.get(shared, Leases),
+              relay: Context.get(shared, Relay),
+              share,
+              link,
+              bootstrap,
+              snapshots: Context.get(joined, Snapshots)
             }
+            return { fleet: share, shown: Cluster.make(parts), numbers: Cluster.numbers(parts) }
           })
         )
     }

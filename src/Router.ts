@@ -180,7 +180,8 @@ export const start = Effect.fnUntraced(function* (
     ledger,
     now,
     inFlight: () => front?.inFlight() ?? 0,
-    inFlightOf: (slot) => inFlight[slot]!
+    inFlightOf: (slot) => inFlight[slot]!,
+    ...(shared === null ? {} : { replicas: shared.numbers })
   })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>

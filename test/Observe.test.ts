@@ -68,4 +68,37 @@ describe("Observe", () => {
       )
     ).toEqual([8, 2, 3, 4, 1])
   })
+
+  it("shows what it shares with other routers, and counts on when one of its parts began anew", () => {
+    const numbers = (sent: number) =>
+      ({
+        totals: new Proxy({}, { get: (_, name) => (name === "warmpath_load_messages_sent_total" ? sent : 0) }),
+        levels: new Proxy({}, { get: (_, name) => (name === "warmpath_replicas" ? 3 : 0) }),
+        roles: { owner: 2, follower: 5 }
+      }) as unknown as ReturnType<NonNullable<Observe.Deps["replicas"]>>
+    let sent = 7
+    const deps = {
+      fleet: { list: () => [] },
+      index: {
+        stats: () => ({
+          blocks: 0,
+          bytes: 0,
+          evictedBlocks: 0,
+          storesFull: 0,
+          storesOrphaned: 0,
+          overflowed: 0,
+          resets: 0
+        })
+      },
+      inFlight: () => 0,
+      replicas: () => numbers(sent)
+    } as unknown as Observe.Deps
+    const { metrics } = Observe.make(deps)
+    expect(metrics()).toContain("warmpath_load_messages_sent_total 7")
+    sent = 2
+    const text = metrics()
+    expect(text).toContain("warmpath_load_messages_sent_total 9")
+    expect(text).toContain("warmpath_replicas 3")
+    expect(text).toContain('warmpath_publishers{role="follower"} 5')
+  })
 })

@@ -1,0 +1,61 @@
+/** What a router shows of the deployment it is one of, read when it is scraped. */
+import type { Registry } from "./Metrics.ts"
+
+const totals = {
+  warmpath_log_entries_appended_total: "Batches of KV events that this router read and the log took",
+  warmpath_log_append_failures_total: "Batches that the log did not take; the others ask for them",
+  warmpath_log_entries_heard_total: "Batches of KV events heard from the log",
+  warmpath_log_entries_fenced_total: "Batches of readers that had lost their lease, left out",
+  warmpath_log_losses_total: "Times that entries of the log were missed, or it began anew",
+  warmpath_replays_served_total: "Replays of KV events given to other routers",
+  warmpath_replays_asked_total: "Replays of KV events asked of other routers",
+  warmpath_pictures_taken_total: "Pictures of caches taken from other routers",
+  warmpath_pictures_failed_total: "Pictures of caches that could not be taken",
+  warmpath_picture_bytes_given_total: "Bytes of pictures given to other routers",
+  warmpath_load_messages_sent_total: "Messages to other routers about requests here",
+  warmpath_load_messages_unsent_total: "Such messages that could not be sent",
+  warmpath_load_bytes_sent_total: "Their bytes",
+  warmpath_load_messages_heard_total: "Messages of other routers about their requests",
+  warmpath_load_gaps_total: "Times that such messages were missed",
+  warmpath_load_expired_total: "Routers whose requests were dropped, as they were silent or gone"
+}
+
+const gauges = {
+  warmpath_bus_connected: "1 while the router is connected to NATS and nothing is wrong there, else 0",
+  warmpath_replicas: "Routers of the deployment that are alive, this one among them",
+  warmpath_log_lag_entries: "Entries of the log that this router has not heard yet",
+  warmpath_log_lag_seconds: "How long it has been behind the log",
+  warmpath_load_open_elsewhere: "Requests that other routers have open"
+}
+
+export type Total = keyof typeof totals
+export type Level = keyof typeof gauges
+
+export interface Numbers {
+  readonly totals: Readonly<Record<Total, number>>
+  readonly levels: Readonly<Record<Level, number>>
+  /** Publishers of KV events by how this router hears them. */
+  readonly roles: Readonly<Record<string, number>>
+}
+
+const entriesOf = <K extends string, V>(record: Readonly<Record<K, V>>) => Object.entries(record) as Array<[K, V]>
+
+export const make = (registry: Registry, read: () => Numbers): void => {
+  const counters = entriesOf(totals).map(([name, help]) => ({ name, counter: registry.counter(name, help), told: 0 }))
+  const levels = entriesOf(gauges).map(([name, help]) => ({ name, gauge: registry.gauge(name, help) }))
+  registry.onScrape(() => {
+    const numbers = read()
+    for (const each of counters) {
+      const now = numbers.totals[each.name]
+      // What was counted by one that is gone begins anew.
+      each.counter.add(now >= each.told ? now - each.told : now)
+      each.told = now
+    }
+    for (const { gauge, name } of levels) gauge.set(numbers.levels[name])
+    for (const [role, count] of entriesOf(numbers.roles)) {
+      registry
+        .gauge("warmpath_publishers", "Publishers of KV events by how this router hears them", { role })
+        .set(count)
+    }
+  })
+}
