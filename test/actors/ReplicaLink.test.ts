@@ -223,6 +223,42 @@ describe("ReplicaLink", () => {
     })
   )
 
+  it.effect(
+    "sends siblings that come all at once to as few workers as one replica does, and the next after them from either",
+    () =>
+      Effect.gen(function* () {
+        const sibling = (i: number) => askOf(keysOf([...Array.from({ length: 400 }, (_, b) => 7_000 + b), 90_000 + i]))
+        const burst = (ledgers: ReadonlyArray<Ledger.Ledger["Service"]>, count: number) =>
+          Array.from({ length: count }, (_, i) => {
+            const ledger = ledgers[i % ledgers.length]!
+            const slot = ledger.place(sibling(i), 0)
+            ledger.book(slot, sibling(i), true, 0)
+            return slot
+          })
+        const names = ["a", "b", "c", "d", "e", "f", "g", "h"]
+        const alone = yield* replica(hubOf(), "r1", { workers: names })
+        const few = new Set(burst([alone.told], 8)).size
+        const hub = hubOf()
+        const two = [
+          yield* replica(hub, "r1", { workers: names }),
+          yield* replica(hub, "r2", { workers: names.toReversed() })
+        ] as const
+        const used = new Set(
+          burst(
+            two.map(({ told }) => told),
+            8
+          ).map((slot, i) => names[i % 2 === 0 ? slot : 7 - slot])
+        )
+        // Neither has heard of the other, and they are spread no further than behind one.
+        expect(few).toBeLessThan(8)
+        expect(used.size).toBeLessThanOrEqual(few)
+        yield* TestClock.adjust(5)
+        const next = two.map(({ told }) => told.place(sibling(99), 5))
+        expect(names[next[0]!]).toBe(names[7 - next[1]!])
+        expect(used).toContain(names[next[0]!])
+      })
+  )
+
   it.effect("does not herd: strangers that come to two replicas spread over the fleet as behind one", () =>
     Effect.gen(function* () {
       const hub = hubOf()

@@ -158,6 +158,19 @@ describe("what another replica has open", () => {
     expect([load.broken, load.open, load.digest]).toEqual([false, 2, own.digest])
   })
 
+  it("counts a request once, though a state knows more than the deltas before it", () => {
+    const { own, told, ledger } = teller(1)
+    const { ledger: here, load } = listener()
+    told.book(0, ask(1, 10), true, 0)
+    own.take()
+    load.hear(own.beat(), 1)
+    const booking = told.book(1, ask(2, 10), true, 1)
+    booking.firstByte(2)
+    load.restore(own.state(4_096), 3)
+    load.hear(own.take()!, 4)
+    expect([shown(here, 4), load.digest]).toEqual([shown(ledger, 4), own.digest])
+  })
+
   it("begins with nothing in a new life, and hears nothing of the former any more", () => {
     const former = teller(1)
     const later = teller(2)
