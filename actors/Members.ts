@@ -127,8 +127,9 @@ export class Members extends Context.Service<
         const stop = bus.onStatus((status) => {
           if (status.connected === connected) return
           connected = status.connected
-          known = false
+          // The table may be told before it is said that the broker is back.
           if (connected) table.connected()
+          else known = false
           Queue.offerUnsafe(wake, true)
         })
         yield* Effect.addFinalizer(() => Effect.sync(stop))

@@ -54,8 +54,7 @@ interface Entry {
   readonly steady: boolean
   direct: Subscription | null
   ownerlessFromMs: number
-  /** Since when the owner does not answer. */
-  muteFromMs: number
+  /** Its owner did not answer: until then it is read directly. */
   soloUntilMs: number
   /** The log lacks something of it. */
   isShort: boolean
@@ -149,10 +148,6 @@ export class Relay extends Context.Service<
           }
           const well = unwellFromMs === Infinity
           entry.ownerlessFromMs = mine || lease !== null || !well ? Infinity : Math.min(entry.ownerlessFromMs, nowMs)
-          if (nowMs - entry.muteFromMs >= patienceMs) {
-            entry.muteFromMs = Infinity
-            entry.soloUntilMs = nowMs + soloMs
-          }
           const troubleFromMs = nowMs < entry.soloUntilMs ? -Infinity : feed.deafFromMs
           const { ownerlessFromMs } = entry
           const seen = { nowMs, role: feed.role, mine, unwellFromMs, ownerlessFromMs, troubleFromMs }
@@ -262,7 +257,6 @@ export class Relay extends Context.Service<
             ),
             direct: null,
             ownerlessFromMs: Infinity,
-            muteFromMs: Infinity,
             soloUntilMs: -Infinity,
             isShort: false,
             lookMs: -Infinity
@@ -286,11 +280,11 @@ export class Relay extends Context.Service<
           take: (seq: number, payload: Uint8Array) => void
         ): Effect.Effect<void, ReplayFailed> => {
           const { source, who } = entry
-          const untilMs = now() + askMsMax
+          const fromMs = now()
           const failed = (reason: string) => new ReplayFailed({ endpoint: source.endpoint, from, reason })
           /** What is wrong among replicas is no failure of the engine: it is asked again, of whoever reads it then. */
           const again = (reason: string): Effect.Effect<void, ReplayFailed> =>
-            now() >= untilMs ? Effect.fail(failed(reason)) : Effect.andThen(Effect.sleep(askAgainMs), attempt)
+            now() - fromMs >= askMsMax ? Effect.fail(failed(reason)) : Effect.andThen(Effect.sleep(askAgainMs), attempt)
           const attempt: Effect.Effect<void, ReplayFailed> = Effect.suspend(() => {
             if (entry.direct !== null) return entry.direct.replay(from, take)
             const owner = leases.ownerOf(who.name)?.owner
@@ -299,10 +293,9 @@ export class Relay extends Context.Service<
             return Effect.flatMap(Replays.ask(bus, owner, { name: who.name, from }, take), (outcome) => {
               if (outcome._tag === "lost") {
                 replays.replaysFailed++
-                entry.muteFromMs = Math.min(entry.muteFromMs, now())
+                if (now() - fromMs >= patienceMs) entry.soloUntilMs = now() + soloMs
                 return again(outcome.reason)
               }
-              entry.muteFromMs = Infinity
               return outcome._tag === "done" ? Effect.void : Effect.fail(failed(outcome.reason))
             })
           })
@@ -334,7 +327,7 @@ export class Relay extends Context.Service<
               lost: (why) => {
                 tally.lost++
                 fork(Effect.logWarning(`The log of KV events has a hole: ${why}. What it may have held is read again`))
-                for (const { feed } of entries.values()) feed.logLost()
+                for (const { feed } of entries.values()) feed.logLost(now())
                 fork(sample(true))
               }
             })
@@ -351,8 +344,9 @@ export class Relay extends Context.Service<
               },
               onSuccess: (position) => {
                 silent.log.fromMs = Infinity
+                const begunAnew = position < Math.max(followed, ahead?.position ?? 0)
                 if (settled || position < followed) followed = position
-                if (ahead === null || followed >= ahead.position) ahead = { position, atMs: now() }
+                if (ahead === null || begunAnew || followed >= ahead.position) ahead = { position, atMs: now() }
               }
             })
           )

@@ -40,6 +40,8 @@ interface Held {
 
 /** Before it is taken that an owner hears the engine, though it did not say so: its word is a message away. */
 const awaitMs = 1_000
+/** From a sign that the log lacks something to looking: such signs come in twos and threes, and each look is a replay. */
+const lookMs = 250
 const heldMax = 2_000
 const heldBytesMax = 4 * 1024 * 1024
 /** Over all feeds. */
@@ -60,6 +62,8 @@ export class RelayFeed {
   private inferred = false
   /** The listener was told that it is connected. */
   private told = false
+  /** When it is connected anew, to look for what the log lacks. */
+  private lookAtMs = Infinity
   private isPrepared = false
   private lostBefore = false
   private skipTo = 0
@@ -102,6 +106,7 @@ export class RelayFeed {
       // Nothing comes from there any more, and nothing can be asked for.
       else if (role === "owner" || !well) this.setUp(false)
     } else if (role === "follower" && !this.steady) {
+      if (nowMs >= this.lookAtMs) this.again()
       const up = well ? this.isLogUp(nowMs) : this.source === "log" && this.told
       if (this.source !== "log") {
         if (up) this.toLog()
@@ -162,8 +167,8 @@ export class RelayFeed {
         // Its first batch, of an owner that was taken for connected already, says nothing new.
         const assumed = kind === LogEntry.BATCH && epoch === lease?.epoch
         if (!this.saidUp) this.setUp(false)
-        else if (assumed) this.setUp(true)
-        else this.again()
+        else if (assumed || !this.told) this.setUp(true)
+        else this.look(nowMs)
       } else if (this.role === "follower" && this.saidUp && epoch === lease?.epoch && !this.steady) this.toLog()
     }
     if (kind !== LogEntry.BATCH || this.steady) return
@@ -171,11 +176,11 @@ export class RelayFeed {
   }
 
   /** Entries of the log were missed. */
-  logLost(): void {
+  logLost(nowMs: number): void {
     this.skipTo = 0
     // Places may be counted anew, and what is being prepared knows the old ones.
     if (!this.isPrepared) this.lostBefore = true
-    if (this.source === "log" && this.told) this.again()
+    if (this.source === "log" && this.told) this.look(nowMs)
   }
 
   /** The listener has what the log says up to a position, and may hear what follows. */
@@ -233,6 +238,10 @@ export class RelayFeed {
     this.setUp(true)
   }
 
+  private look(nowMs: number): void {
+    this.lookAtMs = Math.min(this.lookAtMs, nowMs + lookMs)
+  }
+
   /** It is connected, perhaps anew. */
   private again(): void {
     this.setUp(false)
@@ -242,6 +251,7 @@ export class RelayFeed {
   private setUp(up: boolean): void {
     if (this.told === up) return
     this.told = up
+    this.lookAtMs = Infinity
     if (!this.isPrepared) return
     if (up) this.hands.connected()
     else this.hands.disconnected()

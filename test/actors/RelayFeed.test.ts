@@ -130,7 +130,9 @@ describe("RelayFeed", () => {
     // The log may be ahead of the table.
     logged(3, 4, 6)
     logged(4, 3, 7)
-    expect(took()).toEqual(["disconnected", "connected", "6", "7"])
+    expect(took()).toEqual(["6", "7"])
+    feed.update("follower", lease(3), true, 250)
+    expect(took()).toEqual(["disconnected", "connected"])
     feed.update("follower", lease(4), true, 0)
     logged(5, 3, 8)
     expect(took()).toEqual([])
@@ -144,8 +146,29 @@ describe("RelayFeed", () => {
     const { feed, took } = rig()
     feed.prepared(0)
     feed.update("follower", lease(1), true, 0)
-    feed.logLost()
+    feed.logLost(0)
+    feed.update("follower", lease(1), true, 249)
+    expect(took()).toEqual(["connected"])
+    feed.update("follower", lease(1), true, 250)
+    feed.update("follower", lease(1), true, 1_000)
+    expect(took()).toEqual(["disconnected", "connected"])
+  })
+
+  it("looks once for all signs that come together", () => {
+    const { feed, logged, took } = rig()
+    feed.prepared(0)
+    feed.update("follower", lease(1), true, 0)
+    feed.logLost(0)
+    logged(1, 1, 0, LogEntry.CONNECTED)
+    logged(2, 1, 0, LogEntry.CONNECTED)
+    for (const nowMs of [100, 200, 300, 400, 1_000]) feed.update("follower", lease(1), true, nowMs)
     expect(took()).toEqual(["connected", "disconnected", "connected"])
+    logged(3, 1, 0, LogEntry.CONNECTED)
+    // Connected anew for another reason, it has looked.
+    logged(4, 1, 0, LogEntry.DISCONNECTED)
+    logged(5, 1, 0, LogEntry.CONNECTED)
+    feed.update("follower", lease(1), true, 2_000)
+    expect(took()).toEqual(["disconnected", "connected"])
   })
 
   it("holds what comes before it is prepared, and leaves out what its picture has", () => {
@@ -162,7 +185,7 @@ describe("RelayFeed", () => {
   it("leaves nothing out when the log began anew since the picture was asked for", () => {
     const { feed, logged, took } = rig()
     feed.update("follower", lease(1), true, 0)
-    feed.logLost()
+    feed.logLost(0)
     logged(1, 1, 1)
     feed.prepared(500)
     logged(2, 1, 2)
