@@ -224,7 +224,7 @@ describe("ReplicaLink", () => {
   )
 
   it.effect(
-    "sends siblings that come all at once to as few workers as one replica does, and the next after them from either",
+    "sends siblings that come all at once to as few workers as one replica does, and then knows of all of them",
     () =>
       Effect.gen(function* () {
         const sibling = (i: number) => askOf(keysOf([...Array.from({ length: 400 }, (_, b) => 7_000 + b), 90_000 + i]))
@@ -253,9 +253,14 @@ describe("ReplicaLink", () => {
         expect(few).toBeLessThan(8)
         expect(used.size).toBeLessThanOrEqual(few)
         yield* TestClock.adjust(5)
-        const next = two.map(({ told }) => told.place(sibling(99), 5))
-        expect(names[next[0]!]).toBe(names[7 - next[1]!])
-        expect(used).toContain(names[next[0]!])
+        // From then on both know the same of every worker: what is on its way there, and how long it is busy, but for the
+        // 8 ms after which they have heard of it.
+        const [one, other] = two.map(({ told }) => told.explain(sibling(99), 5).candidates)
+        for (const [slot, { cachedTokens, waitMs }] of one!.entries()) {
+          expect(other![7 - slot]!.cachedTokens).toBe(cachedTokens)
+          expect(Math.abs(other![7 - slot]!.waitMs - waitMs)).toBeLessThanOrEqual(8)
+        }
+        expect(one!.filter(({ cachedTokens }) => cachedTokens > 0).length).toBe(used.size)
       })
   )
 
