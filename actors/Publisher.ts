@@ -268,6 +268,6 @@ export class Publisher {
 
   private get mayLook(): boolean {
     const { options, phase } = this.sequence
-    return options.replayable && phase !== "replaying" && !this.silence.absent && this.fresh.shedding === null
+    return options.replayable && phase === "live" && !this.silence.absent && this.fresh.shedding === null
   }
 }

@@ -197,4 +197,17 @@ describe("PublisherCopy", () => {
       assert.deepInclude(other.state(0), { restarts: 1 })
     }
   })
+
+  it("can be taken over however long that was waited for", () => {
+    const { head, pieces } = saved(used().publisher)
+    const { orders, publisher } = make()
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 125) publisher.feed({ _tag: "Tick" }, nowMs)
+    assert.isTrue(publisher.copy.begin(head))
+    for (let nowMs = 60_000; nowMs < 120_000; nowMs += 125) publisher.feed({ _tag: "Tick" }, nowMs)
+    assert.isTrue(pieces.every((piece) => publisher.copy.piece(piece)) && publisher.copy.end())
+    publisher.feed({ _tag: "Tick" }, 180_000)
+    assert.deepStrictEqual(orders, [])
+    publisher.feed({ _tag: "Connected" }, 180_000)
+    assert.deepStrictEqual(orders, [19])
+  })
 })
