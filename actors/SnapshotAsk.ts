@@ -4,7 +4,7 @@
  * Whoever serves `snapshot` may answer; the session that follows is with that one. Nothing is kept of a session that
  * breaks off.
  */
-import { Effect, Option, Schema } from "effect"
+import { Effect, Fiber, Option, Schema } from "effect"
 import { type Bus, word } from "../src/ports/Bus.ts"
 import type { Who } from "../src/ports/EventStream.ts"
 import type { Collector } from "./Collector.ts"
@@ -66,14 +66,24 @@ export const make = (
 
   /** All messages of a session. Fails with why it broke off. */
   const pull = Effect.fnUntraced(function* (replica: string, session: number, taker: SnapshotTaker) {
+    const ask = (after: number) =>
+      Effect.suspend(() => {
+        const frames: Array<Uint8Array> = []
+        const question = Words.bytesOf(encodePull({ session, after }))
+        return bus
+          .ask(Words.sessionSubject(word(replica)), question, (frame) => void frames.push(frame), silenceMs)
+          .pipe(
+            Effect.mapError(({ message }) => message),
+            Effect.as(frames)
+          )
+      }).pipe(Effect.forkChild({ startImmediately: true }))
+    let coming = yield* ask(0)
     for (let after = 0; !taker.isOver; ) {
-      const frames: Array<Uint8Array> = []
-      const question = Words.bytesOf(encodePull({ session, after }))
-      yield* bus
-        .ask(Words.sessionSubject(word(replica)), question, (frame) => void frames.push(frame), silenceMs)
-        .pipe(Effect.mapError(({ message }) => message))
+      const frames = yield* Fiber.join(coming)
       if (frames.length === 0) return yield* Effect.fail("it ended too early")
       after += frames.length
+      // The next are on their way while these are applied.
+      coming = yield* ask(after)
       for (const frame of frames) {
         received += frame.length
         if (!taker.take(frame)) return yield* Effect.fail("that is no snapshot")

@@ -155,9 +155,9 @@ export class KeyAlias {
 
   /**
    * All it holds, in order of arrival: `savedWords` for each hash, in pieces of at most so many hashes, each a slice of
-   * the work; one may be empty. Nothing may change before the last one.
+   * the work; one may be empty. Each begins with `room` words for the caller. Nothing may change before the last one.
    */
-  *saved(hashesMax: number): Generator<Int32Array> {
+  *saved(hashesMax: number, room = 0): Generator<Int32Array> {
     const { chunks, top } = this
     // Lower lanes are in the slots alone. Pieces in the order of slots would scatter what lies side by side.
     const los = new Int32Array(top)
@@ -173,11 +173,11 @@ export class KeyAlias {
       seen += slots.length >> 1
       if (seen < hashesMax) continue
       seen = 0
-      yield new Int32Array(0)
+      yield new Int32Array(room)
     }
     for (let ref = 1, left = this.size; left > 0; ) {
-      const words = new Int32Array(Math.min(left, hashesMax) * savedWords)
-      let to = 0
+      const words = new Int32Array(room + Math.min(left, hashesMax) * savedWords)
+      let to = room
       for (; to < words.length; ref++) {
         if (isUsed[ref] === 0) continue
         const chunk = chunks[ref >>> chunkBits]!
@@ -185,9 +185,17 @@ export class KeyAlias {
         words[to++] = los[ref]!
         for (let word = 0; word < 4; word++) words[to++] = chunk[at + word]!
       }
-      left -= words.length / savedWords
+      left -= (words.length - room) / savedWords
       yield words
     }
+  }
+
+  /** Makes room for so many hashes, in one that is empty: else all tables would grow at about the same time. */
+  reserve(hashes: number): void {
+    let length = slotsMin * 2
+    // Some tables get a few per cent more than others.
+    while (length * 3 < (hashes / tablesMax) * 1.05 * 10) length *= 2
+    for (let i = 0; i < tablesMax; i++) this.slots[i] = new Int32Array(length)
   }
 
   /** Adds what `saved` gave. False, with some of it added, when that cannot be: a hash that is known, or has no copy. */

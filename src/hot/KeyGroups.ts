@@ -45,9 +45,9 @@ export class KeyGroups {
     return { groups: [...this.byGroup.keys()], others: [...this.others] }
   }
 
-  /** Opens the tables of `saved`, which are empty then. */
-  restore(groups: ReadonlyArray<number>, others: ReadonlyArray<number>): void {
-    for (const group of groups) this.open(group)
+  /** Opens the tables of `saved`, which are empty then, with room for so many hashes each. */
+  restore(groups: ReadonlyArray<number>, others: ReadonlyArray<number>, hashes: ReadonlyArray<number>): void {
+    for (const [i, group] of groups.entries()) this.open(group)?.reserve(hashes[i]!)
     for (const group of others) this.others.add(group)
   }
 

@@ -146,22 +146,20 @@ export class Translator {
   /** The hashes, each piece headed by the number of its group's table; see `KeyAlias.saved`. */
   *pieces(hashesMax: number): Generator<Int32Array> {
     for (const [i, table] of this.groups.tables.entries()) {
-      for (const piece of table.saved(hashesMax)) {
-        const words = new Int32Array(piece.length + 1)
+      for (const words of table.saved(hashesMax, 1)) {
         words[0] = i
-        words.set(piece, 1)
         yield words
       }
     }
   }
 
   /** For a translator that has heard nothing, before the pieces. False when it cannot go on from that. */
-  restore({ batch, blockSize, groups, offloads, others, parked, repeats, told }: Saved): boolean {
+  restore({ batch, blockSize, groups, hashes, offloads, others, parked, repeats, told }: Saved): boolean {
     this.batch = batch
     this.blockSize = blockSize
     if (repeats === "refresh") this.repeats = repeats
     this.layers.told = told
-    this.groups.restore(groups, others)
+    this.groups.restore(groups, others, hashes)
     for (const { batch, event } of parked) this.parking.park(event.groupIdx ?? -1, event, batch)
     return this.offloads.restore(offloads)
   }
