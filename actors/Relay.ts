@@ -63,6 +63,8 @@ interface Entry {
 
 const tickMs = 100
 const sampleMs = 1_000
+/** What is read of the log later than this is of no use while it lasts; a leader is elected in about that. */
+const slowMs = 2_000
 /** Entries on their way to the log at most: some 50 MB. */
 const appendingMax = 10_000
 /** Between two calls to look for what the log lacks. */
@@ -128,8 +130,8 @@ export class Relay extends Context.Service<
           if (!members.known() || !leases.known()) return "members and leases are not known yet"
           if (!following) return "the log's position is not known yet"
           const { log } = silent
-          if (now() - log.fromMs >= patienceMs) return `the log cannot be read: ${log.why}`
-          return lagMs() > patienceMs ? `the log is ${Math.round(lagMs() / 1_000)} s behind` : ""
+          if (now() - log.fromMs >= slowMs) return `the log cannot be read: ${log.why}`
+          return lagMs() >= slowMs ? `the log is ${Math.round(lagMs() / 1_000)} s behind` : ""
         }
 
         const look = (): void => {

@@ -246,6 +246,31 @@ describe("Relay", () => {
     )
   )
 
+  it.effect("reads for itself while the log is behind, and not for places that a log begun anew does not have", () =>
+    rig(1, ({ all, hub, join, roles }) =>
+      Effect.gen(function* () {
+        let ahead = 0
+        const client = hub.client()
+        const position = Effect.map(client.bus.position, (at) => at + ahead)
+        yield* join("slow", undefined, { ...client, layer: Layer.succeed(Bus, Bus.of({ ...client.bus, position })) })
+        // Before it is to have the lease.
+        yield* pass(500)
+        assert.deepStrictEqual(roles(), ["follower", "owner"])
+        ahead = 100
+        yield* pass(2_000)
+        assert.isAbove(all[1]!.relay.stats().lagMs, 0)
+        assert.strictEqual(all[1]!.relay.stats().lagEntries, 100)
+        ahead = 0
+        yield* pass(1_100)
+        assert.strictEqual(all[1]!.relay.stats().lagMs, 0)
+        ahead = 100
+        yield* pass(8_500)
+        assert.match(all[1]!.relay.stats().why, /behind/)
+        assert.deepStrictEqual(roles(), ["owner", "solo"])
+      })
+    )
+  )
+
   it.effect("looks again when the log has lost what it did not hear yet", () =>
     rig(2, ({ agree, engine, followers, hub, wire }) =>
       Effect.gen(function* () {
