@@ -3,7 +3,7 @@
  *
  * Owns     the publishers that wait for their picture.
  * Hears    from `Relay`, before a publisher is heard for the first time, and each time it is followed anew.
- * Answers  up to which place of the log its picture knows it: 0 when nobody has one. `ready` and `isReady`: every publisher
+ * Answers  up to which place of the log its picture knows it: 0 when nobody has one, or the bus stays away. `ready` and `isReady`: every publisher
  *          known so far has been answered, and the log was followed to where it was at the start.
  * Loses    nothing: a replica that goes while it is asked is replaced by another, and at the worst engines are read.
  *
@@ -49,6 +49,9 @@ const concurrentSessions = 2
 /** Publishers asked for at once. */
 const askedMax = 256
 const readyTickMs = 50
+/** A broker out of reach is waited for: as long as `Relay` waits before it reads for itself. */
+const awayMsMax = 5_000
+const awayTickMs = 100
 
 export interface Stats {
   /** Publishers that wait for their picture. */
@@ -102,6 +105,7 @@ export class Bootstrap extends Context.Service<
         }
 
         const take = Effect.fnUntraced(function* (batch: ReadonlyArray<Waiting>) {
+          const startedMs = now()
           const not = [id]
           let wanted = batch
           for (let tries = 0; wanted.length > 0 && tries < triesMax; ) {
@@ -110,7 +114,13 @@ export class Bootstrap extends Context.Service<
               asked.map(({ who }) => who),
               not
             )
-            if (came === null) break
+            if (came === "nobody") break
+            if (came === "away") {
+              // The first connection takes a moment, and so does a broker's restart.
+              if (now() - startedMs >= awayMsMax) break
+              yield* Effect.sleep(awayTickMs)
+              continue
+            }
             if (came._tag === "failed") {
               tries++
               tally.failed++

@@ -73,34 +73,35 @@ export const make = (
         return bus
           .ask(Words.sessionSubject(word(replica)), question, (frame) => void frames.push(frame), silenceMs)
           .pipe(
-            Effect.mapError(({ message }) => message),
+            // Whoever is asked is not to blame for a broker out of reach.
+            Effect.mapError(({ message, reason }) => failed(reason === "away" ? null : replica, message)),
             Effect.as(frames)
           )
       }).pipe(Effect.forkChild({ startImmediately: true }))
     let coming = yield* ask(0)
     for (let after = 0; !taker.isOver; ) {
       const frames = yield* Fiber.join(coming)
-      if (frames.length === 0) return yield* Effect.fail("it ended too early")
+      if (frames.length === 0) return yield* Effect.fail(failed(replica, "it ended too early"))
       after += frames.length
       // The next are on their way while these are applied.
       coming = yield* ask(after)
       for (const frame of frames) {
         received += frame.length
-        if (!taker.take(frame)) return yield* Effect.fail("that is no snapshot")
+        if (!taker.take(frame)) return yield* Effect.fail(failed(replica, "that is no snapshot"))
         yield* turn
       }
       yield* index.caughtUp
     }
   })
 
-  /** Asks one replica for as many as it gives at once. Null when there is nobody to ask. */
+  /** Asks one replica for as many as it gives at once. Otherwise there is nobody to ask, or no broker in reach. */
   const take = Effect.fnUntraced(function* (wanted: ReadonlyArray<Who>, not: ReadonlyArray<string>) {
     const opened = yield* open("take", wanted, not).pipe(
       Effect.catchTag("BusError", ({ message, reason }) =>
-        Effect.succeed(reason === "nobody" || reason === "away" ? ("nobody" as const) : failed(null, message))
+        Effect.succeed(reason === "nobody" || reason === "away" ? reason : failed(null, message))
       )
     )
-    if (opened === "nobody") return null
+    if (opened === "nobody" || opened === "away") return opened
     if (opened?._tag === "failed") return opened
     if (opened?._tag !== "session") return failed(null, "nobody gives an answer")
     const { absent, replica, session, taken } = opened
@@ -117,7 +118,7 @@ export const make = (
     )
     const broken = yield* pull(replica, session, taker).pipe(
       Effect.as(null),
-      Effect.catch((why) => Effect.succeed(failed(replica, why))),
+      Effect.catch((broken) => Effect.succeed(broken)),
       Effect.ensuring(Effect.sync(() => taker.abandon()))
     )
     for (const [at, outcome] of taker.outcomes.entries()) outcomes.set(taken[at]!, outcome)

@@ -195,28 +195,22 @@ const replica = Effect.fnUntraced(function* (
   }
 })
 
-/** The longest turns of this thread's event loop, in ms of CPU; it is kept turning meanwhile. */
+/** The longest turns of this thread's event loop, in ms of CPU. Looked at between turns, once a millisecond at most. */
 const watch = () => {
   let longest = 0
-  let count = 0
   let long = 0
   let before = process.threadCpuUsage()
-  let pending: NodeJS.Immediate | null = null
-  const look = () => {
+  const looking = setInterval(() => {
     const now = process.threadCpuUsage()
     const ms = (now.user + now.system - before.user - before.system) / 1e3
     before = now
-    count++
     if (ms > 5) long++
-    if (ms > longest) longest = ms
-    pending = setImmediate(look)
-  }
-  look()
-  longest = 0
+    longest = Math.max(longest, ms)
+  }, 1)
   return {
     end: () => {
-      if (pending !== null) clearImmediate(pending)
-      return { longest, long, count }
+      clearInterval(looking)
+      return { longest, long }
     }
   }
 }

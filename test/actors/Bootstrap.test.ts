@@ -29,7 +29,8 @@ interface Joined extends Replica {
 interface Rig {
   readonly hub: BusMemory.Hub
   readonly engines: ReadonlyArray<Engine>
-  readonly join: (id: string, options?: Partial<Options>) => Effect.Effect<Joined>
+  /** `cut`: out of the broker's reach at first. */
+  readonly join: (id: string, options?: Partial<Options>, cut?: boolean) => Effect.Effect<Joined>
   readonly work: (batches: number) => void
   /** The index of a replica holds what the engines do, and its publishers know that. */
   readonly agrees: (replica: Replica) => Effect.Effect<void>
@@ -67,9 +68,11 @@ const rig = <A>(body: (parts: Rig) => Effect.Effect<A>, bus: BusMemory.Options =
       work: (batches) => {
         for (let i = 0; i < batches; i++) engines[next(publishers)]!.work()
       },
-      join: (id, options = {}) =>
+      join: (id, options = {}, cut = false) =>
         Effect.gen(function* () {
-          const replica = yield* start(id, hub.client(), stream, publishers)
+          const client = hub.client()
+          client.cut(cut)
+          const replica = yield* start(id, client, stream, publishers)
           started.push(replica)
           const both = Snapshots.layer({ id }).pipe(Layer.provideMerge(Bootstrap.layer({ id, ...options })))
           const added = yield* replica.add(both)
@@ -284,4 +287,24 @@ describe("Bootstrap", () => {
       )
     ).pipe(Effect.provide(Logger.layer([logger])))
   })
+
+  it.effect("waits a while for a broker out of reach, and not for long", () =>
+    rig(({ agrees, join, work }) =>
+      Effect.gen(function* () {
+        yield* join("a")
+        yield* pass(4_000, () => work(12))
+        const late = yield* join("b", {}, true)
+        yield* pass(2_000, () => work(1))
+        assert.deepInclude(late.bootstrap.stats(), { waiting: publishers, taken: 0 })
+        late.client.cut(false)
+        yield* pass(2_000, () => work(1))
+        assert.deepInclude(late.bootstrap.stats(), { waiting: 0, taken: publishers })
+        yield* agrees(late)
+        const never = yield* join("c", {}, true)
+        yield* pass(6_000)
+        assert.isTrue(never.bootstrap.isReady())
+        assert.deepInclude(never.bootstrap.stats(), { waiting: 0, taken: 0 })
+      })
+    )
+  )
 })
