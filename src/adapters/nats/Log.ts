@@ -1,6 +1,7 @@
 /** Log: entries appended in order, each once, and heard from a place on. */
 import { Effect } from "effect"
 import type { Bus, BusError, Follower } from "../../ports/Bus.ts"
+import * as Appends from "./Appends.ts"
 import * as Failure from "./Failure.ts"
 import type { Guard, Health } from "./Health.ts"
 import * as Reader from "./Reader.ts"
@@ -26,6 +27,7 @@ const makeAppend = (
   guard: Guard,
   bytesMax: () => number
 ): LogOf["append"] => {
+  const append = Appends.make(sessions, answerMs)
   let inFlight = 0
   let inFlightBytes = 0
   let well: NodeJS.Timeout | undefined
@@ -52,22 +54,13 @@ const makeAppend = (
       return later(Failure.late(what, `${inFlight} appends wait for their answers`))
     inFlight++
     inFlightBytes += data.length
-    const answered = (): void => {
+    // No retries: one that comes later would come behind those called after it.
+    append(session, subjects.full(subject), data, headerOf(id), (result) => {
       inFlight--
       inFlightBytes -= data.length
-    }
-    // No retries: one that comes later would come behind those called after it.
-    session.js.publish(subjects.full(subject), data, { msgID: headerOf(id), timeout: answerMs }).then(
-      ({ seq }) => {
-        answered()
-        guard(() => done({ position: seq }))
-      },
-      (error) => {
-        answered()
-        const why = failed(session, what, error)
-        guard(() => done(why))
-      }
-    )
+      const told = typeof result === "number" ? { position: result } : failed(session, what, result)
+      guard(() => done(told))
+    })
   }
 }
 

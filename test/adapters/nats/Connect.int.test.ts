@@ -152,6 +152,21 @@ describe("NATS", () => {
     expect(connected.bus.status().why).toBe("")
   })
 
+  it("refuses at once what the account may not append", async () => {
+    const deployment = newDeployment()
+    const server = await start({
+      config: `authorization { users: [ { user: "u", password: "p", permissions { publish { deny: "warmpath.${deployment}.kv.m.>" } } } ] }`
+    })
+    const connected = await open(options([server.url], deployment, { user: "u", password: Redacted.make("p") }))
+    closing.push(connected)
+    await connected.until((status) => status.connected)
+    const append = (subject: string) =>
+      new Promise((resolve) => connected.bus.append(subject, bytes("a"), subject, resolve))
+    const [denied, taken] = await Promise.all([append("kv.m.w"), append("kv.other.w")])
+    expect(denied).toMatchObject({ reason: "refused", detail: expect.stringContaining("Permissions Violation") })
+    expect(taken).toEqual({ position: 1 })
+  })
+
   it("without JetStream is said to be so, and left alone", async () => {
     const server = await start({ jetStream: false })
     const connected = await bus([server.url])
