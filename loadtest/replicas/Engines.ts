@@ -15,7 +15,7 @@ export interface Engines {
 }
 
 /** Published and not read yet: less than any queue on the way holds, and enough that none runs dry. */
-const aheadMax = 2_000
+const aheadMax = 4_000
 const aheadBytesMax = 4 * 1024 * 1024
 /** Between two turns of the event loop, which the sockets need. */
 const slice = 64

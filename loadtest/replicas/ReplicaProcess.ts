@@ -24,7 +24,7 @@ import * as Probe from "./Probe.ts"
 import * as Traffic from "./Traffic.ts"
 import { type Ask, type Asks, digestOf, type Given, nowMs, type Progress } from "./Words.ts"
 
-const progressMs = 5
+const progressMs = 20
 /** Requests told that are not charged yet, at an unbounded rate: some ten messages of long prompts. */
 const untoldMax = 512
 const given = JSON.parse(process.argv[2]!) as Given
