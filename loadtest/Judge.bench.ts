@@ -11,6 +11,7 @@ import picocolors from "picocolors"
 import { cells } from "./judge/Cell.ts"
 import * as Goals from "./judge/Goals.ts"
 import * as Judge from "./judge/Judge.ts"
+import * as Kept from "./judge/Kept.ts"
 import * as Plan from "./judge/Plan.ts"
 import * as Progress from "./judge/Progress.ts"
 import * as Tables from "./judge/Tables.ts"
@@ -29,6 +30,7 @@ Exits with 0 when all are, with 1 when one is missed, with 2 when it cannot begi
   --all           every rival in every cell under every seed; else those above ${Plan.farBehind} × the best at 8 workers are left out of
                   other cells, and those above ${Plan.behind} × the best under the first seed out of other seeds
   --cells         instead: p90 TTFT of every strategy where the field is usually shown, one seed, none giving up
+  --keep FILE     outcomes are kept there as they come, and those there, of the same code, are not run again
   --traces DIR    the traces (${relative(process.cwd(), committed)})
   --tiny          a minute of made-up traces: shows that it works and judges nothing
   --out FILE      also write it as Markdown, with machine, commit and command
@@ -50,6 +52,7 @@ const parse = () => {
         traces: { type: "string", default: committed },
         tiny: { type: "boolean", default: false },
         out: { type: "string" },
+        keep: { type: "string" },
         help: { type: "boolean", default: false }
       }
     }).values
@@ -68,8 +71,16 @@ if (!Number.isInteger(seeds) || seeds < 1) refuse(`--seeds is "${values.seeds}";
 const only = values.only?.split(",").map((id) => id.trim().toUpperCase()) ?? Goals.ids
 for (const id of only)
   if (!Goals.ids.includes(id)) refuse(`There is no goal "${id}"; there are ${Goals.ids.join(", ")}.`)
-if (values.out !== undefined && !existsSync(dirname(values.out))) {
-  refuse(`There is no folder ${dirname(values.out)} for --out ${values.out}.`)
+for (const file of [values.out, values.keep]) {
+  if (file !== undefined && !existsSync(dirname(file))) refuse(`There is no folder ${dirname(file)} for ${file}.`)
+}
+const kept = (): Kept.Kept => {
+  if (values.keep === undefined) return Kept.nothing
+  try {
+    return Kept.open(values.keep)
+  } catch (error) {
+    return refuse((error as Error).message)
+  }
 }
 const missing = values.tiny ? [] : Traffic.missing(values.traces)
 if (missing.length > 0) {
@@ -95,6 +106,7 @@ const options: Judge.Options = {
   seeds,
   all: values.all,
   folder: values.tiny ? null : values.traces,
+  kept: kept(),
   onStage: progress.begin,
   onShare: progress.at
 }

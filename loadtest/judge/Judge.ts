@@ -2,6 +2,7 @@
 import { type Cell, nameOf } from "./Cell.ts"
 import type { Goal } from "./Goals.ts"
 import type { Job } from "./Job.ts"
+import type * as Kept from "./Kept.ts"
 import type { Outcome } from "./Outcome.ts"
 import * as Plan from "./Plan.ts"
 import * as Pool from "./Pool.ts"
@@ -12,6 +13,7 @@ export interface Options extends Plan.Options {
   readonly folder: string | null
   /** A stage begins: what it is, and how much it is of the whole. */
   readonly onStage: (what: string) => void
+  readonly kept: Kept.Kept
   /** How far the stage is, 0 to 1. */
   readonly onShare: (share: number) => void
 }
@@ -37,12 +39,19 @@ const runJobs = async (
   options: Options
 ): Promise<ReadonlyArray<Outcome>> => {
   // The longest first, so that no core is left with it at the end.
-  const sorted = [...jobs].sort((a, b) => Plan.weight(b) - Plan.weight(a))
+  const { kept } = options
+  const left = jobs.filter((job) => kept.of(job) === undefined).sort((a, b) => Plan.weight(b) - Plan.weight(a))
   const said = await pool.run(
-    sorted.map((job) => ({ _tag: "Run", job })),
-    weighted(sorted.map(Plan.weight), options.onShare)
+    left.map((job) => ({ _tag: "Run", job })),
+    weighted(left.map(Plan.weight), options.onShare),
+    (at, each) => {
+      if (each._tag === "Ran") kept.add(left[at]!, each.outcome)
+    }
   )
-  return said.flatMap((each) => (each._tag === "Ran" ? [each.outcome] : []))
+  return [
+    ...jobs.flatMap((job) => kept.of(job) ?? []),
+    ...said.flatMap((each) => (each._tag === "Ran" ? [each.outcome] : []))
+  ]
 }
 
 /** Of each fleet once, whatever the load. */

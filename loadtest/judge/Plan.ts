@@ -120,7 +120,7 @@ export const repeats = (
     const first = byCell.get(nameOf(each.cell))
     const left = all || first === undefined ? rivals : Outcome.contenders(first.rivals, behind)
     return Array.from({ length: seedsOf(each.cell, seeds) - 1 }, (_, i) =>
-      jobOf(each, i + 2, saturations, { rivals: hasRivals(each) ? left : [], margin: 1 })
+      jobOf(each, i + 2, saturations, { rivals: hasRivals(each) ? left : [], margin: behind })
     )
   })
 }

@@ -4,10 +4,14 @@ import { Worker } from "node:worker_threads"
 import type { Data, Said, Task } from "./Thread.ts"
 
 export interface Pool {
-  /** Answers in the order of the tasks. `onShare`: how far a task is, 0 to 1. Rejects with the first failure. */
+  /**
+   * Answers in the order of the tasks. `onShare`: how far a task is, 0 to 1; `onSaid`: its answer, as it comes. Rejects with
+   * the first failure.
+   */
   readonly run: (
     tasks: ReadonlyArray<Task>,
-    onShare: (task: number, share: number) => void
+    onShare: (task: number, share: number) => void,
+    onSaid?: (task: number, said: Said) => void
   ) => Promise<ReadonlyArray<Said>>
   readonly close: () => Promise<void>
 }
@@ -38,7 +42,7 @@ export const make = (data: Data, size = availableParallelism()): Pool => {
       thread.postMessage(task)
     })
   return {
-    run: async (tasks, onShare) => {
+    run: async (tasks, onShare, onSaid) => {
       const answers: Array<Said> = []
       let next = 0
       await Promise.all(
@@ -46,6 +50,7 @@ export const make = (data: Data, size = availableParallelism()): Pool => {
           while (next < tasks.length) {
             const at = next++
             answers[at] = await on(thread, tasks[at]!, (share) => onShare(at, share))
+            onSaid?.(at, answers[at]!)
             onShare(at, 1)
           }
         })

@@ -1,5 +1,4 @@
-/** Verdict: a goal against outcomes. Of a cell the median of its seeds counts, of a goal its worst cell. */
-import { median } from "../micro/Measure.ts"
+/** Verdict: a goal against outcomes. Of a goal its worst cell counts. */
 import { nameOf } from "./Cell.ts"
 import type { Goal } from "./Goals.ts"
 import type { Measured } from "./Measure.ts"
@@ -26,15 +25,9 @@ export const of = (goal: Goal, outcomes: ReadonlyArray<Outcome>): Verdict => {
   const isMet = (value: number) => (least ? value >= limit.atLeast : value <= limit.atMost)
   const cells = goal.cells.map((cell): InCell => {
     const name = nameOf(cell)
-    const measured = outcomes
-      .filter((outcome) => nameOf(outcome.cell) === name)
-      .map(goal.measure.of)
-      .filter((each) => each !== null)
-    if (measured.length === 0) throw new Error(`${goal.id}, ${goal.what}: nothing was run in ${name}.`)
-    const value = median(measured.map((each) => each.value))
-    // Of an even number the median lies between two: the nearer tells what it is compared with.
-    const nearest = measured.reduce((a, b) => (Math.abs(b.value - value) < Math.abs(a.value - value) ? b : a))
-    return { ...nearest, value, cell: name, isMet: isMet(value) }
+    const measured = goal.measure.of(outcomes.filter((outcome) => nameOf(outcome.cell) === name))
+    if (measured === null) throw new Error(`${goal.id}, ${goal.what}: nothing was run in ${name}.`)
+    return { ...measured, cell: name, isMet: isMet(measured.value) }
   })
   cells.sort((a, b) => (least ? a.value - b.value : b.value - a.value))
   return { goal, worst: cells[0]!, cells, isMet: cells.every((each) => each.isMet) }

@@ -21,16 +21,28 @@ const seeds = (cell: typeof quiet, ...times: ReadonlyArray<readonly [number, num
 
 describe("A verdict", () => {
   it("takes the median of the seeds' ratios, not the ratio of their medians", () => {
-    // Ratios 0.5, 1.2 and 0.8; medians 120 and 200 would say 0.6.
-    const outcomes = seeds(quiet, [100, 200, 900], [120, 900, 100], [400, 500, 900])
+    // Against a 0.5, 1.2 and 0.8; medians 120 and 200 would say 0.6.
+    const outcomes = seeds(quiet, [100, 200, 900], [120, 100, 900], [400, 500, 900])
     const { worst } = Verdict.of(goal(Measure.bestPeer, { atMost: 1 }), outcomes)
     expect(worst.value).toBe(0.8)
     expect(worst.against).toBe("a")
   })
 
-  it("compares every seed with the best rival of that seed", () => {
-    const { worst } = Verdict.of(goal(Measure.bestPeer, { atMost: 1 }), seeds(quiet, [100, 50, 200]))
-    expect(worst).toMatchObject({ value: 2, against: "a", isMet: false })
+  it("compares with the one rival that is best over all seeds, not with the luckiest of each", () => {
+    // b is ahead of us under one seed only, and so is a: none of them in the cell.
+    const outcomes = seeds(quiet, [100, 50, 200], [100, 200, 80], [100, 125, 110])
+    const { worst } = Verdict.of(goal(Measure.bestPeer, { atMost: 1 }), outcomes)
+    expect(worst).toMatchObject({ value: 100 / 110, against: "b", isMet: true })
+  })
+
+  it("leaves out who was not run under all seeds, and prefers who ran to the end", () => {
+    const [first, second, third] = [
+      outcome(quiet, 1, ours(100), { rivals: [rival("a", 90), rival("b", 110), rival("c", 105)] }),
+      outcome(quiet, 2, ours(100), { rivals: [rival("b", 120), rival("c", 101, { isAbove: true })] }),
+      outcome(quiet, 3, ours(100), { rivals: [rival("b", 125), rival("c", 102, { isAbove: true })] })
+    ]
+    const { worst } = Verdict.of(goal(Measure.bestPeer, { atMost: 1 }), [first, second, third])
+    expect(worst).toMatchObject({ value: 100 / 120, against: "b", isBelow: false })
   })
 
   it("is that of the worst cell, which it names", () => {
