@@ -23,8 +23,8 @@ const publishersMax = 64
 const hashesMax = 1_048_576
 /** Not taken further for so long: given up. */
 const idleMs = 5_000
-/** Messages given to one question. */
-const framesPerPull = 4
+/** Messages given to one question: up to 2 MiB. */
+const framesPerPull = 8
 
 interface Open {
   readonly session: SnapshotSession
