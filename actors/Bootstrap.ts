@@ -29,6 +29,8 @@ export interface Options extends RetakeOptions {
   readonly triesMax: number
   /** Ready after this, whatever is still missing. */
   readonly readyMsMax: number
+  /** The workers there are at the start have been asked what they are: their publishers are known. */
+  readonly looked: () => boolean
   /** Between two looks for publishers to be taken anew. */
   readonly retakeMs: number
 }
@@ -39,6 +41,7 @@ const defaults: Omit<Options, "id"> = {
   silenceMs: 2_000,
   triesMax: 4,
   readyMsMax: 30_000,
+  looked: () => true,
   retakeMs: 5_000,
   retakeMsMin: 60_000,
   retakeMsMax: 900_000
@@ -180,6 +183,7 @@ export class Bootstrap extends Context.Service<
         let startPosition = 0
         const startedMs = now()
         const isPrepared = (): boolean =>
+          options.looked() &&
           unanswered.size === 0 &&
           collector.publishers().every(({ name }) => answered.has(name)) &&
           (relay.followedTo() >= startPosition || !bus.status().connected)

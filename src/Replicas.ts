@@ -30,6 +30,8 @@ export interface Joined {
   readonly link: ReplicaLink["Service"]
   /** Why balancers should send clients elsewhere; null when they need not. */
   readonly unready: () => string | null
+  /** The fleet has been told of its first workers: this router is not ready before they have been looked at. */
+  readonly listed: (workers: Fleet["Service"]["list"]) => void
   /** Takes its leave of the others: it is about to shut down. */
   readonly draining: () => void
   readonly share: (fleet: Fleet["Service"]) => Effect.Effect<Shared, never, Scope.Scope>
@@ -65,6 +67,9 @@ const adminUrl = ({ adminHost, adminPort }: Config): string | null =>
     ? null
     : `http://${adminHost === "0.0.0.0" || adminHost === "::" ? hostname() : adminHost}:${adminPort}`
 
+/** An engine that is there says what it is within a tenth of this; one that is not must not keep the router from serving. */
+const firstLookMs = 3_000
+
 export const open = Effect.fnUntraced(function* (
   config: Config,
   direct: Layer.Layer<EventStream>
@@ -82,9 +87,13 @@ export const open = Effect.fnUntraced(function* (
 
   const join: Replicas["join"] = Effect.fnUntraced(function* (services, ledger, now) {
     const known = Context.merge(shared, services)
+    const startedMs = now()
+    let workers: Fleet["Service"]["list"] | null = null
+    const looked = (): boolean =>
+      workers !== null && (workers().every(({ state }) => state !== "joining") || now() - startedMs > firstLookMs)
     const joined = yield* Layer.build(
       Layer.mergeAll(
-        Snapshots.layer({ id }).pipe(Layer.provideMerge(Bootstrap.layer({ id }))),
+        Snapshots.layer({ id }).pipe(Layer.provideMerge(Bootstrap.layer({ id, looked }))),
         ReplicaLink.layer({ self: { id }, ledger, now })
       )
     ).pipe(Effect.provide(known))
@@ -110,6 +119,9 @@ export const open = Effect.fnUntraced(function* (
       link,
       unready: () => (bootstrap.isReady() ? null : "learning from the other routers what engines hold"),
       draining: () => members.setReady(false),
+      listed: (list) => {
+        workers = list
+      },
       share: (fleet) =>
         Layer.build(FleetShare.layer({ self: { id }, workersMax: config.workersMax })).pipe(
           Effect.provide(Context.merge(shared, Context.make(Fleet, fleet))),

@@ -226,6 +226,7 @@ export const start = Effect.fnUntraced(function* (
       yield* Effect.logError(refused.message)
   })
   yield* apply(config)
+  joined?.listed(fleet.list)
   // What engines say of their load, as it becomes known.
   const hinted = new Map<number, number | null>()
   yield* Effect.sync(() => {
