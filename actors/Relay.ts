@@ -119,7 +119,11 @@ export class Relay extends Context.Service<
         /** A place of the log that was not reached when it was last asked for, and when that was. */
         let ahead: { position: number; atMs: number } | null = null
         /** Since when nothing works of it, and why. */
-        const silent = { log: { fromMs: Infinity, why: "" }, appends: { fromMs: Infinity, why: "" } }
+        const silent = {
+          log: { fromMs: Infinity, why: "" },
+          /** `toMs`: the last time it was tried. */
+          appends: { fromMs: Infinity, toMs: -Infinity, why: "" }
+        }
         let ableFromMs = -Infinity
 
         const lagMs = (): number => (ahead === null || followed >= ahead.position ? 0 : now() - ahead.atMs)
@@ -161,20 +165,22 @@ export class Relay extends Context.Service<
           for (const entry of entries.values()) refresh(entry)
         }
 
-        const append = ({ who }: Entry, entry: () => Entry) => {
+        const append = (entry: Entry) => {
+          const { who } = entry
           const subject = `kv.${word(who.model)}.${word(who.name)}`
           const short = (why: string, refused: boolean): void => {
             tally.appendFailures++
-            entry().isShort = true
+            entry.isShort = true
             if (!refused) return
-            silent.appends.fromMs = Math.min(silent.appends.fromMs, now())
+            silent.appends.toMs = now()
+            silent.appends.fromMs = Math.min(silent.appends.fromMs, silent.appends.toMs)
             silent.appends.why = why
           }
           return (kind: LogEntry.Kind, seq = 0, payload?: Uint8Array): void => {
             const epoch = leases.epochOf(who.name)
             // Out of the others' sight for a moment, or for good: then its next owner calls for a look.
             if (epoch === null) {
-              entry().isShort = true
+              entry.isShort = true
               return
             }
             const bytes = LogEntry.encode(kind, epoch, seq, payload)
@@ -263,7 +269,7 @@ export class Relay extends Context.Service<
             isShort: false,
             lookMs: -Infinity
           }
-          const appendTo = append(entry, () => entry)
+          const appendTo = append(entry)
           entries.set(name, entry)
           yield* Effect.addFinalizer(() =>
             Effect.sync(() => {
@@ -385,15 +391,16 @@ export class Relay extends Context.Service<
         /** Whose entries the log does not take leaves the reading to others. */
         const judgeAppends = (nowMs: number): void => {
           const { appends } = silent
-          const able = nowMs >= ableFromMs
-          if (able && nowMs - appends.fromMs >= patienceMs) {
-            ableFromMs = nowMs + soloMs
-            leases.setAble(false)
-            fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
-          } else if (able && ableFromMs > -Infinity) {
+          if (nowMs < ableFromMs) return
+          if (ableFromMs > -Infinity) {
+            // Tried anew: what failed before, or was answered since, counts no more.
             ableFromMs = -Infinity
             appends.fromMs = Infinity
             leases.setAble(true)
+          } else if (appends.toMs - appends.fromMs >= patienceMs) {
+            ableFromMs = nowMs + soloMs
+            leases.setAble(false)
+            fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
           }
         }
 

@@ -395,6 +395,35 @@ describe("Relay", () => {
     )
   )
 
+  it.effect("reads for all again once the log takes what it tells", () =>
+    rig(0, ({ agree, engine, hub, join, owner, roles, wire }) =>
+      Effect.gen(function* () {
+        const client = hub.client()
+        let isFull = true
+        const refusing = Bus.of({
+          ...client.bus,
+          append: (subject, data, id, done = () => {}) =>
+            isFull
+              ? done(new BusError({ what: "append", reason: "refused", detail: "no room" }))
+              : client.bus.append(subject, data, id, done)
+        })
+        yield* join("only", undefined, { ...client, layer: Layer.succeed(Bus, refusing) })
+        yield* pass(1_000)
+        wire.publish(engine.store([0]))
+        yield* pass(12_000)
+        assert.deepStrictEqual(roles(), ["solo"])
+        isFull = false
+        yield* pass(30_000)
+        assert.strictEqual(owner().id, "only")
+        const other = yield* join("other")
+        wire.publish(engine.store([1]))
+        yield* pass(2_000)
+        assert.strictEqual(other.relay.roleOf(name), "follower")
+        yield* agree
+      })
+    )
+  )
+
   it.effect("hears first what comes after its prepared picture", () =>
     rig(1, ({ engine, hub, engines, all, wire }) =>
       Effect.gen(function* () {
