@@ -143,8 +143,13 @@ const flood = async (): Promise<boolean> => {
       `${cell(all[kind].map(({ batches, seconds }) => batches / seconds))} batches/s, ` +
       `${cell(all[kind].map(({ blocks, seconds }) => blocks / seconds / 1e6))} M blocks/s`
     print(`  reached here: alone ${rate("alone")}; at the follower ${rate("pair")}`)
-    const gaps = [...all.alone, ...all.pair].reduce((sum, { gaps }) => sum + gaps, 0)
-    if (gaps > 0) print(`  Holes that were filled by replays meanwhile: ${gaps}.`)
+    for (const kind of kinds) {
+      const gaps = all[kind].reduce((sum, { gaps }) => sum + gaps, 0)
+      if (gaps > 0)
+        print(
+          `  Holes that were filled by replays meanwhile, ${kind === "alone" ? kind : "at both replicas"}: ${gaps}.`
+        )
+    }
     if (![...all.alone, ...all.pair].every((each) => each.agree)) {
       agree = false
       print("  The tables do not hold what the caches do: these figures mean nothing.")
@@ -160,14 +165,15 @@ const latency = async (): Promise<void> => {
   print(
     `\nFrom an engine's publish to the first lookup that finds it, ms: 32 blocks a batch, ${digits(seconds)} s each`
   )
-  row("", "p50", "p99")
+  row("", "p50", "p99", "CPU, % a core")
   for (const [i, rate] of rates.entries()) {
     for (const who of ["alone", "owner", "follower"]) {
       const figures = all[who === "alone" ? "alone" : "pair"].map((rows) => rows[i]!.find((each) => each.who === who)!)
       row(
         `  ${who}, ${digits(rate)} batches/s`,
         cell(figures.map(({ p50 }) => p50)),
-        cell(figures.map(({ p99 }) => p99))
+        cell(figures.map(({ p99 }) => p99)),
+        cell(figures.map(({ cpuShare }) => 100 * cpuShare))
       )
     }
   }

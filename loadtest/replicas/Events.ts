@@ -29,7 +29,8 @@ export interface Latency {
   readonly who: string
   readonly p50: number
   readonly p99: number
-  readonly count: number
+  /** Of a core, while it lasts. */
+  readonly cpuShare: number
 }
 
 const progressOf = (group: Pair.Group) => () => Math.min(...group.replicas.map((each) => each.progress().batches))
@@ -126,8 +127,13 @@ export const latency = (
     const rows: Array<ReadonlyArray<Latency>> = []
     for (const rate of rates) {
       at = Math.min(stream.payloads.length, at + Math.ceil(rate * seconds))
+      const usages = () => Promise.all(group.replicas.map((each) => each.ask("usage")))
+      const before = await usages()
+      const startedMs = performance.now()
       const sent = await engines.pace(at, rate)
       await arrived(at)
+      const tookUs = (performance.now() - startedMs) * 1_000
+      const after = await usages()
       const all = await found()
       rows.push(
         all.map((times, i) => {
@@ -137,7 +143,7 @@ export const latency = (
             who: group.replicas[i]!.id,
             p50: percentile(took, 0.5)!,
             p99: percentile(took, 0.99)!,
-            count: took.length
+            cpuShare: (after[i]!.cpuUs - before[i]!.cpuUs) / tookUs
           }
         })
       )

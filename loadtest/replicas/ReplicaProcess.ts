@@ -24,7 +24,8 @@ import * as Probe from "./Probe.ts"
 import * as Traffic from "./Traffic.ts"
 import { type Ask, type Asks, digestOf, type Given, nowMs, type Progress } from "./Words.ts"
 
-const progressMs = 20
+/** A message costs about as much as a batch. What is booked is told in far fewer, and waited for. */
+const progressMs = { batches: 20, bookings: 5 }
 /** Requests told that are not charged yet, at an unbounded rate: some ten messages of long prompts. */
 const untoldMax = 512
 const given = JSON.parse(process.argv[2]!) as Given
@@ -186,11 +187,14 @@ const program = Effect.gen(function* () {
     )
   })
   let told: Progress = { batches: 0, charged: 0 }
-  setInterval(() => {
-    if (told.batches === batches && told.charged === charged) return
-    told = { batches, charged }
-    process.send!(told)
-  }, progressMs)
+  setInterval(
+    () => {
+      if (told.batches === batches && told.charged === charged) return
+      told = { batches, charged }
+      process.send!(told)
+    },
+    workers > 0 ? progressMs.bookings : progressMs.batches
+  )
   process.send!({ batches, charged } satisfies Progress)
   return yield* Effect.never
 })
