@@ -55,6 +55,9 @@ const readyTickMs = 50
 /** A broker out of reach is waited for: as long as `Relay` waits before it reads for itself. */
 const awayMsMax = 5_000
 const awayTickMs = 100
+/** Replicas that give to others are waited for: ten million blocks take them some ten seconds. */
+const busyMsMax = 30_000
+const busyTickMs = 250
 
 export interface Stats {
   /** Publishers that wait for their picture. */
@@ -103,7 +106,7 @@ export class Bootstrap extends Context.Service<
 
         const answer = (waiting: Waiting, position: number): void => {
           unanswered.delete(waiting)
-          answered.add(waiting.who.name)
+          if (!isReady) answered.add(waiting.who.name)
           Deferred.doneUnsafe(waiting.answer, Effect.succeed(position))
         }
 
@@ -122,6 +125,11 @@ export class Bootstrap extends Context.Service<
               // The first connection takes a moment, and so does a broker's restart.
               if (now() - startedMs >= awayMsMax) break
               yield* Effect.sleep(awayTickMs)
+              continue
+            }
+            if (came === "busy") {
+              if (now() - startedMs >= busyMsMax) break
+              yield* Effect.sleep(busyTickMs)
               continue
             }
             if (came._tag === "failed") {
@@ -212,6 +220,7 @@ export class Bootstrap extends Context.Service<
           Effect.andThen(
             Effect.sync(() => {
               isReady = true
+              answered.clear()
               Deferred.doneUnsafe(readied, Effect.void)
             })
           ),
@@ -231,7 +240,7 @@ export class Bootstrap extends Context.Service<
           if (short.length === 0) return
           const who = short.map(({ model, name }) => ({ name, model }))
           const opened = yield* asking.open("complete", who, [id])
-          if (opened?._tag !== "complete") return
+          if (opened === "busy" || opened?._tag !== "complete") return
           for (const i of opened.which) {
             const followed = short[i]
             if (followed === undefined) continue

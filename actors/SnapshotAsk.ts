@@ -31,7 +31,7 @@ export interface Came {
   readonly outcomes: ReadonlyMap<number, Outcome>
 }
 
-/** Answers that are none, from replicas that are not to answer: the bus chooses who is asked. */
+/** Answers that are none, from replicas that are not to answer, or cannot now: the bus chooses who is asked. */
 const passesMax = 16
 
 const encodeOpen = Schema.encodeUnknownSync(Words.Open)
@@ -48,20 +48,22 @@ export const make = (
 ) => {
   let received = 0
 
-  /** One question on `snapshot`; who is not to answer is asked past. */
+  /** One question on `snapshot`; who is not to answer is asked past. Busy where nobody else is left; null for no answer. */
   const open = Effect.fnUntraced(function* (
     what: "take" | "complete",
     publishers: ReadonlyArray<Who>,
     not: ReadonlyArray<string>
   ) {
     const question = Words.bytesOf(encodeOpen({ what, publishers, not }))
+    let busy = false
     for (let passes = 0; passes < passesMax; passes++) {
       const heard: Array<Uint8Array> = []
       yield* bus.ask(Words.subject, question, (bytes) => void heard.push(bytes), silenceMs)
       const opened = heard.length === 1 ? Option.getOrNull(decodeOpened(Words.textOf(heard[0]!))) : null
       if (opened?._tag !== "pass") return opened
+      busy ||= opened.busy
     }
-    return null
+    return busy ? "busy" : null
   })
 
   /** All messages of a session. Fails with why it broke off. */
@@ -94,14 +96,17 @@ export const make = (
     }
   })
 
-  /** Asks one replica for as many as it gives at once. Otherwise there is nobody to ask, or no broker in reach. */
+  /**
+   * Asks one replica for as many as it gives at once. Otherwise there is nobody to ask, no broker in reach, or all who could
+   * answer give to others now.
+   */
   const take = Effect.fnUntraced(function* (wanted: ReadonlyArray<Who>, not: ReadonlyArray<string>) {
     const opened = yield* open("take", wanted, not).pipe(
       Effect.catchTag("BusError", ({ message, reason }) =>
         Effect.succeed(reason === "nobody" || reason === "away" ? reason : failed(null, message))
       )
     )
-    if (opened === "nobody" || opened === "away") return opened
+    if (opened === "nobody" || opened === "away" || opened === "busy") return opened
     if (opened?._tag === "failed") return opened
     if (opened?._tag !== "session") return failed(null, "nobody gives an answer")
     const { absent, replica, session, taken } = opened

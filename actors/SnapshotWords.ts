@@ -18,10 +18,10 @@ export const Open = Schema.fromJsonString(
   })
 )
 
-/** The one answer to it. `pass`: it is one of those that are not to. Numbers count in `publishers`. */
+/** The one answer to it. `pass`: it is one of those that are not to, or gives to as many as it can. Numbers count in `publishers`. */
 export const Opened = Schema.fromJsonString(
   Schema.Union([
-    Schema.TaggedStruct("pass", {}),
+    Schema.TaggedStruct("pass", { busy: Schema.Boolean }),
     Schema.TaggedStruct("complete", { which: Schema.Array(Schema.Int) }),
     Schema.TaggedStruct("session", {
       replica: Schema.String,

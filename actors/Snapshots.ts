@@ -70,7 +70,8 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
 
         const opened = ({ not, publishers, what }: typeof Words.Open.Type): typeof Words.Opened.Type => {
           forget()
-          if (not.includes(id) || (what === "take" && sessions.size >= sessionsMax)) return { _tag: "pass" }
+          if (not.includes(id)) return { _tag: "pass", busy: false }
+          if (what === "take" && sessions.size >= sessionsMax) return { _tag: "pass", busy: true }
           const known = new Map(collector.publishers().map((followed) => [followed.name, followed]))
           const found = publishers.map(({ model, name }) => {
             const followed = known.get(name)

@@ -128,6 +128,29 @@ describe("Bootstrap", () => {
     )
   )
 
+  it.effect("waits its turn where the only replica that knows gives to others", () =>
+    rig(({ agrees, hub, join, work }) =>
+      Effect.gen(function* () {
+        const first = yield* join("a")
+        yield* pass(5_000, () => work(8))
+        const { bus } = hub.client()
+        const who = [{ name: nameOf(0), model: "org/model" }]
+        const question = Buffer.from(JSON.stringify({ what: "take", publishers: who, not: [] }))
+        for (let i = 0; i < 4; i++)
+          yield* Effect.forkChild(Effect.ignore(bus.ask("snapshot", question, () => {}, 1_000)))
+        yield* pass(100)
+        assert.strictEqual(first.snapshots.stats().sessions, 4)
+        const late = yield* join("b")
+        yield* pass(2_000, () => work(1))
+        assert.deepInclude(late.bootstrap.stats(), { waiting: publishers, taken: 0, failed: 0 })
+        // Nobody takes those four any further.
+        yield* pass(8_000, () => work(1))
+        assert.deepInclude(late.bootstrap.stats(), { waiting: 0, taken: publishers, failed: 0 })
+        yield* agrees(late)
+      })
+    )
+  )
+
   it.effect("answers at once where nobody has a picture", () =>
     rig(({ agrees, join, work }) =>
       Effect.gen(function* () {
