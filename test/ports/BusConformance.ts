@@ -565,6 +565,29 @@ export const busConformance = (name: string, broker: () => Promise<Broker>): voi
         expect(heard.length).toBe(4)
       })
 
+      it("are told whole to who begins to watch while others write them", async () => {
+        const [a, b] = await replicas(2)
+        const table = a!.bus.table("members")
+        const keys = Array.from({ length: 40 }, (_, at) => `r${at}`)
+        const write = (what: string) => Promise.all(keys.map((key) => run(table.put(key, bytes(what)))))
+        await write("0")
+        const watched: Array<ReadonlyArray<string>> = []
+        for (let round = 0; round < 5; round++) {
+          const writing = Promise.all([write("1"), write("2")])
+          for (let i = 0; i < 3; i++) watched.push((await watch(b!, "members")).heard)
+          await writing
+        }
+        await write("last")
+        await soon(() => {
+          for (const heard of watched) {
+            const first = heard.findLastIndex((line) => line.startsWith("all "))
+            expect(heard[first]!.split(" ")).toHaveLength(1 + keys.length)
+            const rows = heard.slice(first).flatMap((line) => line.split(" "))
+            expect(rows).toEqual(expect.arrayContaining(keys.map((key) => `${key}=last`)))
+          }
+        })
+      })
+
       it("without rows are told as such to who watches", async () => {
         const [a] = await replicas(1)
         const empty = await watch(a!, "fleet")

@@ -13,20 +13,28 @@ const allMs = 5_000
 /** Tries of a removal that is to win over whoever writes. */
 const removeTries = 10
 
-/** Rows as a watcher should hear of them, from the messages of the bucket's stream. */
-const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.Hears => {
-  /** Rows gathered for `all`; null once it was told. */
-  let gathered: Map<string, Row> | null = null
+/**
+ * Rows as a watcher should hear of them, from the messages of the bucket's stream.
+ *
+ * All rows have been told when nothing more is to come, or when as many as there were at the beginning, up to the last of
+ * then. The number of messages still to come does not do alone: where rows are written as reading begins nats-server 2.9
+ * counts some twice, and never comes to 0 while they go on being written.
+ */
+export const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.Hears => {
+  /** Rows gathered for `all`, null where removed; null once it was told. */
+  let gathered: Map<string, Row | null> | null = null
+  let began = { seq: 0, keys: 0 }
   let at = 0
   const gatheredAll = (): void => {
     if (gathered === null) return
-    const rows = [...gathered.values()]
+    const rows = [...gathered.values()].filter((row) => row !== null)
     gathered = null
     watcher.all(rows)
   }
   return {
     from: ({ state }) => {
       gathered = new Map()
+      began = { seq: state.last_seq, keys: state.messages }
       // Rows up to here are among the last of each key, whatever became of them.
       at = state.last_seq
       return "last"
@@ -40,9 +48,8 @@ const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.H
         else watcher.changed(row)
         return true
       }
-      if (row === null) gathered.delete(key)
-      else gathered.set(key, row)
-      if (pending === 0) gatheredAll()
+      gathered.set(key, row)
+      if (pending === 0 || (seq >= began.seq && gathered.size >= began.keys)) gatheredAll()
       return true
     },
     idle: gatheredAll,
