@@ -95,7 +95,12 @@ export class Relay extends Context.Service<
     readonly stats: () => Stats
   }
 >()("warmpath/actors/Relay") {
-  static readonly layer: Layer.Layer<Relay | EventStream, never, Bus | EventStream | Leases | Members> =
+  /** `follows`: hears the log; who only reads for others has no use for what all engines of the fleet say. */
+  static readonly layerWith = ({
+    follows
+  }: {
+    readonly follows: boolean
+  }): Layer.Layer<Relay | EventStream, never, Bus | EventStream | Leases | Members> =>
     Layer.effectContext(
       Effect.gen(function* () {
         const bus = yield* Bus
@@ -113,7 +118,7 @@ export class Relay extends Context.Service<
         let prepare: (who: Who) => Effect.Effect<number> = () => Effect.succeed(0)
         let appending = 0
         let followed = 0
-        let following = false
+        let following = !follows
         let unwellFromMs = now()
         let saidUnwell = false
         /** A place of the log that was not reached when it was last asked for, and when that was. */
@@ -353,7 +358,7 @@ export class Relay extends Context.Service<
               onSuccess: (position) => {
                 silent.log.fromMs = Infinity
                 const begunAnew = position < Math.max(followed, ahead?.position ?? 0)
-                if (settled || position < followed) followed = position
+                if (settled || position < followed || !follows) followed = position
                 if (ahead === null || begunAnew || followed >= ahead.position) ahead = { position, atMs: now() }
               }
             })
@@ -364,7 +369,7 @@ export class Relay extends Context.Service<
           (name) => (leases.epochOf(name) === null ? null : (entries.get(name)?.direct ?? null)),
           () => void replays.replaysServed++
         )
-        yield* Effect.forkScoped(follow)
+        if (follows) yield* Effect.forkScoped(follow)
         const stops = [
           members.onChange(refreshAll),
           bus.onStatus(({ connected }) => {
@@ -465,4 +470,6 @@ export class Relay extends Context.Service<
         return Context.make(Relay, relay).pipe(Context.add(EventStream, EventStream.of({ open })))
       })
     )
+
+  static readonly layer = Relay.layerWith({ follows: true })
 }

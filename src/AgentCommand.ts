@@ -90,7 +90,7 @@ const run = Effect.fnUntraced(function* (
   // A router beside it may have the replica's id of this environment.
   const member = `agent-${there.id}-${randomUUID().slice(0, 8)}`
   const services = yield* Layer.build(
-    Relay.layer.pipe(
+    Relay.layerWith({ follows: false }).pipe(
       Layer.provide(EventSocket.layerWith({ replayTimeoutMs: config.replayTimeoutMs })),
       Layer.provideMerge(Leases.layer()),
       Layer.provideMerge(Members.layer({ id: member, kind: "agent", url: null, version: packageJson.version })),

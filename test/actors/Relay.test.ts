@@ -463,6 +463,8 @@ describe("Relay", () => {
         wire.publish(engine.store([1]))
         yield* pass(500)
         yield* agree
+        // Nobody beside an engine wants to hear of all the others.
+        assert.deepInclude(agent.relay.stats(), { heard: 0, unread: 0, lagEntries: 0, why: "" })
         client.cut(true)
         yield* Effect.forkChild(agent.stop)
         wire.publish(engine.store([2]))

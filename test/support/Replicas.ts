@@ -107,7 +107,7 @@ export const startAgent = (
 ): Effect.Effect<Pick<Replica, "members" | "relay" | "stop">> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const layers = Relay.layer.pipe(
+    const layers = Relay.layerWith({ follows: false }).pipe(
       Layer.provide(engines.layer),
       Layer.provideMerge(Leases.layer()),
       Layer.provideMerge(Members.layer({ id, kind: "agent", url: null, version: "test" })),
