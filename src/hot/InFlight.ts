@@ -12,7 +12,7 @@
  *
  * A prompt is compared in one pass over these columns: what it has in common with an entry follows from what it had with
  * the one before, but where both branch off at the same block; there `branch` tells, and the keys are read only where it
- * agrees. Exact. O(entries) of a nanosecond or two. Bounded in entries and bytes; when full the oldest entry goes.
+ * agrees. Exact. O(entries) of a nanosecond or two. Bounded in entries and bytes; when full the oldest go.
  *
  * An entry lives until `remove` (the request failed), or for a grace after `release` (its first token was seen, and the
  * engine's own events are on their way). From then on it raises nothing, and `sweep` takes it out with others in one pass:
@@ -55,7 +55,7 @@ export class InFlight {
     const isFull = () => this.size >= this.entriesMax || this.bytes + bytes > this.bytesMax
     if (nowMs - this.#sweptMs >= this.graceMs * sweepShare || isFull()) this.sweep(nowMs)
     while (isFull()) {
-      this.#releasedMs[this.#oldest()] = -Infinity
+      this.#forgetOldest()
       this.sweep(nowMs)
     }
     // After the last of those it has most in common with: what follows has less in common with them too.
@@ -179,11 +179,12 @@ export class InFlight {
     return low
   }
 
-  /** Ids only grow. */
-  #oldest(): number {
-    let at = 0
-    for (let i = 1; i < this.size; i++) if (this.#ids[i]! < this.#ids[at]!) at = i
-    return at
+  /** The sixteenth that came first, and at least one: a sweep for each would be most of the work of a full table. */
+  #forgetOldest(): void {
+    const ids = this.#ids.subarray(0, this.size)
+    // Ids only grow.
+    const last = ids.slice().sort()[this.size >> 4]!
+    for (let i = 0; i < this.size; i++) if (ids[i]! <= last) this.#releasedMs[i] = -Infinity
   }
 }
 
