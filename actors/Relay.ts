@@ -369,7 +369,14 @@ export class Relay extends Context.Service<
           (name) => (leases.epochOf(name) === null ? null : (entries.get(name)?.direct ?? null)),
           () => void replays.replaysServed++
         )
-        if (follows) yield* Effect.forkScoped(follow)
+        if (follows) {
+          yield* follow.pipe(
+            Effect.tapCause((cause) => Effect.logError("The log of KV events is not heard", cause)),
+            Effect.sandbox,
+            Effect.retry(restart),
+            Effect.forkScoped
+          )
+        }
         const stops = [
           members.onChange(refreshAll),
           bus.onStatus(({ connected }) => {
@@ -435,7 +442,14 @@ export class Relay extends Context.Service<
           Effect.retry(restart),
           Effect.forkScoped
         )
-        yield* sample(false).pipe(Effect.andThen(Effect.sleep(sampleMs)), Effect.forever, Effect.forkScoped)
+        yield* sample(false).pipe(
+          Effect.andThen(Effect.sleep(sampleMs)),
+          Effect.forever,
+          Effect.tapCause((cause) => Effect.logError("How far the log is behind is not known any more", cause)),
+          Effect.sandbox,
+          Effect.retry(restart),
+          Effect.forkScoped
+        )
 
         const relay = Relay.of({
           setPrepare: (next) => {
