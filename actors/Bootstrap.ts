@@ -217,6 +217,9 @@ export class Bootstrap extends Context.Service<
                   )
             )
           ),
+          Effect.catchCause((cause) =>
+            Effect.logError("Whether it is prepared is not known. Serving with what there is", cause)
+          ),
           Effect.andThen(
             Effect.sync(() => {
               isReady = true
@@ -240,7 +243,7 @@ export class Bootstrap extends Context.Service<
           if (short.length === 0) return
           const who = short.map(({ model, name }) => ({ name, model }))
           const opened = yield* asking.open("complete", who, [id])
-          if (opened === "busy" || opened?._tag !== "complete") return
+          if (opened === "busy" || opened === "nobody" || opened?._tag !== "complete") return
           for (const i of opened.which) {
             const followed = short[i]
             if (followed === undefined) continue

@@ -141,6 +141,7 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
             })
           ),
           Effect.andThen(Effect.sync(forget).pipe(Effect.andThen(Effect.sleep(idleMs)), Effect.forever)),
+          Effect.tapCause((cause) => Effect.logError("Sessions of pictures are no longer given up", cause)),
           Effect.forkScoped
         )
         return Snapshots.of({ stats: () => ({ sessions: sessions.size, begun, bytes }) })
