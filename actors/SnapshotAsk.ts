@@ -48,7 +48,10 @@ export const make = (
 ) => {
   let received = 0
 
-  /** One question on `snapshot`; who is not to answer is asked past. Busy where nobody else is left; null for no answer. */
+  /**
+   * One question on `snapshot`; who is not to answer is asked past. Busy where all others give to others, nobody where there
+   * are none; null for no answer.
+   */
   const open = Effect.fnUntraced(function* (
     what: "take" | "complete",
     publishers: ReadonlyArray<Who>,
@@ -63,7 +66,7 @@ export const make = (
       if (opened?._tag !== "pass") return opened
       busy ||= opened.busy
     }
-    return busy ? "busy" : null
+    return busy ? "busy" : "nobody"
   })
 
   /** All messages of a session. Fails with why it broke off. */

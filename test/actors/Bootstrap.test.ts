@@ -166,6 +166,21 @@ describe("Bootstrap", () => {
     )
   )
 
+  it.effect("is no failure where there is nobody but itself to ask", () =>
+    rig(({ agrees, join, work }) =>
+      Effect.gen(function* () {
+        const only = yield* join("a")
+        work(20)
+        yield* pass(2_000)
+        assert.isTrue(only.bootstrap.isReady())
+        for (let n = 0; n < publishers; n++) yield* only.collector.again(n)
+        yield* pass(500)
+        assert.deepInclude(only.bootstrap.stats(), { waiting: 0, taken: 0, failed: 0 })
+        yield* agrees(only)
+      })
+    )
+  )
+
   it.effect("asks another replica when one dies in the middle, and keeps nothing of what that one sent", () =>
     rig(
       ({ agrees, join, work }) =>
