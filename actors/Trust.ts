@@ -63,8 +63,16 @@ const creditStep = 0.02
 const suspectMsMin = 60_000
 const suspectMsMax = 3_600_000
 
+/**
+ * A picture is degraded for so long before it is said: a planned change of who reads the events proves itself by a replay in
+ * less, and so do most holes. What heals in that time is counted, and no news to an operator.
+ */
+const sayMs = 1_000
+
 interface Entry {
   readonly name: string
+  /** What was said of it last. */
+  said: string
   state: Table.State
   why: string
   sinceMs: number
@@ -78,8 +86,12 @@ interface Entry {
 
 const healthEvents: { readonly [H in Health]: Table.Event } = { whole: "Whole", broken: "Broken", absent: "Absent" }
 
-/** The actor without its runtime. `now`: ms since the epoch. */
-export const make = (now: () => number, log: (level: "info" | "warning", message: string) => void): Interface => {
+/** The actor without its runtime. `now`: ms since the epoch; `after`: calls back after so many ms, at once unless given. */
+export const make = (
+  now: () => number,
+  log: (level: "info" | "warning", message: string) => void,
+  after: (ms: number, run: () => void) => void = (_, run) => run()
+): Interface => {
   const slots = new Map<number, Entry>()
   const changed = new Set<(slot: number, view: View) => void>()
   const suspected = new Set<(slot: number) => void>()
@@ -101,6 +113,18 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
     for (const listener of changed) listener(slot, view)
   }
 
+  const say = (slot: number, entry: Entry) => {
+    const sentence = sentenceOf(entry)
+    if (slots.get(slot) !== entry || sentence === entry.said) return
+    entry.said = sentence
+    log(levelOf[entry.state], sentence)
+  }
+
+  const sayOf = (slot: number, entry: Entry) => {
+    if (entry.state !== "degraded") say(slot, entry)
+    else after(sayMs, () => entry.state === "degraded" && say(slot, entry))
+  }
+
   const move = (slot: number, entry: Entry, event: Table.Event, why: string) => {
     const before = entry.state
     entry.state = Table.next(before, event)
@@ -114,7 +138,7 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
     // Another kind of picture: what was delivered tells nothing about it.
     if (before === "approximate" || entry.state === "approximate") entry.evidence = new TrustEvidence()
     else if (event === "Whole") entry.evidence.again()
-    log(levelOf[entry.state], sentenceOf(entry))
+    sayOf(slot, entry)
     tell(slot, entry)
   }
 
@@ -122,6 +146,7 @@ export const make = (now: () => number, log: (level: "info" | "warning", message
     join: (slot, name) => {
       const entry: Entry = {
         name,
+        said: "",
         state: "approximate",
         why: "no events",
         sinceMs: now(),
@@ -211,7 +236,8 @@ export class Trust extends Context.Service<Trust, Interface>()("warmpath/actors/
       return Trust.of(
         make(
           () => clock.currentTimeMillisUnsafe(),
-          (level, message) => void fork(level === "info" ? Effect.logInfo(message) : Effect.logWarning(message))
+          (level, message) => void fork(level === "info" ? Effect.logInfo(message) : Effect.logWarning(message)),
+          (ms, run) => void fork(Effect.andThen(Effect.sleep(ms), Effect.sync(run)))
         )
       )
     })

@@ -243,13 +243,36 @@ describe("Trust", () => {
       trust.join(slot, "a")
       trust.health(slot, "broken", "reconnected")
       trust.health(slot, "broken", "2 reconnects in 3 s")
+      yield* TestClock.adjust("1 second")
       trust.health(slot, "whole", "")
       yield* Effect.yieldNow
-      assert.strictEqual(trust.of(slot)?.sinceMs, 60_000)
+      assert.strictEqual(trust.of(slot)?.sinceMs, 61_000)
       assert.deepStrictEqual(lines, [
-        'Warn The cache of worker "a" is degraded: reconnected',
+        'Warn The cache of worker "a" is degraded: 2 reconnects in 3 s',
         'Info The cache of worker "a" is known exactly'
       ])
+    }).pipe(Effect.provide(Trust.layer), Effect.provide(logger))
+  })
+
+  it.effect("says nothing of what heals within a second, as when another replica reads its events from now on", () => {
+    const lines: Array<string> = []
+    const logger = Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))])
+    return Effect.gen(function* () {
+      const trust = yield* Trust
+      trust.join(slot, "a")
+      trust.health(slot, "whole", "")
+      for (let i = 0; i < 3; i++) {
+        trust.health(slot, "broken", "disconnected")
+        assert.strictEqual(trust.of(slot)?.state, "degraded")
+        yield* TestClock.adjust("900 millis")
+        trust.health(slot, "whole", "")
+        yield* TestClock.adjust("5 seconds")
+      }
+      assert.deepStrictEqual(lines, ['The cache of worker "a" is known exactly'])
+      trust.health(slot, "broken", "sequence gap at 812")
+      yield* TestClock.adjust("1 second")
+      trust.leave(slot)
+      assert.deepStrictEqual(lines.slice(1), ['The cache of worker "a" is degraded: sequence gap at 812'])
     }).pipe(Effect.provide(Trust.layer), Effect.provide(logger))
   })
 })
