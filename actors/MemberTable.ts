@@ -1,8 +1,8 @@
 /**
  * MemberTable: which replicas are alive, from when their rows were last written. Pure; told the time.
  *
- * Time counts only while there is a broker to hear them by, and a tick that came late counts as one that came in time:
- * what this process slept through proves nothing about the others. After an outage everybody has `deadMs` to be heard.
+ * Time counts only while there is a broker to hear them by, and of a tick that came late a quarter of `deadMs` at most: what
+ * this process slept through proves nothing about the others, and between two ticks it hears what came meanwhile. After an outage everybody has `deadMs` to be heard.
  */
 import { Option, Schema } from "effect"
 
@@ -27,8 +27,6 @@ export interface Options {
   readonly deadMs: number
   /** One dead for so long is removed, by whoever notices. */
   readonly buryMs: number
-  /** Between two ticks. */
-  readonly tickMs: number
 }
 
 interface Entry {
@@ -69,6 +67,11 @@ export class MemberTable {
     this.entries.delete(key)
   }
 
+  /** Its row is there, be it alive or not. */
+  has(key: string): boolean {
+    return this.entries.has(key)
+  }
+
   /** Back at the broker. */
   connected(): void {
     for (const entry of this.entries.values()) entry.heardMs = this.heardableMs
@@ -77,7 +80,7 @@ export class MemberTable {
   tick(nowMs: number, connected: boolean): void {
     const passedMs = nowMs - this.tickedMs
     this.tickedMs = nowMs
-    if (connected) this.heardableMs += Math.min(passedMs, 2 * this.options.tickMs)
+    if (connected) this.heardableMs += Math.min(passedMs, this.options.deadMs / 4)
   }
 
   living(): ReadonlyArray<Member> {
@@ -87,9 +90,9 @@ export class MemberTable {
   }
 
   /** Rows to be removed: dead for long. */
-  buried(): ReadonlyArray<{ readonly key: string; readonly id: string; readonly revision: number }> {
+  buried(): ReadonlyArray<{ readonly key: string; readonly revision: number }> {
     return [...this.entries]
       .filter(([, { heardMs }]) => this.heardableMs - heardMs >= this.options.deadMs + this.options.buryMs)
-      .map(([key, { member, revision }]) => ({ key, id: member.id, revision }))
+      .map(([key, { revision }]) => ({ key, revision }))
   }
 }

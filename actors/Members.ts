@@ -20,13 +20,14 @@ export interface Options {
   readonly url: string | null
   readonly version: string
   readonly heartbeatMs: number
-  /** No new heartbeat for so long: dead. Longer than three heartbeats, of which two may be lost. */
+  /** No new heartbeat for so long: dead. Longer than three heartbeats, of which two may be lost or late. */
   readonly deadMs: number
   /** A dead replica's row is removed after this. */
   readonly buryMs: number
 }
 
-const defaults = { heartbeatMs: 500, deadMs: 2_000, buryMs: 10_000 }
+// Who is taken for dead and lives loses its leases for a while, which costs replays; who is dead has left engines unread.
+const defaults = { heartbeatMs: 400, deadMs: 1_600, buryMs: 10_000 }
 const tickMs = 100
 const leaveMs = 1_000
 const restart = Schedule.spaced("1 second")
@@ -62,7 +63,7 @@ export class Members extends Context.Service<
         const clock = yield* Clock.Clock
         const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
         const fork = Effect.runForkWith(yield* Effect.context<never>())
-        const table = new MemberTable({ deadMs, buryMs, tickMs }, now())
+        const table = new MemberTable({ deadMs, buryMs }, now())
         const listeners = new Set<() => void>()
         const wake = yield* Queue.sliding<true>(1)
         const own = word(id)
@@ -75,11 +76,31 @@ export class Members extends Context.Service<
 
         const selfAlive = () => now() - beatMs < deadMs
 
+        /** Who came and went. Itself goes only out of the others' sight, of which the bus has more to say. */
+        const say = (before: ReadonlyArray<Member>, after: ReadonlyArray<Member>): void => {
+          const lacks = (members: ReadonlyArray<Member>, one: Member) =>
+            one.id !== id && !members.some((member) => member.id === one.id)
+          for (const one of after) if (lacks(before, one)) fork(Effect.logInfo(`Replica "${one.id}" is there`))
+          for (const one of before) {
+            if (!lacks(after, one)) continue
+            const left = !table.has(word(one.id))
+            fork(
+              left
+                ? Effect.logInfo(`Replica "${one.id}" has left`)
+                : Effect.logWarning(
+                    `Replica "${one.id}" is taken for dead: nothing was heard of it for ${deadMs / 1_000} s`
+                  )
+            )
+          }
+        }
+
         const look = (): void => {
           const others = table.living().filter((member) => member.id !== id)
           const next = (selfAlive() ? [...others, self] : others).sort((a, b) => (a.id < b.id ? -1 : 1))
           if (next.length === list.length && next.every((member, i) => member === list[i])) return
+          const before = list
           list = next
+          say(before, next)
           for (const listener of listeners) listener()
         }
 
@@ -161,15 +182,9 @@ export class Members extends Context.Service<
         yield* Effect.suspend(() => {
           tick()
           look()
-          return Effect.forEach(connected ? table.buried() : [], ({ id: gone, key, revision }) => {
+          return Effect.forEach(connected ? table.buried() : [], ({ key, revision }) => {
             table.removed(key)
-            return rows
-              .remove(key, revision)
-              .pipe(
-                Effect.andThen(Effect.logInfo(`Replica "${gone}" has been dead for ${(deadMs + buryMs) / 1_000} s`)),
-                Effect.timeout(leaveMs),
-                Effect.ignore
-              )
+            return rows.remove(key, revision).pipe(Effect.timeout(leaveMs), Effect.ignore)
           })
         }).pipe(
           Effect.andThen(Effect.sleep(tickMs)),
