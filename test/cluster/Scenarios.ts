@@ -29,6 +29,8 @@ export interface Outcome {
   /** Longest time that an engine's events had no reader, and more than one; ms. */
   readonly noneMs: number
   readonly manyMs: number
+  /** Longest time between two looks at that: what a machine that stands still adds to it. */
+  readonly stalledMs: number
   readonly strikes: number
 }
 

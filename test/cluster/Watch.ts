@@ -11,8 +11,16 @@ interface Shown {
 }
 
 export interface Watch {
-  /** Longest time without a reader, and with two or more, over all publishers; ms. */
-  readonly stop: () => Promise<{ readonly noneMs: number; readonly manyMs: number; readonly looks: number }>
+  /**
+   * Longest time without a reader, and with two or more, over all publishers; and between two looks: so long this machine
+   * stood still, or was busy. ms.
+   */
+  readonly stop: () => Promise<{
+    readonly noneMs: number
+    readonly manyMs: number
+    readonly looks: number
+    readonly stalledMs: number
+  }>
 }
 
 const everyMs = 100
@@ -28,6 +36,8 @@ export const start = (cluster: Cluster): Watch => {
   let noneMs = 0
   let manyMs = 0
   let looks = 0
+  let stalledMs = 0
+  let lookedMs = performance.now()
   let going = true
 
   const look = async (): Promise<void> => {
@@ -47,6 +57,8 @@ export const start = (cluster: Cluster): Watch => {
     // One that lives and does not answer may be a reader: nothing can be said.
     if (answers.some((answer, at) => answer === null && asked[at]!.killedMs > nowMs)) return
     looks++
+    stalledMs = Math.max(stalledMs, nowMs - lookedMs)
+    lookedMs = nowMs
     for (const [name, count] of readers) {
       const was = since.get(name) ?? { none: null, many: null }
       since.set(name, was)
@@ -67,7 +79,7 @@ export const start = (cluster: Cluster): Watch => {
     stop: async () => {
       going = false
       await loop
-      return { noneMs, manyMs, looks }
+      return { noneMs, manyMs, looks, stalledMs }
     }
   }
 }
