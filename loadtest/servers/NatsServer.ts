@@ -33,6 +33,8 @@ export interface Options {
   /** Lines of its configuration file besides port and storage: accounts, TLS, a cluster. */
   readonly config?: string
   readonly jetStream?: boolean
+  /** Of JetStream's block, besides where it stores: `max_file_store: 1MB`. */
+  readonly jetStreamLimits?: string
   readonly port?: number
 }
 
@@ -59,7 +61,7 @@ process.once("exit", () => {
 })
 
 export const start = async (options: Options = {}): Promise<NatsServer> => {
-  const { config = "", jetStream = true, port = await freePort() } = options
+  const { config = "", jetStream = true, jetStreamLimits = "", port = await freePort() } = options
   const path = await executable()
   const folder = await mkdtemp(join(tmpdir(), "nats-"))
   const store = join(folder, "store")
@@ -69,7 +71,7 @@ export const start = async (options: Options = {}): Promise<NatsServer> => {
   const launch = async (): Promise<void> => {
     await mkdir(store, { recursive: true })
     const lines = [`listen: "127.0.0.1:${port}"`, config]
-    if (jetStream) lines.push(`jetstream { store_dir: "${store}" }`)
+    if (jetStream) lines.push(`jetstream { store_dir: "${store}"\n${jetStreamLimits} }`)
     await writeFile(join(folder, "nats.conf"), lines.join("\n"))
     const begun = spawn(path, ["-c", join(folder, "nats.conf")], { stdio: ["ignore", "pipe", "pipe"] })
     child = begun

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as TrueKeys from "../support/TrueKeys.ts"
 import type { Cluster, Replica } from "./Cluster.ts"
 
-const keysOf = async ({ adminUrl }: Replica, id: string): Promise<ReadonlyArray<string>> => {
+/** Blocks that a router knows of an engine. */
+export const keysOf = async ({ adminUrl }: Pick<Replica, "adminUrl">, id: string): Promise<ReadonlyArray<string>> => {
   const answer = await fetch(`${adminUrl}/admin/blocks/${encodeURIComponent(id)}`)
   return ((await answer.json()) as { readonly keys: ReadonlyArray<string> }).keys.toSorted()
 }
