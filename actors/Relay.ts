@@ -15,10 +15,11 @@
 import { Clock, Context, Effect, FiberHandle, Layer, Schedule, type Scope } from "effect"
 import type { EventSource } from "../src/domain/Worker.ts"
 import * as LogEntry from "../src/hot/LogEntry.ts"
-import { Bus, textOf, word } from "../src/ports/Bus.ts"
+import { Bus, textOf } from "../src/ports/Bus.ts"
 import { EventStream, type Listener, ReplayFailed, type Subscription, type Who } from "../src/ports/EventStream.ts"
 import { type Lease, Leases } from "./Leases.ts"
 import { Members } from "./Members.ts"
+import { RelayAppends } from "./RelayAppends.ts"
 import { type Counters, RelayFeed } from "./RelayFeed.ts"
 import * as Replays from "./RelayReplays.ts"
 import { decide, patienceMs, type Role } from "./RelayRole.ts"
@@ -65,14 +66,12 @@ const tickMs = 100
 const sampleMs = 1_000
 /** What is read of the log later than this is of no use while it lasts; a leader is elected in about that. */
 const slowMs = 2_000
-/** Entries on their way to the log at most: some 50 MB. */
-const appendingMax = 10_000
 /** Between two calls to look for what the log lacks. */
 const lookMs = 1_000
 const askAgainMs = 250
 /** A replay that nobody can be asked for has failed after this. */
 const askMsMax = 30_000
-/** How long a publisher is read directly whose owner does not answer, and leases are left to others. */
+/** How long a publisher is read directly whose owner does not answer. */
 const soloMs = 30_000
 const restart = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])
 const deaf: Listener = { message: () => {}, connected: () => {}, disconnected: () => {} }
@@ -113,33 +112,29 @@ export class Relay extends Context.Service<
         const entries = new Map<string, Entry>()
         const names = new Map<string, string>()
         const counters: Counters = { heard: 0, fenced: 0, skipped: 0, heldDropped: 0, heldBytes: 0 }
-        const tally = { appended: 0, appendFailures: 0, unread: 0, lost: 0 }
+        const tally = { unread: 0, lost: 0 }
         const replays = { replaysServed: 0, replaysAsked: 0, replaysFailed: 0 }
         let prepare: (who: Who) => Effect.Effect<number> = () => Effect.succeed(0)
-        let appending = 0
         let followed = 0
         let following = !follows
         let unwellFromMs = now()
         let saidUnwell = false
         /** A place of the log that was not reached when it was last asked for, and when that was. */
         let ahead: { position: number; atMs: number } | null = null
-        /** Since when nothing works of it, and why. */
-        const silent = {
-          log: { fromMs: Infinity, why: "" },
-          /** `toMs`: the last time it was tried. */
-          appends: { fromMs: Infinity, toMs: -Infinity, why: "" }
-        }
-        let ableFromMs = -Infinity
+        /** Since when nothing is known of the log, and why. */
+        const silent = { fromMs: Infinity, why: "" }
+        const appends = new RelayAppends({ bus, leases, id: members.self.id, now })
 
         const lagMs = (): number => (ahead === null || followed >= ahead.position ? 0 : now() - ahead.atMs)
 
         const whyUnwell = (): string => {
           const { connected, why } = bus.status()
           if (!connected) return `the bus is away: ${why}`
-          if (!members.known() || !leases.known()) return "members and leases are not known yet"
+          if (!members.known() || !leases.known()) {
+            return `members and leases are not known yet${why === "" ? "" : `: ${why}`}`
+          }
           if (!following) return "the log's position is not known yet"
-          const { log } = silent
-          if (now() - log.fromMs >= slowMs) return `the log cannot be read: ${log.why}`
+          if (now() - silent.fromMs >= slowMs) return `the log cannot be read: ${silent.why}`
           return lagMs() >= slowMs ? `the log is ${Math.round(lagMs() / 1_000)} s behind` : ""
         }
 
@@ -169,46 +164,6 @@ export class Relay extends Context.Service<
           look()
           for (const entry of entries.values()) refresh(entry)
         }
-
-        const append = (entry: Entry) => {
-          const { who } = entry
-          const subject = `kv.${word(who.model)}.${word(who.name)}`
-          const short = (why: string, refused: boolean): void => {
-            tally.appendFailures++
-            entry.isShort = true
-            if (!refused) return
-            silent.appends.toMs = now()
-            silent.appends.fromMs = Math.min(silent.appends.fromMs, silent.appends.toMs)
-            silent.appends.why = why
-          }
-          return (kind: LogEntry.Kind, seq = 0, payload?: Uint8Array): void => {
-            const epoch = leases.epochOf(who.name)
-            // Out of the others' sight for a moment, or for good: then its next owner calls for a look.
-            if (epoch === null) {
-              entry.isShort = true
-              return
-            }
-            const bytes = LogEntry.encode(kind, epoch, seq, payload)
-            const fits = bytes.length <= bus.bytesMax()
-            if (!fits || appending >= appendingMax) {
-              short(`${appending} entries are on their way`, fits)
-              return
-            }
-            appending++
-            const id =
-              payload === undefined
-                ? `${who.name}/${epoch}/${members.self.id}/${signals++}`
-                : LogEntry.idOf(who.name, epoch, seq, payload)
-            bus.append(subject, bytes, id, (result) => {
-              appending--
-              if ("position" in result) {
-                tally.appended++
-                silent.appends.fromMs = Infinity
-              } else short(result.message, result.reason !== "away")
-            })
-          }
-        }
-        let signals = 0
 
         /** Reads the engine's socket until it is told to stop, or for good. */
         const read = (entry: Entry): Effect.Effect<void> => {
@@ -263,7 +218,9 @@ export class Relay extends Context.Service<
                   entry.direct = null
                   run(Effect.void)
                 },
-                append: (kind, seq, payload) => appendTo(kind, seq, payload)
+                append: appends.of(who, () => {
+                  entry.isShort = true
+                })
               },
               counters,
               steady
@@ -274,7 +231,6 @@ export class Relay extends Context.Service<
             isShort: false,
             lookMs: -Infinity
           }
-          const appendTo = append(entry)
           entries.set(name, entry)
           yield* Effect.addFinalizer(() =>
             Effect.sync(() => {
@@ -352,11 +308,11 @@ export class Relay extends Context.Service<
           bus.position.pipe(
             Effect.match({
               onFailure: ({ message }) => {
-                silent.log.fromMs = Math.min(silent.log.fromMs, now())
-                silent.log.why = message
+                silent.fromMs = Math.min(silent.fromMs, now())
+                silent.why = message
               },
               onSuccess: (position) => {
-                silent.log.fromMs = Infinity
+                silent.fromMs = Infinity
                 const begunAnew = position < Math.max(followed, ahead?.position ?? 0)
                 if (settled || position < followed || !follows) followed = position
                 if (ahead === null || begunAnew || followed >= ahead.position) ahead = { position, atMs: now() }
@@ -402,18 +358,11 @@ export class Relay extends Context.Service<
 
         /** Whose entries the log does not take leaves the reading to others. */
         const judgeAppends = (nowMs: number): void => {
-          const { appends } = silent
-          if (nowMs < ableFromMs) return
-          if (ableFromMs > -Infinity) {
-            // Tried anew: what failed before, or was answered since, counts no more.
-            ableFromMs = -Infinity
-            appends.fromMs = Infinity
-            leases.setAble(true)
-          } else if (appends.toMs - appends.fromMs >= patienceMs) {
-            ableFromMs = nowMs + soloMs
-            leases.setAble(false)
-            fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
-          }
+          const judged = appends.judge(nowMs)
+          if (judged === "nothing") return
+          leases.setAble(judged === "have again")
+          if (judged === "have again") return
+          fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
         }
 
         const tick = (): void => {
@@ -464,7 +413,9 @@ export class Relay extends Context.Service<
             ...tally,
             ...replays,
             roles: rolesNow(),
-            appending,
+            appended: appends.appended,
+            appendFailures: appends.failures,
+            appending: appends.underWay,
             lagEntries: ahead === null ? 0 : Math.max(0, ahead.position - followed),
             lagMs: lagMs(),
             why: whyUnwell()
