@@ -4,13 +4,13 @@ import * as LogEntry from "../../src/hot/LogEntry.ts"
 import { BusError } from "../../src/ports/Bus.ts"
 
 type Result = { readonly position: number } | BusError
-const position: Result = { position: 7 }
+const taken = { position: 7 }
 const failed = (reason: BusError["reason"]): Result => new BusError({ what: "append", reason, detail: "told to" })
 
 describe("RelayAppends", () => {
   let nowMs = 0
   let epoch: number | null = 5
-  let result = position
+  let result: Result = taken
   let shorts = 0
   let ids: Array<string> = []
   let appends = make()
@@ -34,7 +34,7 @@ describe("RelayAppends", () => {
   beforeEach(() => {
     nowMs = 0
     epoch = 5
-    result = position
+    result = taken
     shorts = 0
     ids = []
     appends = make()
@@ -56,7 +56,7 @@ describe("RelayAppends", () => {
   it("says what the log lacks: what was not taken, is too large, or came without a lease", () => {
     result = failed("late")
     batch()
-    result = position
+    result = taken
     batch(200)
     epoch = null
     batch()
@@ -91,7 +91,7 @@ describe("RelayAppends", () => {
 
   it("does not give up where something was taken meanwhile", () => {
     for (; nowMs < 20_000; nowMs += 1_000) {
-      result = nowMs % 4_000 === 0 ? position : failed("late")
+      result = nowMs % 4_000 === 0 ? taken : failed("late")
       batch()
       expect(judge()).toBe("nothing")
     }
