@@ -151,6 +151,25 @@ describe("Bootstrap", () => {
     )
   )
 
+  it.effect("is not ready before it was looked what workers there are", () =>
+    rig(({ agrees, join, work }) =>
+      Effect.gen(function* () {
+        let looked = false
+        const first = yield* join("a", { looked: () => looked })
+        yield* pass(2_000, () => work(1))
+        assert.isFalse(first.bootstrap.isReady())
+        // Who is not ready gives no pictures.
+        const second = yield* join("b")
+        yield* pass(1_000)
+        assert.deepInclude(second.bootstrap.stats(), { waiting: 0, taken: 0, failed: 0 })
+        looked = true
+        yield* pass(200)
+        assert.isTrue(first.bootstrap.isReady())
+        yield* agrees(first)
+      })
+    )
+  )
+
   it.effect("answers at once where nobody has a picture", () =>
     rig(({ agrees, join, work }) =>
       Effect.gen(function* () {
