@@ -57,6 +57,8 @@ export class Leases extends Context.Service<
     readonly want: (name: string, how?: { readonly prefers: boolean }) => Effect.Effect<void, never, Scope.Scope>
     /** Whether this replica can read at all: one that cannot gives up its leases, and claims none. True from the start. */
     readonly setAble: (able: boolean) => void
+    /** This replica is about to end: it gives up its leases now, for others to read on without a pause, and claims none. */
+    readonly giveUp: () => void
     /** Of the lease, if it is this replica's and the others know it to be alive; else null. */
     readonly epochOf: (name: string) => number | null
     /** Who has it and is alive, else null. */
@@ -89,6 +91,7 @@ export class Leases extends Context.Service<
         let leaving = false
         let moves = 0
         let able = true
+        let ending = false
 
         const tell = (name: string | null): void => {
           for (const listener of listeners) listener(name)
@@ -214,7 +217,7 @@ export class Leases extends Context.Service<
           const { firstFromMs, freeFromMs, wants } = entry
           const seen = {
             nowMs,
-            wanted: able && wants > 0,
+            wanted: able && !ending && wants > 0,
             held,
             freeFromMs,
             vanishedOf: vanished,
@@ -332,6 +335,10 @@ export class Leases extends Context.Service<
             ),
           setAble: (next) => {
             able = next
+            lookAll()
+          },
+          giveUp: () => {
+            ending = true
             lookAll()
           },
           epochOf: (name) => {

@@ -118,7 +118,10 @@ export const open = Effect.fnUntraced(function* (
     return {
       link,
       unready: () => (bootstrap.isReady() ? null : "learning from the other routers what engines hold"),
-      draining: () => members.setReady(false),
+      draining: () => {
+        members.setReady(false)
+        Context.get(shared, Leases).giveUp()
+      },
       listed: (list) => {
         workers = list
       },

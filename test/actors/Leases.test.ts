@@ -285,6 +285,24 @@ describe("Leases", () => {
     })
   )
 
+  it.effect("are given up by a replica that is about to end, to those who stay, and not taken back", () =>
+    Effect.gen(function* () {
+      const hub = BusMemory.make()
+      const all = [yield* start(hub, "a"), yield* start(hub, "b"), yield* start(hub, "c")]
+      for (const { want } of all) for (const name of names) yield* want(name)
+      yield* pass(1_000)
+      const [a, ...staying] = all
+      assert.isAbove(a!.mine().length, 0)
+      a!.members.setReady(false)
+      a!.leases.giveUp()
+      yield* pass(500)
+      assert.deepStrictEqual([a!.mine(), disputed(staying)], [[], []])
+      yield* pass(10_000)
+      assert.deepStrictEqual(a!.mine(), [])
+      for (const { stop } of all) yield* stop
+    })
+  )
+
   it.effect("counts its leases out with itself, and has them again if nobody took them", () =>
     Effect.gen(function* () {
       const hub = BusMemory.make()
