@@ -97,6 +97,7 @@ export const make = Effect.fnUntraced(function* (
   /** One connection, from its beginning to its end. */
   const live = async (nc: NatsConnection, signal: AbortSignal): Promise<void> => {
     let isOpen = true
+    let isSilent = false
     let looking = false
     let timer: NodeJS.Timeout | undefined
     let lookedAt = Number.NEGATIVE_INFINITY
@@ -142,6 +143,7 @@ export const make = Effect.fnUntraced(function* (
     const listen = async (): Promise<void> => {
       for await (const status of nc.status()) {
         if (status.type === "error") health.problem("server", `the server says: ${status.error.message}`)
+        if (status.type === "staleConnection") isSilent = true
         if (status.type === "disconnect") end()
       }
     }
@@ -150,13 +152,18 @@ export const make = Effect.fnUntraced(function* (
       void listen()
       opened = session
       for (const each of begins) begin(each, session)
-      await Promise.race([look(), nc.closed()])
+      // One that hangs, as 2.9 does on a full disk, takes connections and answers nothing on them.
+      await Promise.race([look().then(() => nc.flush()), nc.closed()]).catch(() => {})
       if (session.isOpen()) {
         current = session
         health.connected(`nats-server ${nc.info?.version ?? "of unknown version"}`)
       }
       const error = await nc.closed()
-      const reason = error instanceof Error ? `: ${wordsOf(error)}` : ""
+      const reason = isSilent
+        ? ": it takes connections, and does not answer"
+        : error instanceof Error
+          ? `: ${wordsOf(error)}`
+          : ""
       if (!signal.aborted) health.away(`the connection to ${Connect.named(options.servers)} broke${reason}`)
     } finally {
       signal.removeEventListener("abort", close)

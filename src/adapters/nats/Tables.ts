@@ -16,9 +16,9 @@ const removeTries = 10
 /**
  * Rows as a watcher should hear of them, from the messages of the bucket's stream.
  *
- * All rows have been told when nothing more is to come, or when as many as there were at the beginning, up to the last of
- * then. The number of messages still to come does not do alone: where rows are written as reading begins nats-server 2.9
- * counts some twice, and never comes to 0 while they go on being written.
+ * All rows have been told when as many were heard as there were at the beginning, up to the last of then, or when nothing
+ * comes any more. The number of messages still to come does not do: where rows are written as reading begins nats-server
+ * 2.9 counts some twice, and never comes to 0 while they go on being written, or to 0 while some are still to come.
  */
 export const hearing = (keyOf: (subject: string) => string, watcher: Watcher): Reader.Hears => {
   /** Rows gathered for `all`, null where removed; null once it was told. */
@@ -49,7 +49,7 @@ export const hearing = (keyOf: (subject: string) => string, watcher: Watcher): R
         return true
       }
       gathered.set(key, row)
-      if (pending === 0 || (seq >= began.seq && gathered.size >= began.keys)) gatheredAll()
+      if (gathered.size >= began.keys && (pending === 0 || seq >= began.seq)) gatheredAll()
       return true
     },
     idle: gatheredAll,

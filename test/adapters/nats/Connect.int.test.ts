@@ -190,6 +190,28 @@ describe("NATS", () => {
     expect(why).toBe("nats-server 2.8.4 is too old: Warmpath needs 2.9 or newer")
   })
 
+  it("that takes connections and answers nothing, as on a full disk, is away for as long, and said once", async () => {
+    let connections = 0
+    const hung = createServer((socket) => {
+      connections++
+      socket.write(
+        `INFO ${JSON.stringify({ server_id: "x", version: "2.9.10", proto: 1, go: "", host: "127.0.0.1", port: 1, headers: true, max_payload: 1048576, client_id: 1 })}\r\n`
+      )
+      // To the first, with which a client connects, and to nothing else.
+      socket.once("data", () => socket.write("PONG\r\n"))
+      socket.on("error", () => {})
+    }).listen(0, "127.0.0.1")
+    await once(hung, "listening")
+    closing.push({ close: async () => void hung.close() })
+    const connected = await bus([`nats://127.0.0.1:${(hung.address() as { port: number }).port}`])
+    const told: Array<boolean> = []
+    connected.bus.onStatus((status) => void told.push(status.connected))
+    await vi.waitFor(() => expect(connections).toBeGreaterThan(2), { timeout: 30_000 })
+    expect(told).not.toContain(true)
+    expect(connected.lines.length).toBe(1)
+    expect(connected.bus.status().why).toContain("broke: it takes connections, and does not answer")
+  })
+
   it("with a stream of other settings is left as it is, until someone mends it", async () => {
     const server = await start()
     const deployment = newDeployment()

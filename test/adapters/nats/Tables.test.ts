@@ -49,6 +49,16 @@ describe("rows of a table", () => {
     expect(heard).toEqual(["all b@4 c@5 a@6"])
   })
 
+  it("are not all there while some are to come, though the server says that nothing is", () => {
+    const { heard, hears, message } = watching()
+    hears.from(streamOf(3, 5))
+    message("b", 5, 0)
+    message("a", 6, 1)
+    expect(heard).toEqual([])
+    message("c", 7, 0)
+    expect(heard).toEqual(["all b@5 a@6 c@7"])
+  })
+
   it("count where they were removed, and are not told", () => {
     const { heard, hears, message } = watching()
     hears.from(streamOf(2, 5))
