@@ -246,7 +246,8 @@ export class Relay extends Context.Service<
         const replay = (
           entry: Entry,
           from: number,
-          take: (seq: number, payload: Uint8Array) => void
+          take: (seq: number, payload: Uint8Array) => void,
+          batchesMax?: number
         ): Effect.Effect<void, ReplayFailed> => {
           const { source, who } = entry
           const fromMs = now()
@@ -255,7 +256,7 @@ export class Relay extends Context.Service<
           const again = (reason: string): Effect.Effect<void, ReplayFailed> =>
             now() - fromMs >= askMsMax ? Effect.fail(failed(reason)) : Effect.andThen(Effect.sleep(askAgainMs), attempt)
           const attempt: Effect.Effect<void, ReplayFailed> = Effect.suspend(() => {
-            if (entry.direct !== null) return entry.direct.replay(from, take)
+            if (entry.direct !== null) return entry.direct.replay(from, take, batchesMax)
             const owner = leases.ownerOf(who.name)?.owner
             if (owner === undefined || owner === members.self.id) return again("nobody reads it")
             replays.replaysAsked++
@@ -430,7 +431,7 @@ export class Relay extends Context.Service<
             Effect.flatMap((position) => Effect.sync(() => entry.feed.prepared(position))),
             Effect.forkScoped({ startImmediately: true })
           )
-          return { replay: (from, take) => replay(entry, from, take) }
+          return { replay: (from, take, batchesMax) => replay(entry, from, take, batchesMax) }
         })
         return Context.make(Relay, relay).pipe(Context.add(EventStream, EventStream.of({ open })))
       })

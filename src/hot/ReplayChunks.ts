@@ -2,13 +2,15 @@
  * ReplayChunks: a replay as messages of bounded size, for a replica that asks another.
  *
  *   chunk  │ its number u32 │ bytes of frames, cut anywhere │
- *   frame  │ tag u8 │ seq f64 │ length u32 │ payload │         big-endian; tags: batch, end, failed (payload: why)
+ *   frame  │ tag u8 │ seq f64 │ length u32 │ payload │         big-endian; tags: batch, end, failed (payload: why), more
  *
- * Chunks are numbered from 0, so that one which is missing is noticed, as is a missing end.
+ * Chunks are numbered from 0, so that one which is missing is noticed, as is a missing end. `more`: that was as much as
+ * is sent at once; the rest is to be asked for.
  */
 const BATCH = 0
 const END = 1
 const FAILED = 2
+const MORE = 3
 const chunkHead = 4
 const frameHead = 13
 /** What an engine's socket takes at most. */
@@ -33,6 +35,10 @@ export class ReplayWriter {
 
   end(): void {
     this.last(END, new Uint8Array(0))
+  }
+
+  more(): void {
+    this.last(MORE, new Uint8Array(0))
   }
 
   fail(reason: string): void {
@@ -73,7 +79,7 @@ export class ReplayWriter {
 
 export class ReplayReader {
   /** `broken`: a chunk is missing or wrong. `failed`: the engine's replay did, for `reason`. */
-  state: "reading" | "done" | "failed" | "broken" = "reading"
+  state: "reading" | "done" | "more" | "failed" | "broken" = "reading"
   reason = ""
   private readonly take: (seq: number, payload: Uint8Array) => void
   private readonly head = new Uint8Array(frameHead)
@@ -128,6 +134,7 @@ export class ReplayReader {
     const tag = this.view.getUint8(0)
     if (tag === BATCH) this.take(this.view.getFloat64(1), payload)
     else if (tag === END) this.state = "done"
+    else if (tag === MORE) this.state = "more"
     else if (tag === FAILED) {
       this.state = "failed"
       this.reason = Buffer.from(payload).toString()

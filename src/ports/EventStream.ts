@@ -53,8 +53,14 @@ export interface Subscription {
   /**
    * Every buffered batch with `seq >= from`, in order; done at the engine's end marker. One at a time: a second call
    * waits for the first. Fails when the source has no replay address, does not answer in time, or breaks off.
+   * `batchesMax`: keeps no more than so many that were not taken yet. Only as many are then sure to come in full: who
+   * asks ends it there, and asks for the rest.
    */
-  readonly replay: (from: number, take: (seq: number, payload: Uint8Array) => void) => Effect.Effect<void, ReplayFailed>
+  readonly replay: (
+    from: number,
+    take: (seq: number, payload: Uint8Array) => void,
+    batchesMax?: number
+  ) => Effect.Effect<void, ReplayFailed>
 }
 
 export class EventStream extends Context.Service<

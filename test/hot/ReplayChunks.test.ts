@@ -43,6 +43,11 @@ describe("ReplayChunks", () => {
     expect(read(chunks)).toEqual({ heard: answer, state: "failed", reason: "nobody listens there" })
   })
 
+  it("says that there is more to ask for", () => {
+    const answer: ReadonlyArray<Batch> = [[3, Uint8Array.of(1)]]
+    expect(read(written(answer, 40, (writer) => writer.more()))).toEqual({ heard: answer, state: "more", reason: "" })
+  })
+
   it("notices a chunk that is missing, also the last", () => {
     fc.assert(
       fc.property(batches, fc.integer({ min: 5, max: 60 }), fc.nat(), (answer, bytesMax, any) => {

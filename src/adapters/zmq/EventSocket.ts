@@ -94,6 +94,7 @@ const replayWith = (
   source: EventSource,
   from: number,
   take: (seq: number, payload: Uint8Array) => void,
+  batchesMax: number,
   options: Options
 ): Effect.Effect<void, ReplayFailed> => {
   const { replayEndpoint } = source
@@ -136,7 +137,7 @@ const replayWith = (
           context,
           ipv6: isIpv6(replayEndpoint),
           linger: 0,
-          receiveHighWaterMark: options.replayMessagesMax,
+          receiveHighWaterMark: Math.min(batchesMax, options.replayMessagesMax),
           maxMessageSize: options.messageBytesMax,
           receiveTimeout: replayTimeoutMs,
           sendTimeout: replayTimeoutMs,
@@ -217,7 +218,10 @@ export const layerWith = (given: Partial<Options> = {}): Layer.Layer<EventStream
             Effect.forkScoped({ startImmediately: true })
           )
           const one = yield* Semaphore.make(1)
-          return { replay: (from, take) => one.withPermits(1)(replayWith(context, turns, source, from, take, options)) }
+          return {
+            replay: (from, take, batchesMax = Infinity) =>
+              one.withPermits(1)(replayWith(context, turns, source, from, take, batchesMax, options))
+          }
         })
     })
   })

@@ -1,4 +1,4 @@
-import { Effect, Exit, Fiber, Layer, ManagedRuntime, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, ManagedRuntime, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Collector } from "../../../actors/Collector.ts"
 import { PrefixIndex } from "../../../actors/PrefixIndex.ts"
@@ -56,7 +56,18 @@ const subscribe = async (to: Pick<Zmq.ZmqPublisher, "endpoint"> & { replayEndpoi
     const fiber = Effect.runFork(subscription.replay(from, () => {}))
     return () => Effect.runPromise(Fiber.interrupt(fiber))
   }
-  return { heard, signals, replay, abort }
+  /** As much of a replay as is wanted. */
+  const first = async (from: number, batchesMax: number) => {
+    const seqs: Array<number> = []
+    const enough = Deferred.makeUnsafe<void>()
+    const take = (seq: number) => {
+      seqs.push(seq)
+      if (seqs.length === batchesMax) Deferred.doneUnsafe(enough, Effect.void)
+    }
+    await Effect.runPromise(Effect.raceFirst(subscription.replay(from, take, batchesMax), Deferred.await(enough)))
+    return seqs.slice(0, batchesMax)
+  }
+  return { heard, signals, replay, first, abort }
 }
 
 /** Publishing reaches a subscriber only once its subscription has: says hello until it is heard. */
@@ -194,6 +205,16 @@ describe("EventSocket", () => {
     p.breakAfter = null
     await first()
     expect((await replay(0)).batches.length).toBe(1)
+  })
+
+  it("brings a long replay part by part, each in full", async () => {
+    const p = await publisher("with topic")
+    for (let i = 0; i < 2_500; i++) await p.publish(new Uint8Array(4_096), true)
+    const { first } = await subscribe(p)
+    const all: Array<number> = []
+    for (let from = 0; from < 2_500; from = all.length) all.push(...(await first(from, 1_000)))
+    expect(all).toEqual(Array.from({ length: 2_500 }, (_, seq) => seq))
+    expect(p.asked).toEqual([0, 1_000, 2_000])
   })
 
   it("fails a replay that breaks off, is not served, or has no address, with words on what to do", async () => {
