@@ -152,7 +152,11 @@ const make = Effect.fnUntraced(function* ({ self, workersMax }: Options) {
       for (const row of yield* table.all) absorb(row)
       if (mustCount && words.get(id) !== told) words.tell(id, told, clock.currentTimeMillisUnsafe())
     }
-    return yield* new BusError({ what: `write fleet.${id}`, reason: "late", detail: "others write it all the time" })
+    return yield* new BusError({
+      what: `write fleet.${id}`,
+      reason: "refused",
+      detail: "others write it all the time"
+    })
   })
 
   /** An operator's word, from now on the last one. */
@@ -230,10 +234,14 @@ const make = Effect.fnUntraced(function* ({ self, workersMax }: Options) {
     }
     if (!connected) return
     // What does not work now is tried again at the next turn.
-    yield* Effect.forEach(words.pending(), (id) => share(id, false), { discard: true }).pipe(
-      Effect.andThen(prune()),
-      Effect.ignore
-    )
+    const shareOrPass = (id: string) =>
+      share(id, false).pipe(
+        Effect.catchIf(
+          ({ reason }) => reason === "refused",
+          ({ message }) => Effect.sync(() => complain(`fleet.${id}`, message))
+        )
+      )
+    yield* Effect.forEach(words.pending(), shareOrPass, { discard: true }).pipe(Effect.andThen(prune()), Effect.ignore)
   })
 
   yield* table.watch({

@@ -5,7 +5,7 @@ import * as Announcements from "../../actors/Announcements.ts"
 import { Fleet } from "../../actors/Fleet.ts"
 import { FleetShare } from "../../actors/FleetShare.ts"
 import type { WorkerSpec } from "../../src/domain/Worker.ts"
-import type { Bus } from "../../src/ports/Bus.ts"
+import { Bus, BusError, type Table, type TableName } from "../../src/ports/Bus.ts"
 import * as BusMemory from "../../src/ports/BusMemory.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 
@@ -26,10 +26,10 @@ const replica = Effect.fnUntraced(function* (
   hub: BusMemory.Hub,
   id: string,
   listed: ReadonlyArray<WorkerSpec> = [],
-  isAway = false
+  isAway = false,
+  client = hub.client()
 ): Effect.fn.Return<Replica, never, Scope.Scope> {
   const fake = FakeEngine.make()
-  const client = hub.client()
   if (isAway) client.cut(true)
   const context = yield* Layer.build(
     FleetShare.layer({ self: { id }, workersMax: 8 }).pipe(
@@ -189,6 +189,35 @@ describe("FleetShare", () => {
       assert.deepStrictEqual([one.states(), two.states()], [{ b: "ready" }, { b: "ready" }])
       const late = yield* replica(hub, "late", [a])
       assert.deepStrictEqual(late.states(), { b: "ready" })
+    })
+  )
+
+  it.effect("a row that cannot be written does not keep back those after it", () =>
+    Effect.gen(function* () {
+      const hub = hubOf()
+      const client = hub.client()
+      const refusing = (table: Table): Table => ({
+        ...table,
+        replace: (key, value, revision) =>
+          key === a.id
+            ? Effect.fail(new BusError({ what: `write fleet.${key}`, reason: "refused", detail: "too large" }))
+            : table.replace(key, value, revision)
+      })
+      const bus = { ...client.bus, table: (name: TableName) => refusing(client.bus.table(name)) }
+      const one = yield* replica(hub, "one", [], true, { ...client, layer: Layer.succeed(Bus, bus) })
+      const two = yield* replica(hub, "two")
+      const added = yield* Effect.all([one.share.add(a), one.share.add(b)])
+      assert.deepStrictEqual(
+        added.map(({ shared }) => shared),
+        [false, false]
+      )
+      client.cut(false)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual([one.states(), two.states()], [{ a: "ready", b: "ready" }, { b: "ready" }])
+      assert.deepStrictEqual(
+        one.share.list().map(({ shared }) => shared),
+        [false, true]
+      )
     })
   )
 
