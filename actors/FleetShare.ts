@@ -290,9 +290,13 @@ const make = Effect.fnUntraced(function* ({ self, workersMax }: Options) {
   })
 
   const remove = Effect.fnUntraced(function* (id: string, { drain }: { readonly drain: boolean }) {
-    const found = fleet.find(id)
-    if (found === undefined || !fleet.remove(id, { drain })) return null
-    return yield* tell(id, found.spec, drain ? "drained" : "removed")
+    const told = words.get(id)
+    // One that this replica has not, or would not have, leaves the others at its word. What drains may be cut short.
+    const isElsewhere = told !== undefined && (told.state === "listed" || (told.state === "drained" && !drain))
+    const spec = fleet.find(id)?.spec ?? (isElsewhere ? told.spec : undefined)
+    if (spec === undefined) return null
+    fleet.remove(id, { drain })
+    return yield* tell(id, spec, drain ? "drained" : "removed")
   })
 
   const set = Effect.fnUntraced(function* (specs: ReadonlyArray<WorkerSpec>) {
@@ -343,7 +347,7 @@ export class FleetShare extends Context.Service<
   {
     /** Lists a worker on all replicas; as `Fleet.add` here, at once. One with a key is listed here only. */
     readonly add: (spec: WorkerSpec) => Effect.Effect<Sharing & { readonly worker: WorkerStatus }, WorkerRefused>
-    /** Lets a worker finish, or forgets it, on all replicas: each its own requests. Null when there is none here. */
+    /** Lets a worker finish, or forgets it, on all replicas: each its own requests. Null when none of them lists it. */
     readonly remove: (id: string, how: { readonly drain: boolean }) => Effect.Effect<Sharing | null>
     /** This replica's own list, as `Fleet.set`; without those that were drained or removed. */
     readonly set: (specs: ReadonlyArray<WorkerSpec>) => Effect.Effect<ReadonlyArray<WorkerRefused>>

@@ -272,6 +272,25 @@ describe("FleetShare", () => {
     })
   )
 
+  it.effect("a worker that this router does not have is removed by it all the same", () =>
+    Effect.gen(function* () {
+      const hub = hubOf()
+      const one = yield* replica(hub, "one")
+      const two = yield* replica(hub, "two", [{ id: "other", url: a.url }])
+      yield* one.share.add({ ...b, apiKey: Redacted.make("its key") })
+      yield* one.share.add(a)
+      yield* settle
+      assert.deepStrictEqual([one.states(), two.states()], [{ a: "ready", b: "ready" }, { other: "ready" }])
+      const shared = { shared: true, why: "" }
+      assert.deepStrictEqual(yield* two.share.remove("a", { drain: true }), shared)
+      assert.deepStrictEqual(yield* two.share.remove("b", { drain: false }), shared)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(one.states(), {})
+      assert.isNull(yield* two.share.remove("a", { drain: true }))
+      assert.isNull(yield* two.share.remove("nobody", { drain: false }))
+    })
+  )
+
   it.effect("remembers for a day that a worker left, longer where it is still listed", () =>
     Effect.gen(function* () {
       const hub = hubOf()
