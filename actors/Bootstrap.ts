@@ -8,7 +8,7 @@
  * Loses    nothing: a replica that goes while it is asked is replaced by another, and at the worst engines are read.
  *
  * Publishers that come within `gatherMs` are asked for together. One that is whole, but was not read from its start, is
- * taken anew when another replica knows it from there; ever more rarely.
+ * taken anew when another replica knows it from there, and has begun to give it; ever more rarely.
  */
 import { Clock, Context, Deferred, Effect, Layer, Schedule, Semaphore } from "effect"
 import { Bus } from "../src/ports/Bus.ts"
@@ -58,6 +58,8 @@ const awayTickMs = 100
 /** Replicas that give to others are waited for: ten million blocks take them some ten seconds. */
 const busyMsMax = 30_000
 const busyTickMs = 250
+/** Times `gatherMs` that a picture to be taken anew is waited for, while its session is open. */
+const retakeWaits = 20
 
 export interface Stats {
   /** Publishers that wait for their picture. */
@@ -102,6 +104,8 @@ export class Bootstrap extends Context.Service<
         const permits = yield* Semaphore.make(concurrentSessions)
         const asking = SnapshotAsk.make(bus, collector, index, { silenceMs })
         let gathering: Array<Waiting> = []
+        /** Publishers that are taken anew: null until one waits for its picture. */
+        const retaking = new Map<string, Waiting | null>()
         let isReady = false
 
         const answer = (waiting: Waiting, position: number): void => {
@@ -110,16 +114,22 @@ export class Bootstrap extends Context.Service<
           Deferred.doneUnsafe(waiting.answer, Effect.succeed(position))
         }
 
-        const take = Effect.fnUntraced(function* (batch: ReadonlyArray<Waiting>) {
+        const take = Effect.fnUntraced(function* (
+          batch: ReadonlyArray<Waiting>,
+          session: SnapshotAsk.Session | null = null
+        ) {
           const startedMs = now()
           const not = [id]
           let wanted = batch
+          let begun = session
           for (let tries = 0; wanted.length > 0 && tries < triesMax; ) {
             const asked = wanted.slice(0, askedMax)
             const came = yield* asking.take(
               asked.map(({ who }) => who),
-              not
+              not,
+              begun
             )
+            begun = null
             if (came === "nobody") break
             if (came === "away") {
               // The first connection takes a moment, and so does a broker's restart.
@@ -153,27 +163,29 @@ export class Bootstrap extends Context.Service<
           for (const waiting of wanted) answer(waiting, 0)
         })
 
+        /** Answers all of them, whatever comes. */
+        const takeAll = (batch: ReadonlyArray<Waiting>, session: SnapshotAsk.Session | null = null) =>
+          take(batch, session).pipe(
+            Effect.tapCause((cause) => Effect.logError("Taking pictures of publishers died", cause)),
+            Effect.ensuring(
+              Effect.sync(() => {
+                for (const one of batch) if (unanswered.has(one)) answer(one, 0)
+              })
+            )
+          )
+
         const prepare = (who: Who): Effect.Effect<number> =>
           Effect.gen(function* () {
             const waiting: Waiting = { who, answer: yield* Deferred.make<number>() }
             unanswered.add(waiting)
-            gathering.push(waiting)
-            if (gathering.length === 1) {
+            if (retaking.has(who.name)) retaking.set(who.name, waiting)
+            else if (gathering.push(waiting) === 1) {
               yield* Effect.sleep(gatherMs).pipe(
                 Effect.andThen(
                   Effect.suspend(() => {
                     const batch = gathering
                     gathering = []
-                    return permits
-                      .withPermits(1)(take(batch))
-                      .pipe(
-                        Effect.tapCause((cause) => Effect.logError("Taking pictures of publishers died", cause)),
-                        Effect.ensuring(
-                          Effect.sync(() => {
-                            for (const one of batch) if (unanswered.has(one)) answer(one, 0)
-                          })
-                        )
-                      )
+                    return permits.withPermits(1)(takeAll(batch))
                   })
                 ),
                 Effect.sandbox,
@@ -242,18 +254,33 @@ export class Bootstrap extends Context.Service<
           })
           if (short.length === 0) return
           const who = short.map(({ model, name }) => ({ name, model }))
-          const opened = yield* asking.open("complete", who, [id])
-          if (opened === "busy" || opened === "nobody" || opened?._tag !== "complete") return
-          for (const i of opened.which) {
-            const followed = short[i]
-            if (followed === undefined) continue
-            retakes.taken(followed.name, nowMs)
-            yield* Effect.logInfo(`${followed.name} is taken anew from a replica that knows it from its start`)
-            yield* collector.again(followed.slot)
+          const opened = yield* asking.open("retake", who, [id])
+          // What there is of them is kept until there is better.
+          if (opened === "busy" || opened === "nobody" || opened?._tag !== "session") return
+          const given = opened.taken.flatMap((i) => short[i] ?? [])
+          for (const { name } of given) retaking.set(name, null)
+          for (const { name, slot } of given) {
+            retakes.taken(name, nowMs)
+            yield* Effect.logInfo(`${name} is taken anew from a replica that knows it from its start`)
+            yield* collector.again(slot)
           }
+          const waiting = () => given.flatMap(({ name }) => retaking.get(name) ?? [])
+          const areAll = () => waiting().length === given.length
+          for (let i = 0; i < retakeWaits && !areAll(); i++) yield* Effect.sleep(gatherMs)
+          // Whose publisher left meanwhile has another number in the session.
+          const session = areAll() ? { ...opened, taken: given.map((_, i) => i), absent: [] } : null
+          const batch = waiting()
+          for (const { name } of given) retaking.delete(name)
+          yield* takeAll(batch, session)
         })
         yield* Effect.sleep(retakeMs).pipe(
-          Effect.andThen(retake()),
+          Effect.andThen(permits.withPermits(1)(retake())),
+          Effect.ensuring(
+            Effect.sync(() => {
+              for (const one of retaking.values()) if (one !== null && unanswered.has(one)) answer(one, 0)
+              retaking.clear()
+            })
+          ),
           Effect.catchTag("BusError", () => Effect.void),
           Effect.forever,
           Effect.tapCause((cause) => Effect.logError("No picture is taken anew any more", cause)),

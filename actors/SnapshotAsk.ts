@@ -26,10 +26,13 @@ export interface Failed {
 }
 
 /** By number in what was asked for; what is not among them is to be asked for again. */
-export interface Came {
+interface Came {
   readonly _tag: "outcomes"
   readonly outcomes: ReadonlyMap<number, Outcome>
 }
+
+/** A replica that gives some of what was asked for. */
+export type Session = Extract<typeof Words.Opened.Type, { readonly _tag: "session" }>
 
 /** Answers that are none, from replicas that are not to answer, or cannot now: the bus chooses who is asked. */
 const passesMax = 16
@@ -49,22 +52,24 @@ export const make = (
   let received = 0
 
   /**
-   * One question on `snapshot`; who is not to answer is asked past. Busy where all others give to others, nobody where there
-   * are none; null for no answer.
+   * One question on `snapshot`; who passes, or is not to answer, is asked past. Busy where all others give to others, nobody
+   * where there are none; null for no answer.
    */
   const open = Effect.fnUntraced(function* (
-    what: "take" | "complete",
+    what: "take" | "retake",
     publishers: ReadonlyArray<Who>,
     not: ReadonlyArray<string>
   ) {
-    const question = Words.bytesOf(encodeOpen({ what, publishers, not }))
+    const passed = new Set(not)
     let busy = false
     for (let passes = 0; passes < passesMax; passes++) {
       const heard: Array<Uint8Array> = []
+      const question = Words.bytesOf(encodeOpen({ what, publishers, not: [...passed] }))
       yield* bus.ask(Words.subject, question, (bytes) => void heard.push(bytes), silenceMs)
       const opened = heard.length === 1 ? Option.getOrNull(decodeOpened(Words.textOf(heard[0]!))) : null
       if (opened?._tag !== "pass") return opened
       busy ||= opened.busy
+      passed.add(opened.replica)
     }
     return busy ? "busy" : "nobody"
   })
@@ -101,14 +106,20 @@ export const make = (
 
   /**
    * Asks one replica for as many as it gives at once. Otherwise there is nobody to ask, no broker in reach, or all who could
-   * answer give to others now.
+   * answer give to others now. `begun`: a session that is open for the same publishers.
    */
-  const take = Effect.fnUntraced(function* (wanted: ReadonlyArray<Who>, not: ReadonlyArray<string>) {
-    const opened = yield* open("take", wanted, not).pipe(
-      Effect.catchTag("BusError", ({ message, reason }) =>
-        Effect.succeed(reason === "nobody" || reason === "away" ? reason : failed(null, message))
-      )
-    )
+  const take = Effect.fnUntraced(function* (
+    wanted: ReadonlyArray<Who>,
+    not: ReadonlyArray<string>,
+    begun: Session | null = null
+  ) {
+    const opened =
+      begun ??
+      (yield* open("take", wanted, not).pipe(
+        Effect.catchTag("BusError", ({ message, reason }) =>
+          Effect.succeed(reason === "nobody" || reason === "away" ? reason : failed(null, message))
+        )
+      ))
     if (opened === "nobody" || opened === "away" || opened === "busy") return opened
     if (opened?._tag === "failed") return opened
     if (opened?._tag !== "session") return failed(null, "nobody gives an answer")

@@ -10,19 +10,21 @@ const Who = Schema.Struct({ name: Schema.String, model: Schema.String })
 /** On `snapshot`, of any replica that is ready. */
 export const Open = Schema.fromJsonString(
   Schema.Struct({
-    /** `take`: begin a session. `complete`: only say which of them are known from their start. */
-    what: Schema.Literals(["take", "complete"]),
+    /** `take`: begin a session. `retake`: with those only that are known from their start. */
+    what: Schema.Literals(["take", "retake"]),
     publishers: Schema.Array(Who),
     /** Replicas that are not to answer: who asks, and who has failed it. */
     not: Schema.Array(Schema.String)
   })
 )
 
-/** The one answer to it. `pass`: it is one of those that are not to, or gives to as many as it can. Numbers count in `publishers`. */
+/**
+ * The one answer to it. `pass`: it is one of those that are not to, gives to as many as it can, or has nothing to take anew.
+ * Numbers count in `publishers`.
+ */
 export const Opened = Schema.fromJsonString(
   Schema.Union([
-    Schema.TaggedStruct("pass", { busy: Schema.Boolean }),
-    Schema.TaggedStruct("complete", { which: Schema.Array(Schema.Int) }),
+    Schema.TaggedStruct("pass", { replica: Schema.String, busy: Schema.Boolean }),
     Schema.TaggedStruct("session", {
       replica: Schema.String,
       session: Schema.Int,

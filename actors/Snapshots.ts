@@ -70,8 +70,8 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
 
         const opened = ({ not, publishers, what }: typeof Words.Open.Type): typeof Words.Opened.Type => {
           forget()
-          if (not.includes(id)) return { _tag: "pass", busy: false }
-          if (what === "take" && sessions.size >= sessionsMax) return { _tag: "pass", busy: true }
+          if (not.includes(id)) return { _tag: "pass", replica: id, busy: false }
+          if (sessions.size >= sessionsMax) return { _tag: "pass", replica: id, busy: true }
           const known = new Map(collector.publishers().map((followed) => [followed.name, followed]))
           const found = publishers.map(({ model, name }) => {
             const followed = known.get(name)
@@ -79,10 +79,12 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
           })
           const states = found.map((followed) => (followed === undefined ? null : collector.state(followed.slot)))
           const which = (is: (i: number) => boolean) => publishers.flatMap((_, i) => (is(i) ? [i] : []))
-          if (what === "complete") {
-            return { _tag: "complete", which: which((i) => states[i]?.health === "whole" && states[i].complete) }
-          }
-          const able = which((i) => (states[i] ?? null) !== null && states[i]!.health !== "absent")
+          const able = which((i) => {
+            const state = states[i] ?? null
+            if (state === null) return false
+            return what === "take" ? state.health !== "absent" : state.health === "whole" && state.complete
+          })
+          if (what === "retake" && able.length === 0) return { _tag: "pass", replica: id, busy: false }
           let hashes = 0
           const taken = able.filter((i, at) => {
             hashes += states[i]!.hashes

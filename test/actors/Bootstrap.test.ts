@@ -286,6 +286,46 @@ describe("Bootstrap", () => {
     )
   )
 
+  it.effect("keeps a picture that lost its start until another replica can give a better one", () =>
+    rig(({ agrees, hub, join, work }) =>
+      Effect.gen(function* () {
+        const replicas = [yield* join("a")]
+        yield* pass(4_000, () => work(10))
+        for (const id of ["b", "c", "d"]) replicas.push(yield* join(id))
+        yield* pass(2_000, () => work(1))
+        // Only one keeps what the log forgets.
+        const kept = replicas.find(({ relay }) => relay.roleOf(nameOf(0)) === "owner")!
+        const short = replicas.filter((replica) => replica !== kept)
+        for (const { client } of short) client.cut(true)
+        yield* pass(1_500, () => work(10))
+        hub.truncate(2)
+        const { bus } = hub.client()
+        const others = short.map(({ id }) => id)
+        const publishers = [{ name: nameOf(0), model: "org/model" }]
+        const question = Buffer.from(JSON.stringify({ what: "take", publishers, not: others }))
+        /** All that the one can give to is taken, again and again. */
+        const occupy = () => void Effect.runFork(Effect.ignore(bus.ask("snapshot", question, () => {}, 500)))
+        yield* pass(300, occupy)
+        for (const { client } of short) client.cut(false)
+        const isShort = ({ state }: Replica) => state(0)!.health === "whole" && !state(0)!.complete
+        for (let i = 0; i < 40 && !short.every(isShort); i++) yield* pass(100, occupy)
+        assert.isTrue(short.every(isShort))
+        const healths = new Set<string>()
+        yield* pass(10_000, () => {
+          occupy()
+          for (const { state } of short) healths.add(state(0)!.health)
+        })
+        assert.isFalse(healths.has("absent"))
+        assert.isTrue(short.every(isShort))
+        // Given up by nobody, the sessions end; and one look is enough, whoever is asked first.
+        yield* pass(10_000)
+        assert.isFalse(short.some(isShort))
+        yield* pass(10_000)
+        for (const replica of replicas) yield* agrees(replica)
+      })
+    )
+  )
+
   it.effect("does not take what is no snapshot, or a damaged one, and goes on without", () =>
     rig(({ agrees, hub, join, work }) =>
       Effect.gen(function* () {
