@@ -13,7 +13,7 @@ import { encode, type Member, MemberTable } from "./MemberTable.ts"
 export type { Member } from "./MemberTable.ts"
 
 export interface Options {
-  /** Unique among the replicas of all times: a name, and something of this process. */
+  /** Unique among the replicas there are. The same in its next life if its operator gave it one, else new in each. */
   readonly id: string
   readonly kind: Member["kind"]
   /** Of its admin API, as the others reach it. */

@@ -58,6 +58,8 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
         const clock = yield* Clock.Clock
         const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
         const sessions = new Map<number, Open>()
+        /** Of this life: under its name an earlier one may have given, whose sessions somebody still asks for. */
+        let lastSession = clock.currentTimeMillisUnsafe() * 1_000
         let begun = 0
         let bytes = 0
         const deps = { collector, index, positionOf: relay.positionOf, bytesMax: bus.bytesMax }
@@ -92,7 +94,8 @@ export class Snapshots extends Context.Service<Snapshots, { readonly stats: () =
           })
           const absent = which((i) => !able.includes(i))
           if (taken.length === 0) return { _tag: "session", replica: id, session: 0, taken, absent }
-          const session = ++begun
+          begun++
+          const session = ++lastSession
           sessions.set(session, {
             session: new SnapshotSession(
               deps,

@@ -326,6 +326,27 @@ describe("Bootstrap", () => {
     )
   )
 
+  it.effect("a router that comes back under its name has sessions of its own", () =>
+    rig(({ hub, join, work }) =>
+      Effect.gen(function* () {
+        const numbers: Array<number> = []
+        const question = { what: "take", publishers: [{ name: nameOf(0), model: "org/model" }], not: [] }
+        const take = (answer: Uint8Array) => void numbers.push(JSON.parse(Buffer.from(answer).toString()).session)
+        for (let life = 0; life < 2; life++) {
+          const only = yield* join("a")
+          yield* pass(2_000, () => work(3))
+          yield* Effect.forkChild(
+            Effect.ignore(hub.client().bus.ask("snapshot", Buffer.from(JSON.stringify(question)), take, 1_000))
+          )
+          yield* pass(200)
+          yield* only.stop
+        }
+        assert.strictEqual(numbers.length, 2)
+        assert.isAbove(numbers[1]!, numbers[0]!)
+      })
+    )
+  )
+
   it.effect("does not take what is no snapshot, or a damaged one, and goes on without", () =>
     rig(({ agrees, hub, join, work }) =>
       Effect.gen(function* () {
