@@ -4,6 +4,9 @@ import * as Disturbances from "../../../loadtest/judge/Disturbances.ts"
 import * as Job from "../../../loadtest/judge/Job.ts"
 import * as Outcome from "../../../loadtest/judge/Outcome.ts"
 import { Traffic } from "../../../loadtest/judge/Traffic.ts"
+import * as Generated from "../../../loadtest/replay/Generated.ts"
+import * as Replay from "../../../loadtest/replay/Replay.ts"
+import * as Strategies from "../../../loadtest/replay/Strategies.ts"
 
 const [cell] = cells(["tool"], [16], [0.95], ["medium"])
 const traffic = new Traffic(null)
@@ -41,6 +44,31 @@ describe("A cell under one seed", () => {
     const pruned = run({ ...sessions, margin: 1 })
     expect(Outcome.best(pruned.rivals)).toEqual(Outcome.best(whole.rivals))
     expect(pruned.rivals.some(({ isAbove }) => isAbove)).toBe(true)
+  })
+
+  it("never has a rival for the best that lets half of the sessions wait, however soon it answers the others", () => {
+    const [agent] = cells(["agent"], [8], [76], ["medium"])
+    const staged = traffic.stage(agent!, null, 1)
+    const crowd = {
+      stage: () => ({ ...staged, trace: Generated.sessions(1, 200, 40), live: 60 })
+    } as unknown as Traffic
+    const sessions = {
+      ...job,
+      cell: agent!,
+      perSecond: null,
+      bounds: [],
+      disturbances: [],
+      rivals: ["first-block-hash"]
+    }
+    const { ours, rivals } = Job.run(sessions, crowd, () => {})
+    const strategy = Strategies.strategies.find(({ name }) => name === "first-block-hash")
+    const { result } = Replay.run(crowd.stage(agent!, null, 1).trace, strategy!, staged.fleet, {
+      ...staged,
+      live: 60,
+      seed: 1
+    })
+    expect(result.ttftMs.p90).toBeLessThan(ours.p90Ms)
+    expect(rivals[0]).toMatchObject({ isAbove: true })
   })
 
   it("keeps the best default beside the best of all", () => {
