@@ -40,6 +40,8 @@ interface Held {
 
 /** Before it is taken that an owner hears the engine, though it did not say so: its word is a message away. */
 const awaitMs = 1_000
+/** Before an owner says that it does not hear the engine yet: its socket is open sooner as a rule, and the word is in time. */
+const openMs = 500
 /** From a sign that the log lacks something to looking: such signs come in twos and threes, and each look is a replay. */
 const lookMs = 250
 const heldMax = 2_000
@@ -62,6 +64,8 @@ export class RelayFeed {
   private inferred = false
   /** The listener was told that it is connected. */
   private told = false
+  /** When the others are told that the socket is not up, unless it is by then. */
+  private downAtMs = Infinity
   /** When it is connected anew, to look for what the log lacks. */
   private lookAtMs = Infinity
   private isPrepared = false
@@ -99,7 +103,10 @@ export class RelayFeed {
       this.directOpen = true
       hands.openDirect()
     }
-    if (became && role === "owner") this.say(this.directUp)
+    if (role !== "owner") this.downAtMs = Infinity
+    else if (became && this.directUp) this.say(true)
+    else if (became) this.downAtMs = nowMs + openMs
+    if (nowMs >= this.downAtMs) this.say(false)
     if (wanted) {
       if (this.source === "direct") return
       if (this.directUp) this.attach("direct")
@@ -217,6 +224,7 @@ export class RelayFeed {
   }
 
   private say(up: boolean): void {
+    this.downAtMs = Infinity
     this.hands.append(up ? LogEntry.CONNECTED : LogEntry.DISCONNECTED)
   }
 

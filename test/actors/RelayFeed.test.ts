@@ -38,7 +38,7 @@ describe("RelayFeed", () => {
     const { feed, took } = rig()
     feed.prepared(0)
     feed.update("owner", null, true, 0)
-    expect(took()).toEqual(["open", "log down"])
+    expect(took()).toEqual(["open"])
     feed.directConnected()
     feed.directMessage(5, new Uint8Array(1))
     feed.directDisconnected()
@@ -49,6 +49,29 @@ describe("RelayFeed", () => {
     expect(took()).toEqual(["connected", "6"])
     feed.update("owner", null, true, 0)
     expect(took()).toEqual(["log up"])
+  })
+
+  it("says of a socket that is being opened that it is not heard once that takes long, and once", () => {
+    const { feed, took } = rig()
+    feed.prepared(0)
+    feed.update("owner", null, true, 0)
+    feed.update("owner", null, true, 400)
+    expect(took()).toEqual(["open"])
+    feed.update("owner", null, true, 500)
+    feed.update("owner", null, true, 600)
+    expect(took()).toEqual(["log down"])
+    feed.directConnected()
+    feed.update("owner", null, true, 2_000)
+    expect(took()).toEqual(["log up", "connected"])
+  })
+
+  it("leaves to the next owner what to say of the engine", () => {
+    const { feed, took } = rig()
+    feed.prepared(0)
+    feed.update("owner", null, true, 0)
+    feed.update("follower", lease(2), true, 100)
+    feed.update("follower", lease(2), true, 2_000)
+    expect(took()).toEqual(["open", "connected", "close"])
   })
 
   it("takes a message for the signal that comes after it", () => {
