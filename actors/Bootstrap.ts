@@ -22,7 +22,6 @@ import * as SnapshotAsk from "./SnapshotAsk.ts"
 export interface Options extends RetakeOptions {
   /** Of this replica. */
   readonly id: string
-  readonly gatherMs: number
   /** A replica that says nothing for so long has failed. */
   readonly silenceMs: number
   /** Replicas tried for one publisher, those apart that are not to answer. */
@@ -31,22 +30,21 @@ export interface Options extends RetakeOptions {
   readonly readyMsMax: number
   /** The workers there are at the start have been asked what they are: their publishers are known. */
   readonly looked: () => boolean
-  /** Between two looks for publishers to be taken anew. */
-  readonly retakeMs: number
 }
 
 const defaults: Omit<Options, "id"> = {
-  // Workers are found together, a probe apart.
-  gatherMs: 50,
   silenceMs: 2_000,
   triesMax: 4,
   readyMsMax: 30_000,
   looked: () => true,
-  retakeMs: 5_000,
   retakeMsMin: 60_000,
   retakeMsMax: 900_000
 }
 
+/** Workers are found together, a probe apart. */
+const gatherMs = 50
+/** Between two looks for publishers to be taken anew. */
+const retakeMs = 5_000
 /** Sessions at a time. */
 const concurrentSessions = 2
 /** Publishers asked for at once. */
@@ -89,7 +87,7 @@ export class Bootstrap extends Context.Service<
       this,
       Effect.gen(function* () {
         const options: Options = { ...defaults, ...given }
-        const { gatherMs, id, retakeMs, silenceMs, triesMax } = options
+        const { id, silenceMs, triesMax } = options
         const bus = yield* Bus
         const collector = yield* Collector
         const index = yield* PrefixIndex

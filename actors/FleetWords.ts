@@ -15,7 +15,7 @@ export interface Held {
 }
 
 /** What a row brought. `older`: the table does not know yet what is known here. */
-export type News =
+type News =
   | { readonly _tag: "Newer"; readonly told: Rows.Told }
   | { readonly _tag: "Older" | "Same" }
   | { readonly _tag: "Unreadable"; readonly why: string }

@@ -34,7 +34,7 @@ export interface Options {
 const turnMs = 5
 const beatMs = 1_000
 /** Three beats and deltas in between were not heard. */
-export const silentMs = 3_000
+const silentMs = 3_000
 /** Silent for so long, its name is forgotten, too. */
 const forgottenMs = 60_000
 /** More replicas than anybody runs. */
@@ -45,7 +45,7 @@ const stateSilenceMs = 1_000
 /** Between two questions for the same state. */
 const askAgainMs = 250
 
-export interface OwnerStats {
+interface OwnerStats {
   readonly id: string
   /** Requests it has open, as it told. */
   readonly open: number

@@ -15,7 +15,7 @@ export const openMax = 65_536
 const heldMax = 256
 const heldBytesMax = 4 << 20
 /** Keys of requests whose workers are not known: what is beyond is charged without. */
-export const strandedBytesMax = 4 << 20
+const strandedBytesMax = 4 << 20
 
 export interface Deps {
   readonly charge: Ledger["Service"]["charge"]

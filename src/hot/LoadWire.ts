@@ -57,8 +57,6 @@ export const headerBytes = 18
 const bookedBytes = 24
 /** Keys of one request that are told at most: 64 KiB, a prompt of 131 072 tokens in blocks of 16. */
 export const keysMax = 8_192
-/** Bytes of one change at most. */
-export const changeBytesMax = bookedBytes + 8 + 8 * keysMax
 
 const none = new Int32Array(0)
 const limit32 = 2 ** 32 - 1

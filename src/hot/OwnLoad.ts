@@ -26,7 +26,7 @@ interface Open extends LoadWire.Booked {
 
 const none = new Int32Array(0)
 /** Keys of one state: what some hundred long prompts that wait for their first token have. */
-export const stateKeysBytesMax = 8 << 20
+const stateKeysBytesMax = 8 << 20
 
 export class OwnLoad {
   readonly incarnation: number
