@@ -109,7 +109,7 @@ describe("ending under load", () => {
       }
     }
     const clients = Array.from({ length: 12 }, (_, i) => client(i))
-    await expect.poll(() => seen.length).toBeGreaterThan(60)
+    await expect.poll(() => seen.length, { timeout: 30_000 }).toBeGreaterThan(60)
     router.process.kill("SIGTERM")
     await Promise.all(clients)
     expect(seen.filter(({ whole }) => !whole)).toEqual([])

@@ -106,13 +106,18 @@ export const natsFails = (options: Options): Promise<Outcome> => {
   })
 }
 
-/** Which of three servers decides on the log. */
+/** Which of three servers decides on the log. Waits while none does: routers make the log, and elections take seconds. */
 const leaderOf = async ({ nats }: Cluster.Cluster): Promise<NatsServer> => {
   const connection = await connect({ servers: nats.map(({ url }) => url) })
   try {
-    const streams = await (await jetstreamManager(connection)).streams.list().next()
-    const log = streams.find(({ config }) => config.name.startsWith("WARMPATH"))
-    return nats[Number(log!.cluster!.leader!.slice(1))]!
+    for (;;) {
+      const streams = await jetstreamManager(connection)
+        .then((manager) => manager.streams.list().next())
+        .catch(() => [])
+      const leader = streams.find(({ config }) => config.name.startsWith("WARMPATH"))?.cluster?.leader
+      if (leader !== undefined && leader !== "") return nats[Number(leader.slice(1))]!
+      await sleep(100)
+    }
   } finally {
     await connection.close()
   }
