@@ -108,9 +108,9 @@ export const open = Effect.fnUntraced(function* (
     yield* Effect.acquireRelease(
       Effect.sync(() =>
         members.onChange(() => {
-          const now = new Set(members.list().map((member) => member.id))
-          for (const other of others) if (!now.has(other)) link.gone(other)
-          others = now
+          const alive = new Set(members.list().map((member) => member.id))
+          for (const other of others) if (!alive.has(other)) link.gone(other)
+          others = alive
         })
       ),
       (stop) => Effect.sync(stop)
