@@ -8,6 +8,7 @@
 import { Equal, Result, Schema } from "effect"
 import { between, bytes, KiB, type Knob, knob, listed, MiB, ms, numeric } from "./ConfigKnob.ts"
 import * as ConfigNats from "./ConfigNats.ts"
+import * as ConfigStore from "./ConfigStore.ts"
 import { explain, nearest } from "./domain/Explain.ts"
 import type { WorkerSpec } from "./domain/Worker.ts"
 import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
@@ -199,7 +200,8 @@ export const knobs = {
     "Longest silence while an engine replays its events; it answers between two steps, which a long prompt makes long.",
     100
   ),
-  ...ConfigNats.knobs
+  ...ConfigNats.knobs,
+  ...ConfigStore.knobs
 }
 
 type Knobs = typeof knobs
@@ -250,7 +252,7 @@ const together = (config: Config): ReadonlyArray<string> => {
   if (config.port !== 0 && config.port === config.adminPort) {
     problems.push(`port and adminPort are both ${config.port}: choose two`)
   }
-  problems.push(...ConfigNats.together(config))
+  problems.push(...ConfigNats.together(config), ...ConfigStore.together(config))
   for (const [low, high] of [
     ["joinRetryMsMin", "joinRetryMsMax"],
     ["breakerOpenMsMin", "breakerOpenMsMax"]

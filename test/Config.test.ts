@@ -162,6 +162,29 @@ describe("Config.decode", () => {
     ])
   })
 
+  it("takes a store by its address, and keeps its password out of it", () => {
+    for (const store of [
+      "sqlite",
+      "none",
+      "sqlite:/var/lib/warmpath.db",
+      "rediss://me@10.0.0.7:6379/2",
+      "redis-cluster://a:7000,b:7001",
+      "redis-sentinel://a:26379,b:26379/main",
+      "rdma://10.0.0.5:7600,10.0.0.6:7600?provider=verbs"
+    ]) {
+      expect(ok({ flags: { store } }).store).toBe(store)
+    }
+    expect(problems({ env: { WARMPATH_STORE: "mysql://a" } })).toEqual([
+      expect.stringMatching(/^WARMPATH_STORE.*sqlite, none, or an address/)
+    ])
+    expect(problems({ file: { store: "redis://me:s3cret@a", storeTlsKey: "k.pem" } })).toEqual([
+      expect.stringMatching(/^store.*storePassword/)
+    ])
+    expect(problems({ file: { storeTlsKey: "k.pem" } })).toEqual([
+      "storeTlsCert and storeTlsKey belong together: give both or neither"
+    ])
+  })
+
   it("never answers with a name that only every object has", () => {
     expect(problems({ file: JSON.parse('{"constructor":1,"__proto__":2}') })).toEqual([
       "constructor, in the file, is no knob",
