@@ -6,7 +6,7 @@
  */
 import { execFile } from "node:child_process"
 import { constants } from "node:fs"
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises"
+import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises"
 import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -16,8 +16,8 @@ export interface Wanted {
   readonly name: string
   /** The environment variable that may name it. */
   readonly variable: string
-  /** Its Debian package, and where in it the executable lies. */
-  readonly debian: { readonly package: string; readonly path: string }
+  /** Its Debian package, those of libraries it needs that few machines have, and where the executable lies. */
+  readonly debian: { readonly package: string; readonly libraries?: ReadonlyArray<string>; readonly path: string }
   /** An image with an executable that needs no libraries of its own, and where it lies. */
   readonly image: { readonly name: string; readonly path: string } | null
 }
@@ -39,9 +39,16 @@ const inPath = async (name: string): Promise<string | null> => {
   return null
 }
 
+/** In the executable's place: finds what was unpacked beside it, wherever that was moved to. */
+const wrapper = (name: string): string => `#!/bin/sh
+here=$(dirname "$0")
+LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu) exec "$here/real/${name}" "$@"
+`
+
 const fromDebian = async (wanted: Wanted, into: string): Promise<void> => {
+  const { libraries = [], path, package: own } = wanted.debian
   const download = (options: ReadonlyArray<string>) =>
-    run("apt-get", [...options, "-qq", "download", wanted.debian.package], { cwd: into })
+    run("apt-get", [...options, "-qq", "download", own, ...libraries], { cwd: into })
   await download([]).catch(async () => {
     // No package lists, as in a fresh container: lists of our own.
     const lists = join(into, "lists")
@@ -56,7 +63,11 @@ const fromDebian = async (wanted: Wanted, into: string): Promise<void> => {
     await run("dpkg", ["-x", join(into, name), into])
     await rm(join(into, name))
   }
-  await rename(join(into, wanted.debian.path), join(into, wanted.name))
+  if (libraries.length === 0) return rename(join(into, path), join(into, wanted.name))
+  await mkdir(join(into, "real"))
+  // By its own name, which decides what it is where several are links to one.
+  await rename(join(into, path), join(into, "real", wanted.name))
+  await writeFile(join(into, wanted.name), wrapper(wanted.name), { mode: 0o755 })
 }
 
 const fromImage = async (wanted: Wanted, into: string): Promise<void> => {
