@@ -64,12 +64,16 @@ export interface EngineBatch {
   readonly unknown: ReadonlyArray<string>
 }
 
+/** In place of a parent: these blocks may be of any chains, of which each is known already. */
+export const anyChain: KeyLanes = new Int32Array(2)
+
 /** A change to the index, in the router's own keys. `worker` is a slot: one data-parallel rank of one engine. */
 export type KvDelta =
   | {
       readonly _tag: "Stored"
       readonly worker: number
       readonly layer: Layer
+      /** The block before the first; null at the start of a chain. */
       readonly parent: KeyLanes | null
       readonly keys: KeyLanes
     }

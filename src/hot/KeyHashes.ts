@@ -3,7 +3,7 @@
  *
  * Known hashes are counted. Copies of others on lower tiers are held until a store describes them (`KeyOffloads`).
  */
-import type { BlockRemoved, BlockStored } from "../domain/KvEvent.ts"
+import { anyChain, type BlockRemoved, type BlockStored } from "../domain/KvEvent.ts"
 import { DEVICE } from "../domain/Tier.ts"
 import { countOf } from "./KeyAlias.ts"
 import type { Counters } from "./KeyCounters.ts"
@@ -59,8 +59,7 @@ export class KeyHashes {
         KeySlice.keys[size * 2 + 1] = alias!.keyHi
         KeySlice.reach[size++] = reach
       }
-      // They may be of any chain, but each is known already, so nothing hangs on the parent.
-      if (size > 0) layers.nearer(tier, size, null, groups.isOnly, emit)
+      if (size > 0) layers.nearer(tier, size, anyChain, groups.isOnly, emit)
     }
     if (skipped) counters.skipped++
   }

@@ -7,7 +7,7 @@
  * counted on its tier. Should an engine have several groups (not `isOnly`), the last change of any of them decides.
  */
 import type { KeyLanes } from "../domain/Block.ts"
-import type { KvDelta } from "../domain/KvEvent.ts"
+import { anyChain, type KvDelta } from "../domain/KvEvent.ts"
 import { DEVICE, EXTERNAL, type Layer } from "../domain/Tier.ts"
 import * as KeySlice from "./KeySlice.ts"
 
@@ -53,7 +53,7 @@ export class KeyLayers {
           all ??= KeySlice.copied(0, size)
           emit({ _tag: "Stored", worker, layer: layer as Layer, parent, keys: all })
         } else if (i > from) {
-          const before = from === 0 ? parent : KeySlice.copied(from - 1, from)
+          const before = from === 0 || parent === anyChain ? parent : KeySlice.copied(from - 1, from)
           const keys = KeySlice.copied(from, i)
           emit({ _tag: "Stored", worker, layer: layer as Layer, parent: before, keys })
         }
@@ -98,7 +98,7 @@ export class KeyLayers {
   known(key: KeyLanes, reach: number, emit: Emit): void {
     for (let layer = EXTERNAL; layer >= reach; layer--) {
       if (this.isTold(layer))
-        emit({ _tag: "Stored", worker: this.worker, layer: layer as Layer, parent: null, keys: key })
+        emit({ _tag: "Stored", worker: this.worker, layer: layer as Layer, parent: anyChain, keys: key })
     }
   }
 }

@@ -5,24 +5,26 @@
  * stored like any news; doing that twice, or into a table that has more, changes nothing else. A table that is written to
  * while its chunks are taken gives no single moment: apply the changes since the first chunk after installing, all of
  * them, in order. That comes out the same, for a key's last change decides; only what copies a holder must not be among them.
- * A chunk, in Int32: magic, runs, then per run: length, names, spans, parent key `lo hi` (both 0 at the start of a chain or
- * when unknown), names of those that hold all of it, spans (name, `lo | hi << 16`), keys.
+ * A chunk, in Int32: magic, runs, then per run: length, names, spans, parent key `lo hi` (both 0 at the start of a chain),
+ * names of those that hold all of it, spans (name, `lo | hi << 16`), keys.
  */
 import type { KeyLanes } from "../domain/Block.ts"
 import * as KeySlots from "./KeySlots.ts"
+import * as RunArena from "./RunArena.ts"
 import {
   BASE,
   COVER,
+  DEPTH,
   FULL,
   LEN_MASK,
   PARENT,
+  PARENT_LO,
   PARENT_VERSION,
   RUN_TOP,
   SHAPE,
   SPAN_WORDS,
   SPANS,
   type TableMemory,
-  VERSION,
   WORDS
 } from "./TableMemory.ts"
 
@@ -229,12 +231,17 @@ const partsOf = (t: TableMemory, at: number) => {
   return parts
 }
 
+/** Both 0 at the start of a chain; `UNKNOWN` where nobody can say. */
 const parentKey = (t: TableMemory, at: number): readonly [number, number] => {
-  const parent = t.runs[at + PARENT]!
-  const parentAt = (parent >>> 8) * t.stride
-  const offset = parent & 255
-  if (parent === 0 || t.runs[parentAt + VERSION] !== t.runs[at + PARENT_VERSION]) return [0, 0]
-  if (offset >= (t.runs[parentAt + SHAPE]! & LEN_MASK)) return [0, 0]
-  const key = (t.runs[parentAt + BASE]! + offset) << 1
-  return [t.keys[key]!, t.keys[key + 1]!]
+  const { keys, runs } = t
+  const parent = RunArena.parentOf(t, at)
+  if (parent !== 0) {
+    const key = (runs[(parent >>> 8) * t.stride + BASE]! + (parent & 255)) << 1
+    return [keys[key]!, keys[key + 1]!]
+  }
+  if (runs[at + DEPTH] === 1) return [0, 0]
+  return runs[at + PARENT] === 0 ? [runs[at + PARENT_LO]!, runs[at + PARENT_VERSION]!] : UNKNOWN
 }
+
+/** No block's key but for one in 2^64. */
+const UNKNOWN = [1, 0] as const

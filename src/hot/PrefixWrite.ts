@@ -4,6 +4,7 @@
  * Both go run by run. A known stretch costs one comparison and one bit, however long; new blocks cost a slot each.
  */
 import type { KeyLanes } from "../domain/Block.ts"
+import { anyChain } from "../domain/KvEvent.ts"
 import * as KeySlots from "./KeySlots.ts"
 import { matching } from "./PrefixMatch.ts"
 import * as PrefixSweep from "./PrefixSweep.ts"
@@ -13,6 +14,7 @@ import {
   BASE,
   BLOCKS,
   COVER,
+  DEPTH,
   DROPPED,
   EPOCH,
   EPOCH_LEFT,
@@ -43,7 +45,7 @@ export type StoreStatus = typeof STORED | typeof ORPHANED | typeof FULL_TABLE | 
 
 /**
  * The holder now holds `count` keys of `keys` from `first` on: one chain, continuing `parent` (null at the start of a
- * sequence). The parent only helps to keep chains together: a store is exact without it.
+ * sequence; `anyChain`: they are blocks of several). The parent only helps to keep chains together: a store is exact without it.
  */
 export const store = (
   t: TableMemory,
@@ -66,6 +68,9 @@ export const store = (
   let run = 0
   let end = 0 // offset after the last key stored or found
   let added = 0
+  const isChain = parent !== anyChain
+  /** Place of the first key in its chain, plus one; 0 while it is not known. */
+  let origin = parent === null ? 1 : 0
   const dropped = t.counters[DROPPED]!
   // New blocks come in rows: if the last store had some, the slots of these are read ahead before anything is decided. A
   // known stretch after a parent that was stored lately needs no slot at all.
@@ -75,7 +80,7 @@ export const store = (
     isNew = KeySlots.isAbsent(t, keys[first << 1]!, keys[(first << 1) + 1]!)
     head[LAST_NEW] = 0
   }
-  if (parent !== null) {
+  if (parent !== null && isChain) {
     let ref = KeySlots.recall(t, parent[0]!, parent[1]!)
     if (ref === 0) ref = KeySlots.find(t, parent[0]!, parent[1]!)
     if (ref === 0) {
@@ -85,6 +90,8 @@ export const store = (
       run = ref >>> 8
       end = (ref & 255) + 1
       runs[run * stride + STAMP] = epoch
+      const depth = runs[run * stride + DEPTH]!
+      if (depth !== 0) origin = depth + end
     }
   }
   const stop = first + count
@@ -114,14 +121,20 @@ export const store = (
       )
       if ((runs[at + word]! & bit) === 0) added += RunHolders.cover(t, next, holder, offset, offset + size)
       if (runs[at + STAMP] !== epoch) runs[at + STAMP] = epoch
-      if (run !== 0 && run !== next && offset === 0) RunArena.linkParent(t, next, (run << 8) | (end - 1))
+      if (isChain) {
+        const depth = runs[at + DEPTH]!
+        if (depth !== 0) {
+          if (origin === 0) origin = depth + offset - (i - first)
+        } else if (origin !== 0 && origin + i > first + offset) runs[at + DEPTH] = origin + i - first - offset
+      }
+      if (run !== 0 && run !== next && offset === 0 && isChain) RunArena.linkParent(t, next, (run << 8) | (end - 1))
       run = next
       end = offset + size
       i += size
       continue
     }
     // Unknown keys, up to the next known one: at the end of the holder's own run, or in a new run.
-    let want = Math.min(stop - i, RUN_MAX)
+    let want = isChain ? Math.min(stop - i, RUN_MAX) : 1
     let room = 0
     let isStaged = isNew
     isNew = false
@@ -131,7 +144,7 @@ export const store = (
       want = Math.min(want, t.blocksMax - head[BLOCKS]!)
       isStaged = false // What was evicted took its place.
     }
-    if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && run !== 0) {
+    if (want > 0 && end === (runs[at + SHAPE]! & LEN_MASK) && end < RUN_MAX && run !== 0 && isChain) {
       const own = (runs[at + word]! & bit) !== 0 && (runs[at + FULL] === 1 || RunHolders.isOfRing(t, at, holder))
       if (own) room = RunArena.widen(t, run, Math.min(RUN_MAX, end + want)) - end
     }
@@ -161,7 +174,9 @@ export const store = (
       else {
         runs[at + word]! |= bit
         runs[at + FULL] = 1
-        if (run !== 0) RunArena.linkParent(t, target, (run << 8) | (end - 1))
+        if (origin !== 0) runs[at + DEPTH] = origin + i - first
+        if (run !== 0 && isChain) RunArena.linkParent(t, target, (run << 8) | (end - 1))
+        else if (parent !== null && isChain && i === first) RunArena.awaitParent(t, target, parent[0]!, parent[1]!)
       }
     } else if (size !== 0 && runs[at + FULL] !== 1) RunHolders.leaveBehind(t, at, holder, offset)
     if (size === 0) {

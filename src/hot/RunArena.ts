@@ -14,10 +14,12 @@ import {
   CELL_KEYS,
   CHILDREN,
   CLASS_SHIFT,
+  DEPTH,
   EPOCH,
   LEN_MASK,
   LINK,
   PARENT,
+  PARENT_LO,
   PARENT_VERSION,
   QUEUED,
   RUN_FREE,
@@ -109,17 +111,71 @@ export const widen = (t: TableMemory, run: number, keys: number): number => {
   return move(t, at, length, Math.min(RUN_MAX, Math.max(keys, length << 1)))
 }
 
-/** Names the block before this run (`run << 8 | offset`), unless one is named whose run still exists. For eviction order. */
+/** Names the block before this run (`run << 8 | offset`), unless the right one is named already. For eviction order and places. */
 export const linkParent = (t: TableMemory, run: number, parent: number): void => {
   const { runs, stride } = t
   const at = run * stride
-  const named = runs[at + PARENT]!
-  if (run === parent >>> 8) return
-  if (named !== 0 && runs[(named >>> 8) * stride + VERSION] === runs[at + PARENT_VERSION]) return
+  if (run === parent >>> 8 || parentOf(t, at) !== 0) return
+  unlinkParent(t, at)
   const parentAt = (parent >>> 8) * stride
   runs[at + PARENT] = parent
   runs[at + PARENT_VERSION] = runs[parentAt + VERSION]!
+  runs[at + PARENT_LO] = t.keys[(runs[parentAt + BASE]! + (parent & 255)) << 1]!
   runs[parentAt + CHILDREN]!++
+}
+
+/** Notes which block a new run without a parent continues, so that `placeOf` can find it once it is stored. */
+export const awaitParent = (t: TableMemory, run: number, lo: number, hi: number): void => {
+  const at = run * t.stride
+  t.runs[at + PARENT_LO] = lo
+  t.runs[at + PARENT_VERSION] = hi
+}
+
+/** The block before the run with this header, `run << 8 | offset`; 0 when there is none, or it is not in its place any more. */
+export const parentOf = (t: TableMemory, at: number): number => {
+  const { runs } = t
+  const parent = runs[at + PARENT]!
+  const parentAt = (parent >>> 8) * t.stride
+  const offset = parent & 255
+  if (parent === 0 || runs[parentAt + VERSION] !== runs[at + PARENT_VERSION]) return 0
+  if (offset >= (runs[parentAt + SHAPE]! & LEN_MASK)) return 0
+  // The parent may have shrunk and grown again since, as another chain.
+  return t.keys[(runs[parentAt + BASE]! + offset) << 1] === runs[at + PARENT_LO] ? parent : 0
+}
+
+/** Runs a place is searched back over, and their headers. */
+const BACK_MAX = 64
+const back = new Int32Array(BACK_MAX)
+
+/**
+ * Place of the run's first key in its chain, plus one; 0 when it is not known. A run stored before its parent, or after one
+ * that was, is placed here once the parent is known.
+ */
+export const placeOf = (t: TableMemory, run: number): number => {
+  const { runs, stride } = t
+  let place = runs[run * stride + DEPTH]!
+  if (place !== 0) return place
+  let count = 0
+  let next = run
+  let at = next * stride
+  while (place === 0) {
+    if (runs[at + PARENT] === 0 && (runs[at + PARENT_LO] !== 0 || runs[at + PARENT_VERSION] !== 0)) {
+      const found = KeySlots.find(t, runs[at + PARENT_LO]!, runs[at + PARENT_VERSION]!)
+      if (found !== 0) linkParent(t, next, found)
+    }
+    const parent = parentOf(t, at)
+    if (parent === 0 || count === BACK_MAX) return 0
+    back[count++] = at
+    next = parent >>> 8
+    at = next * stride
+    place = runs[at + DEPTH]!
+  }
+  while (count > 0) {
+    at = back[--count]!
+    place += (runs[at + PARENT]! & 255) + 1
+    runs[at + DEPTH] = place
+  }
+  return place
 }
 
 const unlinkParent = (t: TableMemory, at: number): void => {

@@ -17,7 +17,9 @@ export const PARENT = 6 // block before this run, `run << 8 | offset`; 0 = none 
 export const PARENT_VERSION = 7
 export const CHILDREN = 8 // runs that name this one as parent
 export const LINK = 9 // next free id, or next in the queue that clearing leaves behind
-export const COVER = 10 // one bit per holder that holds the whole run
+export const PARENT_LO = 10 // low lane of the key named by PARENT, or of the parent an orphan waits for (its high lane: PARENT_VERSION)
+export const DEPTH = 11 // place of the run's first key in its chain, plus one; 0 = not known. A key's place never changes
+export const COVER = 12 // one bit per holder that holds the whole run
 
 export const LEN_MASK = 0x1ff
 export const CLASS_SHIFT = 9

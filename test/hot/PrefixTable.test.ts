@@ -1,5 +1,6 @@
 import { assert, describe, it } from "vitest"
 import type { KeyLanes } from "../../src/domain/Block.ts"
+import { anyChain } from "../../src/domain/KvEvent.ts"
 import * as PrefixTable from "../../src/hot/PrefixTable.ts"
 import { RUN_TOP } from "../../src/hot/TableMemory.ts"
 import { extend, forest, random } from "../support/Chains.ts"
@@ -556,10 +557,11 @@ const fuzz = ({
       copying = { from: holder, to: mate, cursor: 0 }
     }
     if (dice < 40 && !isBusy) {
-      const parent = from === 0 ? null : part(keys, from - 1, from)
+      const known = from === 0 ? null : part(keys, from - 1, from)
+      const parent = next(9) > 0 ? known : next(2) === 0 ? anyChain : Int32Array.of(1, 0)
       for (const each of next(5) > 0 ? mates(holder) : [holder]) {
         if (copying !== null && (each === copying.from || each === copying.to)) continue
-        const status = PrefixTable.store(table, each, next(9) === 0 ? null : parent, part(keys, from, to))
+        const status = PrefixTable.store(table, each, parent, part(keys, from, to))
         if (status !== PrefixTable.CLOSED) twin.store(each, part(keys, from, to))
       }
     } else if (dice < 60 && !isBusy) {

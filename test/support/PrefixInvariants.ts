@@ -1,5 +1,6 @@
 /** What must always be true inside a prefix table. Throws with the first thing that is not. */
 import * as KeySlots from "../../src/hot/KeySlots.ts"
+import * as RunArena from "../../src/hot/RunArena.ts"
 import {
   ARENA_TOP,
   BASE,
@@ -10,6 +11,7 @@ import {
   CLASS_SHIFT,
   COVER,
   DEAD,
+  DEPTH,
   FULL,
   LEN_MASK,
   LINK,
@@ -90,6 +92,11 @@ export const checkInvariants = (t: TableMemory): void => {
     if (parent !== 0 && runs[(parent >>> 8) * stride + VERSION] === runs[at + PARENT_VERSION]) {
       children.set(parent >>> 8, (children.get(parent >>> 8) ?? 0) + 1)
     }
+    const before = RunArena.parentOf(t, at)
+    const depth = runs[at + DEPTH]!
+    const beforeDepth = runs[(before >>> 8) * stride + DEPTH]!
+    const agrees = before === 0 || depth === 0 || beforeDepth === 0 || depth === beforeDepth + (before & 255) + 1
+    expect(agrees, "a run's place is not behind its parent's", run, depth, before, beforeDepth)
   }
   for (let run = 1; run < head[RUN_TOP]!; run++) {
     if ((runs[run * stride + SHAPE]! & LEN_MASK) === 0) continue
