@@ -2,7 +2,8 @@
  * Guesses: what slots probably hold where no event tells.
  *
  * Owns     one model of a cache per slot that needs one, made when it is first needed.
- * Hears    prompts as they are computed and what their engines report at the end, capacities, restarts: synchronously.
+ * Hears    prompts as they are computed and what their engines report at the end, capacities, restarts, and what is
+ *          remembered of a former life of this router: synchronously.
  * Answers  on the EventBus, as changes of the guess layer; `of`, for people.
  * Loses    everything, when the process ends or a slot is forgotten; it is guessed anew from the next placements.
  */
@@ -21,6 +22,13 @@ export interface Interface {
   readonly told: (slot: number, blockCount: number | null) => void
   /** These prompts were computed there. Answers with what to call once, when their answer is over. */
   readonly computed: (slot: number, prompts: ReadonlyArray<KeyLanes>) => (report: Report) => void
+  /** At most so many blocks are about to be recalled there. Answers with the life of the slot, until it is forgotten. */
+  readonly reserve: (slot: number, blocks: number) => number
+  /**
+   * The slot held these before what it is known to hold, as somebody remembers: what was used last first, of each chain its
+   * beginning first; see `CacheModel`. False: there is no room for more, or that life is over.
+   */
+  readonly recall: (slot: number, life: number, parent: KeyLanes | null, keys: KeyLanes) => boolean
   /** The slot is empty again, or events tell all. What was learned of its size stays. */
   readonly forget: (slot: number) => void
   /** The slot stands for nobody any more. */
@@ -84,6 +92,13 @@ export const make = (bus: EventBus["Service"]): Interface => {
         }
         beginAgain(slot)
       }
+    },
+    reserve: (slot, blocks) => modelOf(slot).reserve(blocks),
+    recall: (slot, life, parent, keys) => {
+      const isTaken = modelOf(slot).recall(life, parent, keys)
+      const isRefused = refused.has(slot)
+      beginAgain(slot)
+      return isTaken && !isRefused
     },
     forget,
     leave: (slot) => {

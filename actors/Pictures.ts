@@ -57,6 +57,13 @@ export interface Pictures {
     prompts: ReadonlyArray<KeyLanes>,
     exact: boolean
   ) => ((report: Report) => void) | null
+  /** At most so many blocks that it held are about to be recalled. Answers with its present life; null: none are wanted. */
+  readonly reserve: (slot: number, blocks: number) => number | null
+  /**
+   * Blocks the slot held, as somebody remembers who heard its events: taken for guesses, until these tell all. In which
+   * order: `Guesses`. False when no more are wanted: events tell all there is, its room is full, or that life is over.
+   */
+  readonly recall: (slot: number, life: number, parent: KeyLanes | null, keys: KeyLanes) => boolean
   /** Blocks that events have taken from a slot so far: of two moments, what was evicted between them. */
   readonly evicted: (slot: number) => number
   /** A request was answered whole. */
@@ -150,6 +157,8 @@ export const make = (deps: Deps): Pictures => {
     restarts[slot] = state.restarts
     told[slot] = tellsAll ? 1 : 0
   })
+  const isGuessed = (slot: number): boolean => told[slot] === 0 && deps.workerOf(slot) !== undefined
+
   trust.onChange((slot, { credit }) => ledger.setCredit(slot, credit))
   trust.onSuspect(collector.resync)
   index.onReset(() => {
@@ -207,6 +216,12 @@ export const make = (deps: Deps): Pictures => {
           outputBlocks: outputTokens === null ? null : Math.ceil(outputTokens / blockSize)
         })
       }
+    },
+    reserve: (slot, blocks) => (isGuessed(slot) ? guesses.reserve(slot, blocks) : null),
+    recall: (slot, life, parent, keys) => {
+      if (!isGuessed(slot)) return false
+      bridged[slot] = 1
+      return guesses.recall(slot, life, parent, keys)
     },
     delivered: (slot, finished, totalMs) => {
       const { deliveredTokens, evictedBlocks, predictedTokens, promptTokens, prompts } = finished

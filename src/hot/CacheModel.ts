@@ -119,6 +119,46 @@ export class CacheModel {
     this.#life++
   }
 
+  /** At most so many blocks are about to be recalled: room is made for them at once. Answers with what `recall` is told. */
+  reserve(blocks: number): number {
+    this.#order.reserve(Math.max(0, Math.min(blocks, this.#capacity - this.#held)))
+    return this.#life
+  }
+
+  /**
+   * It held these too, and used them before all it is known to hold: a chain behind `parent`, which it holds; null at the
+   * start of one. So what was used last is recalled first, and of each chain its beginning. Behind a block that is not
+   * known, nothing is. False: there is no room for what was used longer ago, or it was cleared since `reserve`.
+   */
+  recall(life: number, parent: KeyLanes | null, keys: KeyLanes): boolean {
+    const order = this.#order
+    if (life !== this.#life) return false
+    // Ghosts were used after these, and there was no room for them.
+    if (this.#held >= this.#capacity || this.#pinned + order.blocks > this.#held) return false
+    let last = parent === null ? -1 : order.find(parent[0]!, parent[1]!)
+    if (parent !== null && last < 0) return true
+    const count = keys.length >> 1
+    let from = 0
+    for (; from < count; from++) {
+      const entry = order.find(keys[2 * from]!, keys[2 * from + 1]!)
+      if (entry < 0 || order.parent[entry] !== last) break
+      last = entry
+    }
+    const before = from === 0 ? parent : keys.slice(2 * from - 2, 2 * from)
+    let to = from
+    for (; to < count && this.#held < this.#capacity; to++) {
+      last = order.add(keys[2 * to]!, keys[2 * to + 1]!, last)
+      // Known in another place: these keys are not chained.
+      if (last < 0) break
+      order.prepend(last)
+      order.mark[last] = 1
+      this.#edge = last
+      this.#held++
+    }
+    if (to > from) this.#options.stored(before, keys.subarray(2 * from, 2 * to))
+    return true
+  }
+
   /** A prompt was computed there and its answer begins: it holds the first blocks of `keys`, one chain, until it is settled. */
   computed(keys: KeyLanes, wanted: number = keys.length >> 1): Claim {
     const order = this.#order

@@ -39,6 +39,8 @@ export class CacheOrder {
   #fresh = 0
   #given = NONE
   #clock = 0
+  /** Stamps below this are free for what is older than all that is listed. */
+  #floor = 0
   #shift = 0
   readonly #live = new Int32Array(STRETCHES)
   /** Where the last position was counted to. */
@@ -108,6 +110,28 @@ export class CacheOrder {
     this.newest = entry
   }
 
+  /** Room at once for so many entries more, and stamps for as many that are older than all that is listed. */
+  reserve(entries: number): void {
+    let size = this.lo.length
+    while (size < this.#fresh + entries) size *= 2
+    if (size > this.lo.length) this.#grow(size)
+    this.#restamp(entries)
+  }
+
+  /** To the old end of the list. */
+  prepend(entry: number): void {
+    const blocks = this.blocksOf(entry)
+    if (this.#floor > 0) this.#floor--
+    this.#stamp[entry] = this.#floor
+    this.#live[this.#floor >> this.#shift]! += blocks
+    this.blocks += blocks
+    this.newer[entry] = this.oldest
+    this.older[entry] = NONE
+    if (this.oldest === NONE) this.newest = entry
+    else this.older[this.oldest] = entry
+    this.oldest = entry
+  }
+
   /** Out of the list; it stays known. */
   unlink(entry: number): void {
     const blocks = this.blocksOf(entry)
@@ -148,7 +172,7 @@ export class CacheOrder {
     let entry = this.#given
     if (entry !== NONE) this.#given = this.older[entry]!
     else {
-      if (this.#fresh === this.lo.length) this.#grow()
+      if (this.#fresh === this.lo.length) this.#grow(this.lo.length * 2)
       entry = this.#fresh++
     }
     this.parent[entry] = parent
@@ -157,10 +181,10 @@ export class CacheOrder {
     return entry
   }
 
-  /** Deals stamps anew, oldest first, and leaves the clock one past them. */
-  #restamp(): void {
+  /** Deals stamps anew from `floor` on, oldest first, and leaves the clock one past them. */
+  #restamp(floor = 0): void {
     this.#live.fill(0)
-    this.#clock = 0
+    this.#clock = this.#floor = floor
     for (let entry = this.oldest; entry !== NONE; entry = this.newer[entry]!) {
       this.#stamp[entry] = this.#clock
       this.#live[this.#clock++ >> this.#shift]! += this.blocksOf(entry)
@@ -183,14 +207,13 @@ export class CacheOrder {
     slots[hole] = 0
   }
 
-  #grow(): void {
-    const entries = this.lo.length * 2
-    this.lo = doubled(this.lo)
-    this.hi = doubled(this.hi)
-    this.parent = doubled(this.parent)
-    this.newer = doubled(this.newer)
-    this.older = doubled(this.older)
-    this.#stamp = doubled(this.#stamp)
+  #grow(entries: number): void {
+    this.lo = enlarged(this.lo, entries)
+    this.hi = enlarged(this.hi, entries)
+    this.parent = enlarged(this.parent, entries)
+    this.newer = enlarged(this.newer, entries)
+    this.older = enlarged(this.older, entries)
+    this.#stamp = enlarged(this.#stamp, entries)
     const refs = new Uint16Array(entries)
     refs.set(this.refs)
     this.refs = refs
@@ -202,7 +225,7 @@ export class CacheOrder {
       if (known !== 0) insert(slots, place(this.lo[known - 1]!, this.hi[known - 1]!), known - 1)
     }
     this.#slots = slots
-    this.#shift++
+    while (STRETCHES << this.#shift < entries * 4) this.#shift++
     this.#restamp()
   }
 }
@@ -218,8 +241,8 @@ const insert = (slots: Int32Array, home: number, entry: number): void => {
   slots[at] = entry + 1
 }
 
-const doubled = (array: Int32Array): Int32Array => {
-  const larger = new Int32Array(array.length * 2)
+const enlarged = (array: Int32Array, length: number): Int32Array => {
+  const larger = new Int32Array(length)
   larger.set(array)
   return larger
 }

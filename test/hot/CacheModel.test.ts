@@ -86,6 +86,29 @@ describe("CacheModel", () => {
     expect(held).toEqual(new Set(pairs(chain(1, 12))))
   })
 
+  it("recalls what was used before all else, as much as there is room for, and lets it go first", () => {
+    const { held, model } = followed(30)
+    serve(model, chain(1, 8))
+    const life = model.reserve(40)
+    // Its beginning is held; of each chain the beginning is recalled before the end.
+    expect(model.recall(life, null, chain(1, 10))).toBe(true)
+    expect(model.recall(life, null, chain(2, 6))).toBe(true)
+    expect(model.recall(life, chain(2, 6).slice(10), chain(2, 9).slice(12))).toBe(true)
+    expect(model.recall(life, chain(4, 5).slice(8), chain(4, 8).slice(10))).toBe(true)
+    expect(model.recall(life, null, chain(3, 40))).toBe(true)
+    expect(model.stats).toMatchObject({ blocks: 30, ghosts: 0 })
+    // The answer to the first took a block.
+    expect(held).toEqual(new Set(pairs(chain(1, 10)).concat(pairs(chain(2, 9)), pairs(chain(3, 10)))))
+    expect(model.recall(life, null, chain(5, 1))).toBe(false)
+    serve(model, chain(6, 12))
+    expect(held).toEqual(new Set(pairs(chain(1, 10)).concat(pairs(chain(2, 6)), pairs(chain(6, 12)))))
+    // What there was no room for was used later than what could be recalled now.
+    model.told(31)
+    expect(model.recall(life, null, chain(5, 1))).toBe(false)
+    model.clear()
+    expect(model.recall(life, null, chain(5, 1))).toBe(false)
+  })
+
   it("stays at what was told while nobody reports", () => {
     const { model } = followed(300)
     for (let i = 0; i < 500; i++) serve(model, chain(i % 50, 12))

@@ -9,7 +9,10 @@ const hi = (name: number): number => name % 3
 describe("CacheOrder", () => {
   it("is the order of a plain list, whatever is used, taken out, put back and dropped", () => {
     const steps = fc.array(
-      fc.tuple(fc.constantFrom("use", "use", "use", "room", "drop"), fc.integer({ min: 1, max: 60 })),
+      fc.tuple(
+        fc.constantFrom("use", "use", "use", "before", "reserve", "room", "drop"),
+        fc.integer({ min: 1, max: 60 })
+      ),
       { minLength: 500, maxLength: 3_000 }
     )
     fc.assert(
@@ -23,6 +26,13 @@ describe("CacheOrder", () => {
             order.dropOldest()
             const [gone] = list.splice(0, 1)
             if (gone! > 0) expect(order.find(lo(gone!), hi(gone!))).toBe(-1)
+          } else if (step === "reserve") order.reserve(number)
+          else if (step === "before") {
+            const entry = order.add(lo(number), hi(number), -1)
+            expect(entry >= 0).toBe(!list.includes(number))
+            if (entry < 0) continue
+            order.prepend(entry)
+            list.unshift(number)
           } else if (step === "room") {
             order.append(order.addRoom(number))
             list.push(-number)
@@ -49,7 +59,14 @@ describe("CacheOrder", () => {
 
   it("tells positions to within a 128th of what is listed, however long it is used", () => {
     const order = new CacheOrder(1024)
-    for (let name = 0; name < 3_000; name++) order.append(order.add(lo(name), hi(name), -1))
+    // Some are remembered from before the others.
+    for (let name = 1_000; name < 3_000; name++) order.append(order.add(lo(name), hi(name), -1))
+    order.reserve(1_000)
+    for (let name = 999; name >= 0; name--) order.prepend(order.add(lo(name), hi(name), -1))
+    order.rewind()
+    for (let entry = order.newest, at = 0; entry >= 0; entry = order.older[entry]!, at++) {
+      expect(Math.abs(order.position(entry) - at)).toBeLessThan(3_000 / 128)
+    }
     let turn = 0
     for (let use = 0; use < 100_000; use++) {
       turn = (Math.imul(turn, 1_103_515_245) + 12_345) & 0x7fff_ffff
