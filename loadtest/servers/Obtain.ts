@@ -6,10 +6,11 @@
  */
 import { execFile } from "node:child_process"
 import { constants } from "node:fs"
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises"
+import { access, chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises"
 import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import { unpack } from "./Debian.ts"
 
 export interface Wanted {
   /** The executable's name. */
@@ -47,22 +48,7 @@ LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu) exec "$here/real/${name}" "$
 
 const fromDebian = async (wanted: Wanted, into: string): Promise<void> => {
   const { libraries = [], path, package: own } = wanted.debian
-  const download = (options: ReadonlyArray<string>) =>
-    run("apt-get", [...options, "-qq", "download", own, ...libraries], { cwd: into })
-  await download([]).catch(async () => {
-    // No package lists, as in a fresh container: lists of our own.
-    const lists = join(into, "lists")
-    await mkdir(join(lists, "partial"), { recursive: true })
-    const options = ["-o", `Dir::State::lists=${lists}`, "-o", `Dir::Cache=${into}`]
-    await run("apt-get", [...options, "-qq", "update"])
-    await download(options)
-    await rm(lists, { recursive: true })
-  })
-  const found = (await readdir(into)).filter((name) => name.endsWith(".deb"))
-  for (const name of found) {
-    await run("dpkg", ["-x", join(into, name), into])
-    await rm(join(into, name))
-  }
+  await unpack([own, ...libraries], into)
   if (libraries.length === 0) return rename(join(into, path), join(into, wanted.name))
   await mkdir(join(into, "real"))
   // By its own name, which decides what it is where several are links to one.

@@ -5,10 +5,15 @@
  * An endpoint is connectionless and reliable (RDM). Peers know each other's addresses from elsewhere, a TCP connection that also
  * tells that one of them went. Nothing relies on order between messages, on atomics, or on remote writes.
  */
+import { existsSync } from "node:fs"
+import { createRequire } from "node:module"
+import { fileURLToPath } from "node:url"
 
 export interface FabricOptions {
   /** `auto`, or as libfabric names it: tcp, shm, verbs, efa, cxi. */
   readonly provider: string
+  /** An own address of this machine at which peers reach it, for providers over IP; null or none: the provider chooses. */
+  readonly host?: string | null
   /** Path of `libfabric.so.1`, or a folder that has it and what it needs; null: as the system finds it. */
   readonly library: string | null
   /** Larger messages are refused. Receive buffers of this size are posted. */
@@ -38,7 +43,10 @@ export interface Endpoint {
   readonly remove: (peer: number) => void
   /** Copies the bytes. False: too many under way to this peer, or it is gone. */
   readonly send: (peer: number, bytes: Uint8Array) => boolean
-  /** Reads `length` bytes at `offset` of a peer's region; rejects when the provider says it failed or after `deadlineMs`. */
+  /**
+   * Reads `length` bytes, up to 16 MiB, at `offset` of a peer's region. Rejects with an Error with `code`: `ERR_RDMA_DEADLINE`
+   * after `deadlineMs`, `ERR_RDMA_LOST` or `ERR_RDMA_FAILED` with the peer, `ERR_RDMA_BUSY` when 256 of the peer are under way, `ERR_RDMA_CLOSED`.
+   */
   readonly read: (
     peer: number,
     region: Region,
@@ -46,11 +54,11 @@ export interface Endpoint {
     length: number,
     deadlineMs: number
   ) => Promise<Uint8Array>
-  /** Lets peers read, and only read, this memory until the endpoint is closed. */
-  readonly expose: (memory: ArrayBufferLike) => Region
+  /** Lets peers read, and only read, this memory, which `map` made, until the endpoint is closed. */
+  readonly expose: (memory: ArrayBuffer) => Region
   /** Each message as it comes, valid during the call only. */
   readonly onMessage: (take: (bytes: Uint8Array) => void) => void
-  /** A peer that sends or reads fail to: told once, until it is inserted again. */
+  /** A peer that sends or reads fail to, told once. Remove it; the same address inserted anew is another peer. */
   readonly onLost: (lost: (peer: number, why: string) => void) => void
   /** Polls without sleeping for so long after the last thing that happened; 0 sleeps at once. */
   readonly setSpin: (microseconds: number) => void
@@ -58,7 +66,10 @@ export interface Endpoint {
 }
 
 export interface FabricAddon {
-  /** Throws an Error with `code` `ERR_RDMA_LIBRARY` or `ERR_RDMA_PROVIDER`, and `offered`: the providers there are. */
+  /**
+   * Throws an Error with `code`: `ERR_RDMA_LIBRARY`, `ERR_RDMA_PROVIDER` with `offered`, the names of the providers there are, or
+   * `ERR_RDMA_MEMORY` where memory cannot be registered.
+   */
   readonly open: (options: FabricOptions) => Endpoint
   /** Providers there are, with what they say of themselves. */
   readonly providers: (library: string | null) => ReadonlyArray<{
@@ -70,4 +81,30 @@ export interface FabricAddon {
   /** Memory backed by a file (made or grown to `bytes`), or by none. Kept until the process ends. */
   readonly map: (path: string | null, bytes: number) => ArrayBuffer
   readonly crc32c: (bytes: Uint8Array) => number
+}
+
+const place = `native/prebuilt/${process.platform}-${process.arch}/fabric.node`
+
+/** Why there is no addon: an Error with `code` `ERR_RDMA_ADDON`. */
+const missing = (why: string): Error =>
+  Object.assign(new Error(`The RDMA store needs its native addon, and ${why}`), { code: "ERR_RDMA_ADDON" })
+
+/**
+ * The addon: the file that `path` names, else the one that was built beside this file. Throws an Error with `code`
+ * `ERR_RDMA_ADDON` that says what to do. Needs no libfabric; `open` does.
+ */
+export const load = (path: string | null = null): FabricAddon => {
+  if (process.platform !== "linux") throw missing(`that is for Linux only, not for ${process.platform}.`)
+  const file = path ?? fileURLToPath(new URL(place, import.meta.url))
+  if (!existsSync(file)) {
+    throw missing(
+      `there is none at ${file}. Build it where Warmpath's source is, with \`npm run build:native\` (needs g++ or clang++).`
+    )
+  }
+  try {
+    return createRequire(import.meta.url)(file) as FabricAddon
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw missing(`${file} cannot be loaded: ${reason}. Build it anew on this machine: \`npm run build:native\`.`)
+  }
 }
