@@ -25,7 +25,7 @@ export interface Deps {
   readonly workerOf: (slot: number) => Worker | undefined
   /** How long a store is waited for that does not answer; 30 s when left out. */
   readonly awayMsMax?: number
-  /** Blocks taken per turn of the event loop, near 0.3 us each. */
+  /** Blocks taken per turn of the event loop, near 0.5 us each. */
   readonly blocksPerTurn?: number
 }
 
@@ -36,8 +36,9 @@ export interface Stats {
   readonly outlived: number
   /** Blocks that were recalled. */
   readonly blocks: number
-  /** Reads that failed. */
+  /** Reads that failed, and names that were done without in the end. */
   readonly failed: number
+  readonly missed: number
 }
 
 export interface WarmStart {
@@ -47,6 +48,8 @@ export interface WarmStart {
   /** True while the store is still to say what this name held. Nobody should settle a tenure of it before. */
   readonly awaits: (name: string) => boolean
   readonly isWarming: () => boolean
+  /** True while somebody waits, and for good where somebody had to be done without. */
+  readonly isShort: () => boolean
   readonly stats: () => Stats
 }
 
@@ -107,14 +110,14 @@ const isOutlived = (oldest: number, startedAtMs: number | null): boolean =>
   startedAtMs !== null && (oldest + 1) * 1_000 <= startedAtMs
 
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<WarmStart, never, Scope.Scope> {
-  const { awayMsMax = 30_000, blocksPerTurn = 4_096, guesses, pictures, store, workerOf } = deps
+  const { awayMsMax = 30_000, blocksPerTurn = 2_048, guesses, pictures, store, workerOf } = deps
   const bell = yield* Queue.sliding<true>(1)
   const known = new Set<string>()
   /** Slots by name that wait. */
   const waiting = new Map<string, number>()
   /** What was recalled to slots whose engines have not told when they started: when the oldest of it was written. */
   const unproven = new Map<number, { readonly name: string; readonly oldest: number }>()
-  const tally = { asked: 0, outlived: 0, blocks: 0, failed: 0 }
+  const tally = { asked: 0, outlived: 0, blocks: 0, failed: 0, missed: 0 }
 
   const presentAt = (slot: number, name: string): Worker | undefined => {
     const worker = workerOf(slot)
@@ -192,6 +195,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
     }
   })
 
+  const giveUp = (): void => {
+    tally.missed += waiting.size
+    waiting.clear()
+  }
+
   /** Asks until the store answers, or for so long that there is little left to win. */
   const warmed = warm().pipe(
     Effect.tapError(() => Effect.sync(() => tally.failed++)),
@@ -206,7 +214,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
         ? Effect.void
         : Effect.logWarning(
             `What ${waiting.size} workers held is not known from ${store.url}, and learned anew: ${result.failure.message}`
-          ).pipe(Effect.andThen(Effect.sync(() => waiting.clear())))
+          ).pipe(Effect.andThen(Effect.sync(giveUp)))
     )
   )
 
@@ -214,7 +222,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
     Effect.andThen(Effect.sleep(gatherMs)),
     Effect.andThen(warmed),
     Effect.tapCause((cause) => {
-      waiting.clear()
+      giveUp()
       return Effect.logError("What workers held is not recalled from the store", cause)
     }),
     Effect.sandbox,
@@ -248,6 +256,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
     },
     awaits: (name) => waiting.has(name),
     isWarming: () => waiting.size > 0,
+    isShort: () => waiting.size > 0 || tally.missed > 0,
     stats: () => ({ waiting: waiting.size, ...tally })
   }
 })

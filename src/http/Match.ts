@@ -5,6 +5,7 @@
  * O(slots) for each prompt and size. The answer's two columns are the matcher's own: good until its next call.
  */
 import type { Ask } from "../../actors/Ledger.ts"
+import type { Overflow } from "../../actors/Overflow.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
 import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
 import type { KeyLanes } from "../domain/Block.ts"
@@ -16,6 +17,8 @@ export interface Deps {
   /** Who holds how many leading blocks of a prompt, layer by layer: see `PrefixIndex`. */
   readonly depths: PrefixIndex["Service"]["depths"]
   readonly blockSizes: Pictures["blockSizes"]
+  /** Where there is a store: what it knows of prompts that go on where the index ends. */
+  readonly overflow?: Overflow
   readonly workersMax: number
 }
 
@@ -24,7 +27,7 @@ const none: KeyLanes = new Int32Array(0)
 /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
 export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]) => Ask
 
-export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, workersMax }: Deps): Match => {
+export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, workersMax }: Deps): Match => {
   const depths = new Uint32Array(layersMax * workersMax)
   const cachedTokens = new Uint32Array(workersMax)
   const heldTokens = new Uint32Array(workersMax)
@@ -36,6 +39,7 @@ export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, workersMax }: D
     cachedTokens.fill(0)
     heldTokens.fill(0)
     sizes.length = 0
+    overflow?.begin()
     let blockSize = 0
     for (let slot = 0; slot < slots; slot++) {
       const size = eligible[slot] === 0 ? 0 : sizeBySlot[slot]!
@@ -50,7 +54,11 @@ export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, workersMax }: D
       const prompts = hashed.keysFor(blockSize)
       for (const prompt of prompts) {
         if (prompt.count === 0) continue
-        const layered = depthsOf(prompt.keys, prompt.count, depths)
+        let layered = depthsOf(prompt.keys, prompt.count, depths)
+        if (overflow !== undefined) {
+          const { count, keys } = prompt
+          layered = overflow.raise(keys, count, depths, workersMax, slots, blockSizes, blockSize, layered)
+        }
         // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
         const most = Math.floor((prompt.tokens - 1) / blockSize)
         Overlap.addAll(depths, workersMax, slots, blockSizes, layered, most, blockSize, heldTokens, cachedTokens)

@@ -1,8 +1,8 @@
 /**
  * The life of a request, in seven phases: receive, hash, match, place, book, forward, settle.
  *
- * Plain code from the socket to the socket: nothing is awaited but a tokenizer that left the event loop, and no phase
- * throws. Another worker is tried only while nothing has gone to the client.
+ * Plain code from the socket to the socket: nothing is awaited but a tokenizer that left the event loop and, for some
+ * milliseconds, a store that may know more than the index; and no phase throws. Another worker is tried only while nothing has gone to the client.
  */
 import { randomUUID } from "node:crypto"
 import type { Finished } from "../../actors/Delivery.ts"
@@ -120,6 +120,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     let hashed: PromptBlocks.Hashed | null = prompts
     const tried = new Uint8Array(workersMax)
     let tries = 0
+    /** The store is waited for once, before the first try. */
+    let waited = deps.overflow === undefined
     let decisionMs: number | null = null
     let served = request.model
     let body = exchange.body
@@ -170,6 +172,11 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const { priority } = request
       const order = priority === null ? null : Dialect.orderOf(fleet.worker, workersMax, current?.served ?? served)
       const ask = match(hashed!, eligible, Dialect.lowFirst(priority, order))
+      if (!waited) {
+        waited = true
+        const { id } = request
+        if (deps.overflow?.wait(() => guarded(exchange, id, () => attempt(null))) === true) return
+      }
       const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
       const worker = slot < 0 ? undefined : fleet.worker(slot)
       if (current === undefined || worker === undefined) {
@@ -309,6 +316,15 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
     if (exchange.started) exchange.destroy()
     else refuse(exchange, id, { _tag: "Defect" })
+  }
+
+  /** On a turn of its own, where nobody else would hear of a defect. */
+  const guarded = (exchange: Exchange, id: string, run: () => void): void => {
+    try {
+      run()
+    } catch (defect) {
+      broke(exchange, id, defect)
+    }
   }
 
   const refuse = (exchange: Exchange, id: string, error: RouteError): void =>
