@@ -6,13 +6,16 @@ import { freePort, type RedisServer, start } from "./RedisServer.ts"
 const slots = 16_384
 const settleMs = 20_000
 
-/** One command, on a connection of its own. */
-export const ask = async (port: number, ...command: ReadonlyArray<string>): Promise<unknown> => {
+/** Commands in their order, on a connection of their own. */
+const askAll = async (port: number, commands: ReadonlyArray<ReadonlyArray<string>>): Promise<Array<unknown>> => {
   const client = createClient({ RESP: 2, socket: { host: "127.0.0.1", port, reconnectStrategy: false } })
   client.on("error", () => {})
   await client.connect()
-  return client.sendCommand([...command]).finally(() => client.destroy())
+  return Promise.all(commands.map((command) => client.sendCommand([...command]))).finally(() => client.destroy())
 }
+
+export const ask = async (port: number, ...command: ReadonlyArray<string>): Promise<unknown> =>
+  (await askAll(port, [command]))[0]
 
 const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
   for (const late = Date.now() + settleMs; Date.now() < late; await sleep(50)) {
@@ -28,7 +31,7 @@ export interface RedisCluster {
   readonly primaries: ReadonlyArray<RedisServer>
   /** Of the first primary; null unless asked for. */
   readonly replica: RedisServer | null
-  /** Gives a range of slots from one primary to another, with nothing in them. */
+  /** Gives slots from one primary to another, with nothing in them. */
   readonly moveSlots: (from: number, to: number, slots: ReadonlyArray<number>) => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -71,11 +74,15 @@ export const startCluster = async (withReplica = false, config: ReadonlyArray<st
     primaries,
     replica,
     moveSlots: async (from, to, moved) => {
-      for (const slot of moved) {
-        for (const { port } of [primaries[to]!, primaries[from]!]) {
-          await ask(port, "CLUSTER", "SETSLOT", String(slot), "NODE", ids[to]!)
-        }
-      }
+      const set = (at: number, ...how: ReadonlyArray<string>) =>
+        askAll(
+          primaries[at]!.port,
+          moved.map((slot) => ["CLUSTER", "SETSLOT", String(slot), ...how])
+        )
+      await set(to, "IMPORTING", ids[from]!)
+      await set(from, "MIGRATING", ids[to]!)
+      await set(to, "NODE", ids[to]!)
+      await set(from, "NODE", ids[to]!)
     },
     close: () => closeAll(servers.map(({ server }) => server))
   }
