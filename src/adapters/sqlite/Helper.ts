@@ -33,8 +33,13 @@ export const open = (url: string, workerData: Start): Effect.Effect<Helper, Stor
     let nextId = 0
     let isClosed = false
 
-    /** Tells what became of it: null when it is open. */
-    const start = (told: (unusable: StoreUnusable | null) => void): void => {
+    /** Tells, once, what became of it: null when it is open. */
+    const start = (tell: (unusable: StoreUnusable | null) => void): void => {
+      let isTold = false
+      const told = (unusable: StoreUnusable | null): void => {
+        if (!isTold) tell(unusable)
+        isTold = true
+      }
       const spawned = new Worker(file, { workerData, name: "warmpath-store" })
       const unusable = (code: string, why: string, fix: string) => new StoreUnusable({ store: url, code, why, fix })
       spawned.on("message", (said: Said) => {
@@ -69,7 +74,8 @@ export const open = (url: string, workerData: Start): Effect.Effect<Helper, Stor
       setTimeout(() => {
         if (isClosed) return
         start((unusable) => {
-          if (unusable !== null && worker === null) again()
+          if (unusable !== null) again()
+          else log(Effect.logInfo(`The store ${url} is back`))
         })
       }, restartMs).unref()
     }
