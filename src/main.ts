@@ -13,6 +13,7 @@ import { command as replay } from "../loadtest/replay/Command.ts"
 import * as AgentCommand from "./AgentCommand.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
+import * as DoctorCommand from "./DoctorCommand.ts"
 import * as Router from "./Router.ts"
 
 /** Every knob of `Config` is a flag; the few that hold lists or maps are spelled for people. */
@@ -147,18 +148,19 @@ const startRouter: StartRouter = async ({ policy, workers }) => {
   }
 }
 
-const agent = AgentCommand.make(
+const flagsOf = (isOne: (name: string) => boolean) =>
   Object.fromEntries(
     Config.describe()
-      .filter(({ name }) => AgentCommand.hasKnob(name))
+      .filter(({ name }) => isOne(name))
       .map((knob) => [knob.name, plainFlag(knob)])
-  ),
-  usage
-)
+  )
+
+const agent = AgentCommand.make(flagsOf(AgentCommand.hasKnob), usage)
+const doctor = DoctorCommand.make(flagsOf(DoctorCommand.hasKnob), usage)
 
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
-  Command.withSubcommands([serve, agent, DemoCommand.make(startRouter), replay, simEngine])
+  Command.withSubcommands([serve, agent, doctor, DemoCommand.make(startRouter), replay, simEngine])
 )
 
 export const main = (): void =>
