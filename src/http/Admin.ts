@@ -10,7 +10,9 @@ import { type AddressInfo, isIP } from "node:net"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { Effect, Schema, type Scope } from "effect"
-import { type Deps, fault, type Hands, type Reply, route } from "./AdminRoutes.ts"
+import * as AdminPrefix from "./AdminPrefix.ts"
+import { fault, type Reply } from "./AdminReply.ts"
+import { type Deps, type Hands, route } from "./AdminRoutes.ts"
 
 export interface Options {
   readonly host: string
@@ -80,18 +82,21 @@ export const listen = Effect.fnUntraced(function* (
 ): Effect.fn.Return<{ readonly port: number }, AdminListenFailed, Scope.Scope> {
   const run = Effect.runPromiseWith(yield* Effect.context<never>())
   const { share } = deps
+  const prefix: Hands["prefix"] = (question, known) => run(AdminPrefix.answer(question, known))
   const hands: Hands =
     share === undefined
       ? {
           add: (spec) => run(Effect.result(Effect.map(deps.add(spec), (worker) => ({ worker, sharing: null })))),
-          remove: async (id, how) => (deps.remove(id, how) ? { sharing: null } : null)
+          remove: async (id, how) => (deps.remove(id, how) ? { sharing: null } : null),
+          prefix
         }
       : {
           add: (spec) => run(Effect.result(Effect.map(share.add(spec), (added) => ({ ...added, sharing: added })))),
           remove: async (id, how) => {
             const sharing = await run(share.remove(id, how))
             return sharing === null ? null : { sharing }
-          }
+          },
+          prefix
         }
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
     const answer = async () => {

@@ -7,6 +7,8 @@
  *   DELETE /admin/workers/:id?drain=   true: 202, gone when idle (default); false: 200, forgotten at once
  *   POST   /admin/workers/:id/drain    202
  *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?rank= &tier= &offset= &limit=
+ *   GET    /admin/prefix               who holds the beginning of a prompt: ?model= and prompt=, messages= or tokens=
+ *   POST   /admin/prefix               the same of a longer one: {model, prompt | messages | tokens, cache_salt?, store?}
  *   GET    /admin/config               the configuration in force
  *   GET    /admin/cluster              what this router shares with others; 404 when it shares nothing
  *   GET    /metrics  GET /health
@@ -25,6 +27,9 @@ import { GUESS, type Layer, type Tier, tiers } from "../domain/Tier.ts"
 import type { EngineLoad, WorkerSpec } from "../domain/Worker.ts"
 import { toSpec, WorkerInput } from "../domain/WorkerInput.ts"
 import { contentType } from "../telemetry/Metrics.ts"
+import type * as AdminPrefix from "./AdminPrefix.ts"
+import { bodyOf, fault, type Reply } from "./AdminReply.ts"
+import * as PrefixQuestion from "./PrefixQuestion.ts"
 
 /** What the admin API needs of the program. */
 export interface Deps {
@@ -42,6 +47,8 @@ export interface Deps {
   readonly rank: (slot: number) => unknown
   /** Every key the index holds for a slot within reach of a tier, or by guess, in any order. */
   readonly blocks: (slot: number, layer: Layer) => KeyLanes
+  /** What is asked of prompts. */
+  readonly prefix?: AdminPrefix.Deps
   /** The configuration in force, without secrets. */
   readonly config: () => unknown
   /** Prometheus text. */
@@ -51,19 +58,6 @@ export interface Deps {
 /** Larger than any worker a person writes. */
 const bodyBytesMax = 64 * 1024
 const keysPerPiece = 1_024
-
-export type Reply =
-  | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
-  | { readonly status: number; readonly text: string; readonly type: string }
-  | { readonly status: number; readonly pieces: Iterable<string> }
-
-export const fault = (
-  status: number,
-  code: string,
-  message: string,
-  fix: string,
-  headers: Readonly<Record<string, string>> = {}
-): Reply => ({ status, json: { error: { code, message, fix } }, headers })
 
 const iso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString())
 
@@ -112,19 +106,6 @@ function* keyPieces(id: string, keys: KeyLanes, from: number, to: number): Gener
   yield "]}"
 }
 
-/** The body, or null when it is longer than allowed. */
-const bodyOf = async (request: IncomingMessage): Promise<string | null> => {
-  const parts: Array<Buffer> = []
-  let bytes = 0
-  // Not destroyed on return: the answer goes out on the same socket.
-  for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += part.length
-    if (bytes > bodyBytesMax) return null
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString("utf8")
-}
-
 const workerOf = (text: string): Result.Result<WorkerSpec, string> => {
   let input: unknown
   try {
@@ -151,6 +132,7 @@ export interface Hands {
   readonly add: (spec: WorkerSpec) => Promise<Result.Result<Change & { readonly worker: WorkerStatus }, WorkerRefused>>
   /** Null when there is no such worker. */
   readonly remove: (id: string, how: { readonly drain: boolean }) => Promise<Change | null>
+  readonly prefix: (question: PrefixQuestion.Question, deps: AdminPrefix.Deps) => Promise<Reply>
 }
 
 /** What is said of a change beside the worker. */
@@ -165,22 +147,9 @@ const post = async (
   { add }: Hands,
   view: (worker: WorkerStatus) => ReturnType<typeof shown>
 ): Promise<Reply> => {
-  // Anything but JSON could come from a form on someone's page.
-  if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
-    return fault(
-      415,
-      "not_json",
-      `The content-type is "${request.headers["content-type"] ?? ""}".`,
-      "Use application/json."
-    )
-  }
-  const text = await bodyOf(request)
-  if (text === null) {
-    return fault(413, "body_too_large", `The body is longer than ${bodyBytesMax} bytes.`, form, {
-      connection: "close"
-    })
-  }
-  const spec = workerOf(text)
+  const text = await bodyOf(request, bodyBytesMax, form)
+  if (Result.isFailure(text)) return text.failure
+  const spec = workerOf(text.success)
   if (Result.isFailure(spec)) return fault(400, "bad_worker", spec.failure, form)
   const added = await add(spec.success)
   if (Result.isSuccess(added)) {
@@ -197,6 +166,20 @@ const post = async (
     added.failure.message,
     "See GET /admin/workers."
   )
+}
+
+/** Who holds the beginning of the prompt in the query, or in the body. */
+const prefix = async (
+  request: IncomingMessage,
+  method: string,
+  { searchParams }: URL,
+  deps: AdminPrefix.Deps,
+  hands: Hands
+): Promise<Reply> => {
+  const text = method === "POST" ? await bodyOf(request, deps.bodyBytesMax, PrefixQuestion.form) : null
+  if (text !== null && Result.isFailure(text)) return text.failure
+  const question = text === null ? PrefixQuestion.ofQuery(searchParams) : PrefixQuestion.ofBody(text.success)
+  return Result.isFailure(question) ? question.failure : hands.prefix(question.success, deps)
 }
 
 /** A page of the keys that the index holds for one rank of a worker. */
@@ -233,7 +216,7 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
     404,
     "unknown_path",
     `There is no ${path} here.`,
-    "Try GET /admin/workers, /admin/config, /admin/cluster, /metrics, /health or /ready."
+    "Try GET /admin/workers, /admin/prefix, /admin/config, /admin/cluster, /metrics, /health or /ready."
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })
@@ -264,6 +247,10 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
       "This router shares nothing with others: it was started without NATS.",
       "Start routers that are to act as one with the same --nats."
     )
+  }
+  if (kind === "prefix" && rawId === undefined && deps.prefix !== undefined) {
+    if (method !== "GET" && method !== "POST") return only("GET, POST")
+    return prefix(request, method, url, deps.prefix, hands)
   }
   const view = (worker: WorkerStatus) => shown(worker, deps.rank)
   if (kind === "workers" && rawId === undefined) {

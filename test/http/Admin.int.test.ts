@@ -3,9 +3,11 @@ import { Context, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Fleet } from "../../actors/Fleet.ts"
 import { FleetShare } from "../../actors/FleetShare.ts"
+import * as BlockHash from "../../src/hot/BlockHash.ts"
 import * as Admin from "../../src/http/Admin.ts"
 import type { Deps } from "../../src/http/AdminRoutes.ts"
 import * as BusMemory from "../../src/ports/BusMemory.ts"
+import * as StateStoreMemory from "../../src/ports/StateStoreMemory.ts"
 import * as FakeEngine from "../support/FakeEngine.ts"
 
 interface Answer {
@@ -26,6 +28,7 @@ let keys: Int32Array
 let blocks: (slot?: number, layer?: number) => Int32Array
 let unready: string | null
 let cluster: unknown
+let remembered: StateStoreMemory.Client
 
 const call = (method: string, path: string, body?: string, headers: Record<string, string> = {}) =>
   new Promise<Answer>((resolve, reject) => {
@@ -52,6 +55,7 @@ beforeEach(async () => {
   blocks = () => keys
   unready = null
   cluster = null
+  remembered = StateStoreMemory.make().client()
   scope = Effect.runSync(Scope.make())
   fleet = Context.get(
     await Effect.runPromise(Layer.buildWithScope(Fleet.layer(fake.options).pipe(Layer.provide(quiet)), scope)),
@@ -64,6 +68,21 @@ beforeEach(async () => {
     add: (spec) => fleet.add(spec),
     rank: (slot) => ({ trust: "exact", slot }),
     blocks: (slot, layer) => blocks(slot, layer),
+    prefix: {
+      fleet,
+      hasher: BlockHash.make(0n),
+      tokenizerOf: () => null,
+      // Its own first three blocks, two of them on the device.
+      depths: (keys, count, out) => {
+        out.fill(0)
+        for (let layer = 0; layer < 4; layer++) out[layer * 8] = Math.min(count, layer === 0 ? 2 : 3)
+        return keys.length > 0
+      },
+      blockSizes: new Uint32Array(8).fill(16),
+      workersMax: 8,
+      bodyBytesMax: 4_096,
+      store: remembered.store
+    },
     config: () => ({ port: 8080 }),
     cluster: () => cluster,
     unready: () => unready,
@@ -272,6 +291,91 @@ describe("Admin", () => {
   it("listens no more when its scope has ended", async () => {
     await Effect.runPromise(Scope.close(scope, Exit.void))
     await expect(call("GET", "/health")).rejects.toThrow(/ECONNREFUSED/)
+  })
+
+  it("says who holds the beginning of a prompt, from the index and from the store", async () => {
+    await json("POST", "/admin/workers", { url: "http://a:8000" })
+    await expect.poll(async () => (await json("GET", "/admin/workers/a:8000")).json.state).toBe("ready")
+    const tokens = Array.from({ length: 100 }, (_, i) => i)
+    const hasher = BlockHash.make(0n)
+    const root = hasher.root({ model: "qwen", lora: null, salt: "mine", blockSize: 16 })
+    const keys = hasher.chain(Uint32Array.from(tokens), 16, root)
+    const { store } = remembered
+    for (const [name, layer, held] of [
+      ["a:8000", 1, 0b1111],
+      ["a:8000?", 4, 0b11111],
+      ["b:8000", 0, 0b1]
+    ] as const) {
+      const tenure = await Effect.runPromise(store.enter(name))
+      await Effect.runPromise(
+        store.write([{ tenure, layer, stride: 32, piece: 0, parent: null, keys, told: 0b111111, held }])
+      )
+    }
+    const shown = await json("POST", "/admin/prefix", { model: "qwen", tokens, cache_salt: "mine" })
+    expect(shown).toEqual({
+      status: 200,
+      json: {
+        model: "qwen",
+        exact: true,
+        tokens: 100,
+        prompt: [{ blockSize: 16, blocks: 6 }],
+        workers: [
+          {
+            ...{ id: "a:8000", rank: null, state: "ready", blockSize: 16 },
+            index: {
+              blocks: { device: 2, host: 3, disk: 3, external: 3, guess: 0 },
+              tokens: { device: 32, host: 48, disk: 48, external: 48, guess: 0 }
+            },
+            store: {
+              blocks: { device: 0, host: 4, disk: 4, external: 4, guess: 5 },
+              tokens: { device: 0, host: 64, disk: 64, external: 64, guess: 80 }
+            }
+          }
+        ],
+        store: { url: "memory:", error: null },
+        elsewhere: [
+          {
+            ...{ name: "b:8000", blockSize: 16 },
+            blocks: { device: 1, host: 1, disk: 1, external: 1, guess: 0 },
+            tokens: { device: 16, host: 16, disk: 16, external: 16, guess: 0 }
+          }
+        ]
+      }
+    })
+    const alone = await json("GET", `/admin/prefix?model=qwen&store=false&tokens=${tokens.join(",")}`)
+    expect(alone.json).toMatchObject({ tokens: 100, store: null, elsewhere: [], workers: [{ store: null }] })
+    // The index still answers.
+    remembered.cut(true)
+    const cut = await json("GET", "/admin/prefix?model=qwen&prompt=Is+it+warm")
+    expect(cut).toMatchObject({
+      status: 200,
+      json: { exact: false, store: { error: expect.stringMatching(/away/) }, workers: [{ store: null }] }
+    })
+  })
+
+  it("says what is wrong with a question about a prompt", async () => {
+    await json("POST", "/admin/workers", { url: "http://a:8000" })
+    await expect.poll(async () => (await json("GET", "/admin/workers/a:8000")).json.state).toBe("ready")
+    const refused = async (path: string, body?: unknown) => {
+      const { json: answer, status } = await json(body === undefined ? "GET" : "POST", `/admin/prefix${path}`, body)
+      return `${status} ${answer.error?.code}: ${answer.error?.message} ${answer.error?.fix}`
+    }
+    expect(await refused("?model=qwen")).toMatch(/^400 bad_question: The prompt is given 0 times. Give "model" and one/)
+    expect(await refused("?model=qwen&prompt=a&tokens=1")).toMatch(/^400 bad_question: The prompt is given 2 times/)
+    expect(await refused("?prompt=a")).toMatch(/^400 bad_field: model is missing\. Give the name of a model/)
+    expect(await refused("?model=qwen&tokens=1,x")).toMatch(/^400 bad_field: tokens is "1,x"\. Give token ids/)
+    expect(await refused("?model=qwen&messages=[{")).toMatch(/^400 bad_json: messages is not JSON/)
+    expect(await refused("?model=qwen&prompt=a&store=1")).toMatch(/^400 bad_store: store is "1"/)
+    expect(await refused("", { model: "qwen", tokens: ["a"] })).toMatch(/^400 bad_field: tokens is \["a"\]/)
+    expect(await refused("", [1])).toMatch(/^400 bad_json: The body is not a JSON object/)
+    expect(await refused("", { model: "qwen", messages: [{}] })).toMatch(/^400 bad_field: messages\[0\] is \{\}/)
+    expect(await refused("", { model: "qwen", prompt: ["a", "b"] })).toMatch(/^400 many_prompts: There are 2 prompts/)
+    expect(await refused("", { model: "qwen", prompt: "a".repeat(5_000) })).toMatch(/^413 body_too_large/)
+    expect(await refused("", { model: "gpt-9", prompt: "a" })).toMatch(
+      /^404 unknown_model: .*"gpt-9".* Use one of qwen/
+    )
+    expect((await call("DELETE", "/admin/prefix")).headers["allow"]).toBe("GET, POST")
+    expect((await call("POST", "/admin/prefix", "{}", { "content-type": "text/plain" })).status).toBe(415)
   })
 })
 
