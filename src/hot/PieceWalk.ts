@@ -131,8 +131,6 @@ export const reach = (walk: PieceWalk, nameOf: (tenure: number) => string | unde
         holder = { blocks: new Array(layersMax).fill(0), masks: new Int32Array(layersMax), piece: i }
         holders.set(name, holder)
       } else if (holder.piece !== i) {
-        // It lacks a piece in between: what is behind does not count.
-        if (holder.piece !== i - 1) continue
         holder.masks.fill(0)
         holder.piece = i
       }

@@ -183,6 +183,25 @@ export const stateStoreConformance = (name: string, open: () => Promise<Rig>, so
         for (const at of [1, 3, 4, 5]) expect(await depths(s, paths[at]!, 32)).toEqual({ w: 32 })
       })
 
+      it.each([8, 32])("on a branch that outlives what it branched off, in a piece of %i", async (stride) => {
+        const { store: s, tenure } = await worker()
+        const trunk = chain(stride)
+        const side = branch(trunk, 3, stride - 3)
+        const twig = branch(side, 5, stride - 5)
+        for (const keys of [trunk, side, twig]) await store(s, tenure, keys, stride, stride)
+        await remove(s, tenure, trunk, 0, stride, stride)
+        await remove(s, tenure, side, 3, stride, stride)
+        expect(await depths(s, twig, stride)).toEqual({})
+        expect(lines(await readAll(s))).toHaveLength(stride - 5)
+        await store(s, tenure, side, 5, stride)
+        expect(await depths(s, twig, stride)).toEqual({ w: stride })
+        await remove(s, tenure, side, 0, 5, stride)
+        await remove(s, tenure, twig, 5, stride, stride)
+        for (const keys of [trunk, side]) await store(s, tenure, keys, stride, stride)
+        expect(await depths(s, twig, stride)).toEqual({ w: 5 })
+        expect(await depths(s, trunk, stride)).toEqual({ w: stride })
+      })
+
       it("by layer: a tier has what nearer ones have, and guesses stand alone", async () => {
         const { store: s, tenure } = await worker()
         const keys = chain(30)

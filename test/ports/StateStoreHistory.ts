@@ -91,11 +91,24 @@ export const randomHistory = async (clients: ReadonlyArray<Interface>, seed: num
     return sharesOf(holding, chain, tell).map((share) => ({ by, share }))
   }
 
+  /** Everyone loses a stretch of a chain, so that nobody is left there. */
+  const lost = () => {
+    const chain = one(chains)
+    const [from, to] = [next(2) * next(chain.length / 2), next(chain.length / 2) + 1]
+    return tenures.flatMap((by) =>
+      layers.slice(2).flatMap((layer) => {
+        const tell = (block: number) => (block >= from && block < to ? false : null)
+        return sharesOf({ tenure: 0, layer, stride }, chain, tell).map((share) => ({ by, share }))
+      })
+    )
+  }
+
   for (let step = 0; step < steps; step++) {
     const what = next(40)
     if (what === 0) tenures.push(await pair.enter(one(names)))
     else if (what <= 2) await pair.settle(tenure())
     else if (what === 3) await pair.leave(tenure())
+    else if (what <= 5) await pair.write(lost())
     else await pair.write(Array.from({ length: 1 + next(4) }, told).flat())
     const chain = one(chains)
     await pair.lookup(chain, next(chain.length / 2 + 3), stride)
