@@ -18,7 +18,7 @@ import * as Tier from "../src/domain/Tier.ts"
 import * as PrefixTable from "../src/hot/PrefixTable.ts"
 import * as SlotLayers from "../src/hot/SlotLayers.ts"
 import { EventBus } from "../src/ports/EventBus.ts"
-import { PrefixLayers } from "./PrefixLayers.ts"
+import { PrefixLayers, type Watcher } from "./PrefixLayers.ts"
 
 export interface Options extends Omit<PrefixTable.Options, "holdersMax"> {
   /** Slots: workers there may be at once. */
@@ -91,6 +91,8 @@ export interface Interface {
    * are to be applied again on top. But it is void for a slot whose `version` has changed.
    */
   readonly picture: (workers: ReadonlyArray<number>) => Picture
+  /** Has one watcher told of every change from now on; answers what is being watched, to be read only. */
+  readonly watch: (watcher: Watcher) => PrefixLayers
 }
 
 export interface Picture {
@@ -231,11 +233,13 @@ export const make = (
     epochs[2 * worker]!++
     versions[worker]!++
     for (let layer = Tier.DEVICE as Tier.Layer; layer < Tier.GUESS; layer++) picture.close(worker, layer)
+    picture.watcher?.cleared(worker, false)
   }
 
   const clearGuesses = (worker: number) => {
     epochs[2 * worker + 1]!++
     picture.close(worker, Tier.GUESS)
+    picture.watcher?.cleared(worker, true)
   }
 
   const drop = (worker: number) => {
@@ -310,6 +314,10 @@ export const make = (
       else behind.push({ taken, resume: () => resume(Effect.void) })
     }),
     version: (worker) => versions[worker] ?? 0,
+    watch: (watcher) => {
+      picture.watcher = watcher
+      return picture
+    },
     picture: (workers) => {
       const { layers, table } = picture
       const names = new Int32Array(holdersMax).fill(-1)

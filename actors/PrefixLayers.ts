@@ -3,10 +3,25 @@
  *
  * Pure; what it has counted outlives a `reset`.
  */
+import type { KeyLanes } from "../src/domain/Block.ts"
 import type { KvDelta } from "../src/domain/KvEvent.ts"
 import * as Tier from "../src/domain/Tier.ts"
 import * as PrefixTable from "../src/hot/PrefixTable.ts"
 import * as SlotLayers from "../src/hot/SlotLayers.ts"
+
+/** Who follows what is told to the table. Called on the turn of the change, so it is to be quick, and may only read. */
+export interface Watcher {
+  /** A layer has been told to hold these; the table has them as far as there was room. */
+  readonly stored: (slot: number, layer: Tier.Layer, keys: KeyLanes) => void
+  /** A layer is about to lose these: they are still there. */
+  readonly removing: (slot: number, layer: Tier.Layer, keys: KeyLanes) => void
+  /** A layer has become a copy of the one below it. */
+  readonly deepened: (slot: number, layer: Tier.Layer) => void
+  /** A slot's tiers hold nothing any more, or its guesses. */
+  readonly cleared: (slot: number, isGuess: boolean) => void
+  /** The table was lost: nobody holds anything. */
+  readonly reset: () => void
+}
 
 export class PrefixLayers {
   layers: SlotLayers.SlotLayers
@@ -17,6 +32,7 @@ export class PrefixLayers {
   changesIgnored = 0
   /** Stores by how they ended. */
   readonly statuses = new Float64Array(PrefixTable.CLOSED + 1)
+  watcher: Watcher | null = null
   /** Holders let go of that the table still has to sweep. */
   private closing: Array<number> = []
   /** How far a `Deepened` has been copied; 0 when none has begun. */
@@ -37,6 +53,7 @@ export class PrefixLayers {
     this.table = PrefixTable.make(this.options)
     this.closing = []
     this.cursor = 0
+    this.watcher?.reset()
   }
 
   get isCopying(): boolean {
@@ -100,8 +117,13 @@ export class PrefixLayers {
       this.changesIgnored++
       return 0
     }
-    if (delta._tag === "Stored") this.statuses[PrefixTable.store(table, holder, delta.parent, delta.keys)]!++
-    else PrefixTable.remove(table, holder, delta.keys)
+    if (delta._tag === "Stored") {
+      this.statuses[PrefixTable.store(table, holder, delta.parent, delta.keys)]!++
+      this.watcher?.stored(worker, layer, delta.keys)
+    } else {
+      this.watcher?.removing(worker, layer, delta.keys)
+      PrefixTable.remove(table, holder, delta.keys)
+    }
     return delta.keys.length >> 1
   }
 
@@ -115,6 +137,7 @@ export class PrefixLayers {
     if (holder === SlotLayers.REFUSED || from === SlotLayers.NONE) return 0
     this.cursor = PrefixTable.copy(table, from, holder, this.cursor, left)
     if (this.cursor !== 0) return -1
+    this.watcher?.deepened(worker, layer)
     // What the last slice cost is not told: near nothing, or up to all of it.
     return PrefixTable.heldBy(table, holder) === 0 ? 0 : left
   }

@@ -1,0 +1,321 @@
+/**
+ * SyncTenures: under which tenure each name is written to the metadata store, and what is to be done about it next.
+ *
+ * A slot has two names: that of its worker for its tiers, and the same with a question mark for what is guessed of it.
+ * A resync is always the same: enter, tell all that is held while changes go on, and settle once that has been written.
+ *
+ *            changed                entered                 all written
+ *   idle ─────────────▶ asked ──────────────────▶ filled ─────────────────▶ live
+ *                        ▲ cleared                  ▲ walked                 │ due
+ *   foreign ──owned──▶ waiting ──entered──▶ filling ┘  ◀─────────────────────┘
+ *
+ * `asked` was empty a moment ago, so all it holds waits in the queue; of one that is `waiting` nothing is queued: what changes
+ * meanwhile will be found by the walk over the index. Pure; told the time.
+ */
+
+export type State = "foreign" | "idle" | "asked" | "waiting" | "filling" | "filled" | "live"
+
+export interface Name {
+  readonly slot: number
+  readonly isGuess: boolean
+  readonly text: string
+  state: State
+  stride: number
+  /** 0 before the first. */
+  tenure: number
+  /** Grows when what was begun for it is void. */
+  epoch: number
+  /** The store says that it holds what it does not. */
+  isWrong: boolean
+  /** The index could not say all that changed: it is told anew before its time. */
+  isStale: boolean
+  /** It may settle when all that was queued up to this has been written. */
+  watermark: number
+  settledMs: number
+  /** When it is told anew, though nothing is amiss. */
+  dueMs: number
+  /** It does not enter before. */
+  retryMs: number
+  /** Times in a row that a later tenure was found. */
+  fenced: number
+}
+
+export type Step =
+  | { readonly _tag: "Enter" | "Settle"; readonly name: Name; readonly epoch: number }
+  | { readonly _tag: "Leave"; readonly text: string; readonly tenure: number }
+  /** `from`: where in the index the walk goes on; 0 at its beginning. */
+  | { readonly _tag: "Walk"; readonly names: ReadonlyArray<Name>; readonly stride: number; readonly from: number }
+
+export interface Options {
+  readonly ttlMs: number
+  /** Whether the index holds anything of a name now. */
+  readonly holds: (slot: number, isGuess: boolean) => boolean
+  /** What is queued of a name is not to be written any more. */
+  readonly forget: (name: Name) => void
+  /** In [0, 1): spreads what is due. */
+  readonly random: () => number
+}
+
+/** Names told anew together, each with the epoch in which it counts. */
+interface Group {
+  readonly epochs: ReadonlyMap<Name, number>
+  readonly toEnter: Array<Name>
+  readonly stride: number
+  from: number
+}
+
+/** Names told anew in one walk over the index: it costs the same for one as for many. */
+const groupMax = 64
+const refusedMs = 1_000
+const fencedMs = 1_000
+const lookMs = 1_000
+/** One that is stale is told anew when it has been so long, as a share of the time to live. */
+const staleShare = 8
+/** Names that left while the store was away; their blocks end by themselves. */
+const leavesMax = 4_096
+
+export class SyncTenures {
+  /** By slot: that of its tiers, then that of its guesses. */
+  private readonly names: Array<readonly [Name, Name] | undefined> = []
+  private readonly options: Options
+  private readonly asked = new Set<Name>()
+  private readonly waiting = new Set<Name>()
+  private readonly filled = new Set<Name>()
+  private leaves: Array<{ readonly text: string; readonly tenure: number }> = []
+  private group: Group | null = null
+  private lookAtMs = 0
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  of(slot: number, isGuess: boolean): Name | undefined {
+    return this.names[slot]?.[isGuess ? 1 : 0]
+  }
+
+  all(): ReadonlyArray<Name> {
+    return this.names.flatMap((both) => both ?? [])
+  }
+
+  join(slot: number, text: string, stride: number, isOwned: boolean): void {
+    this.leave(slot)
+    const make = (isGuess: boolean): Name => ({
+      ...{ slot, isGuess, text: isGuess ? `${text}?` : text, state: "foreign", stride, tenure: 0, epoch: 0 },
+      ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, dueMs: 0, retryMs: 0, fenced: 0 }
+    })
+    this.names[slot] = [make(false), make(true)]
+    if (isOwned) this.own(slot, true)
+  }
+
+  /** The slot's worker is nobody's any more: what it held is gone. */
+  leave(slot: number): void {
+    for (const name of this.names[slot] ?? []) {
+      this.void(name, "foreign")
+      if (name.tenure !== 0) this.leaveLater(name)
+    }
+    this.names[slot] = undefined
+  }
+
+  own(slot: number, isOwned: boolean): void {
+    for (const name of this.names[slot] ?? []) {
+      if ((name.state !== "foreign") === isOwned) continue
+      if (isOwned) this.begin(name)
+      else {
+        this.void(name, "foreign")
+        // What it holds is another router's to say.
+        name.tenure = 0
+      }
+    }
+  }
+
+  setStride(slot: number, stride: number): void {
+    for (const name of this.names[slot] ?? []) {
+      if (name.stride === stride) continue
+      name.stride = stride
+      if (name.state !== "foreign" && name.state !== "idle") this.void(name, "waiting")
+    }
+  }
+
+  /** Something was stored for a name, or removed. Answers with it when that is to be queued. */
+  changed(slot: number, isGuess: boolean, isStored: boolean): Name | null {
+    const name = this.of(slot, isGuess)
+    if (name === undefined || name.state === "foreign" || name.state === "waiting") return null
+    if (name.state === "idle") {
+      if (!isStored) return null
+      this.void(name, "asked")
+    }
+    return name
+  }
+
+  /** It holds nothing any more. */
+  cleared(slot: number, isGuess: boolean): void {
+    const name = this.of(slot, isGuess)
+    if (name !== undefined) this.emptied(name)
+  }
+
+  /** The index lost everything. */
+  lost(): void {
+    this.group = null
+    for (const name of this.all()) this.emptied(name)
+  }
+
+  /** All it holds is to be told anew: not every change was, or will be. */
+  redo(name: Name): void {
+    if (name.state !== "foreign" && name.state !== "idle") this.void(name, "waiting")
+  }
+
+  /** The store has lost everything, every tenure with it. */
+  begunAnew(): void {
+    this.leaves = []
+    this.group = null
+    for (const name of this.all()) {
+      name.tenure = 0
+      name.isWrong = false
+      name.retryMs = 0
+      if (name.state !== "foreign" && name.state !== "asked") this.begin(name)
+    }
+  }
+
+  entered({ epoch, name }: { readonly name: Name; readonly epoch: number }, tenure: number, lastSeq: number): void {
+    name.tenure = tenure
+    if (this.of(name.slot, name.isGuess) !== name) this.leaveLater(name)
+    else if (name.state === "foreign") name.tenure = 0
+    if (name.epoch !== epoch) return
+    if (name.state !== "asked") {
+      name.state = "filling"
+      name.isStale = false
+      return
+    }
+    // What is not so any more is taken back at once, else not before there is something in its place.
+    this.fill(name, name.isWrong ? 0 : lastSeq)
+  }
+
+  /** The store would not let it enter. */
+  refused({ epoch, name }: { readonly name: Name; readonly epoch: number }, nowMs: number): void {
+    if (name.epoch !== epoch) return
+    this.void(name, "waiting")
+    name.retryMs = nowMs + refusedMs
+  }
+
+  /** False in `isLast`: somebody else has entered since. */
+  settled(
+    { epoch, name }: { readonly name: Name; readonly epoch: number },
+    isLast: boolean,
+    nowMs: number
+  ): "live" | "fenced" | "void" {
+    if (name.epoch !== epoch) return "void"
+    this.filled.delete(name)
+    if (!isLast) {
+      this.void(name, "waiting")
+      name.retryMs = nowMs + Math.min(this.options.ttlMs / 4, fencedMs * 2 ** name.fenced++)
+      return "fenced"
+    }
+    name.state = "live"
+    name.isWrong = false
+    name.fenced = 0
+    name.settledMs = nowMs
+    // Half of it, less what a whole fleet takes; spread, so that one that joined at once does not come due at once.
+    name.dueMs = nowMs + (0.45 - 0.1 * this.options.random()) * this.options.ttlMs
+    return "live"
+  }
+
+  left(tenure: number): void {
+    this.leaves = this.leaves.filter((leave) => leave.tenure !== tenure)
+  }
+
+  /** The walk has come so far; at its end (0) `lastSeq` is what it queued last. */
+  walked(to: number, lastSeq: number): void {
+    if (this.group !== null) this.group.from = to
+    if (to !== 0) return
+    for (const name of this.walking()) this.fill(name, lastSeq)
+    this.group = null
+  }
+
+  /** What to do now; `oldestSeq` of what has yet to be written, Infinity for nothing. */
+  next(nowMs: number, oldestSeq: number): Step | null {
+    const [leave] = this.leaves
+    if (leave !== undefined) return { _tag: "Leave", ...leave }
+    for (const name of this.asked) return { _tag: "Enter", name, epoch: name.epoch }
+    for (const name of this.filled) {
+      if (name.watermark < oldestSeq) return { _tag: "Settle", name, epoch: name.epoch }
+    }
+    if (nowMs >= this.lookAtMs) this.look(nowMs)
+    this.group ??= this.choose(nowMs)
+    if (this.group === null) return null
+    const { epochs, from, stride, toEnter } = this.group
+    for (let name = toEnter[0]; name !== undefined; name = toEnter[0]) {
+      const isOver = name.epoch !== epochs.get(name) || name.state === "filling"
+      if (!isOver) return { _tag: "Enter", name, epoch: name.epoch }
+      toEnter.shift()
+    }
+    const names = this.walking()
+    if (names.length > 0) return { _tag: "Walk", names, stride, from }
+    this.group = null
+    return null
+  }
+
+  private begin(name: Name): void {
+    this.void(name, this.options.holds(name.slot, name.isGuess) ? "waiting" : "idle")
+  }
+
+  private emptied(name: Name): void {
+    if (name.state === "foreign" || name.state === "idle") return
+    this.void(name, "asked")
+    name.isWrong = true
+  }
+
+  /** Ends what is under way for a name. */
+  private void(name: Name, state: State): void {
+    name.epoch++
+    name.state = state
+    this.asked.delete(name)
+    this.waiting.delete(name)
+    this.filled.delete(name)
+    this.options.forget(name)
+    if (state === "asked") this.asked.add(name)
+    if (state === "waiting") this.waiting.add(name)
+  }
+
+  private fill(name: Name, watermark: number): void {
+    name.state = "filled"
+    name.watermark = watermark
+    this.asked.delete(name)
+    this.filled.add(name)
+  }
+
+  private leaveLater({ tenure, text }: Name): void {
+    this.leaves.push({ text, tenure })
+    if (this.leaves.length > leavesMax) this.leaves.shift()
+  }
+
+  /** Names of the walk for which it still counts. */
+  private walking(): ReadonlyArray<Name> {
+    const names: Array<Name> = []
+    for (const [name, epoch] of this.group?.epochs ?? []) {
+      if (name.epoch === epoch && name.state === "filling") names.push(name)
+    }
+    return names
+  }
+
+  /** Those that are due again. They stay live until they have entered. */
+  private look(nowMs: number): void {
+    this.lookAtMs = nowMs + lookMs
+    for (const name of this.all()) {
+      const isDue = nowMs >= name.dueMs || (name.isStale && nowMs - name.settledMs >= this.options.ttlMs / staleShare)
+      if (name.state === "live" && isDue) this.waiting.add(name)
+    }
+  }
+
+  private choose(nowMs: number): Group | null {
+    const ready = [...this.waiting].filter(({ retryMs }) => retryMs <= nowMs)
+    const first = ready.find(({ isWrong }) => isWrong) ?? ready[0]
+    if (first === undefined) return null
+    const names = ready
+      .filter(({ stride }) => stride === first.stride)
+      .sort((a, b) => Number(b.isWrong) - Number(a.isWrong))
+      .slice(0, groupMax)
+    for (const name of names) this.waiting.delete(name)
+    const epochs = new Map(names.map((name) => [name, name.epoch]))
+    return { stride: first.stride, toEnter: names, epochs, from: 0 }
+  }
+}
