@@ -604,7 +604,7 @@ export const stateStoreConformance = (name: string, open: () => Promise<Rig>, so
       it.each([
         ["mooncake_conversation_trace.jsonl.gz", 8],
         ["mooncake_synthetic_trace.jsonl.gz", 8],
-        ["mooncake_conversation_trace.jsonl.gz", 32]
+        ["toolagent_like_dev.jsonl.gz", 32]
       ])("over %s on workers with small caches, in pieces of %i", async (file, stride) => {
         await traceHistory(await clients(2), trace(file), sizes.requests, stride)
       })
