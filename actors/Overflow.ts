@@ -21,7 +21,7 @@ export interface Deps {
   readonly store: Pick<Store, "lookup" | "status">
   /** Longest a request waits. */
   readonly budgetMs: number
-  /** The index may lack what it once had: it has evicted, or this router has not heard yet what there is. Cheap. */
+  /** The index may lack what it once had: it has evicted, or what workers held is still to be recalled. Cheap. */
   readonly isShort: () => boolean
   /** Monotonic, ms. */
   readonly now: () => number

@@ -4,7 +4,7 @@
  * Owns     the names that wait for what the store says of them, and those it was asked about.
  * Hears    workers as they join and change.
  * Answers  by recalling what they held, at `Pictures`; `isWarming`: somebody waits.
- * Loses    nothing: a store that does not answer in time is done without, and caches are learned anew.
+ * Loses    nothing. A store that is away is waited for, while caches are learned anew; one that does not answer is done without.
  *
  * Names that come within `gatherMs` are asked about together: the store is read once, from end to end. It is evidence, not
  * truth: a name counts both as what its events told and (with `?`) as what was guessed of it; what was written before its
@@ -23,8 +23,8 @@ export interface Deps {
   readonly guesses: Pick<Guesses["Service"], "forget">
   /** The worker a slot stands for now. */
   readonly workerOf: (slot: number) => Worker | undefined
-  /** How long a store is waited for that does not answer; 30 s when left out. */
-  readonly awayMsMax?: number
+  /** Nobody waits any more for what a slot's name held: from now on it may be told anew. */
+  readonly done?: (slot: number) => void
   /** Blocks taken per turn of the event loop, near 0.5 us each. */
   readonly blocksPerTurn?: number
 }
@@ -45,17 +45,17 @@ export interface WarmStart {
   readonly join: (worker: Worker) => void
   /** It may tell only now when its engine started. */
   readonly change: (worker: Worker) => void
-  /** True while the store is still to say what this name held. Nobody should settle a tenure of it before. */
+  /** True while the store is still to say what this name held: whoever settles a tenure of it before takes that away. */
   readonly awaits: (name: string) => boolean
   readonly isWarming: () => boolean
-  /** True while somebody waits, and for good where somebody had to be done without. */
-  readonly isShort: () => boolean
   readonly stats: () => Stats
 }
 
 /** Workers are found together, a probe apart. */
 const gatherMs = 100
 const retryMs = 500
+/** In a row; each takes as long as the adapter waits for an answer. */
+const latesMax = 10
 /** Names remembered, so that a worker that comes and goes is not read for each time. */
 const namesMax = 65_536
 
@@ -110,7 +110,7 @@ const isOutlived = (oldest: number, startedAtMs: number | null): boolean =>
   startedAtMs !== null && (oldest + 1) * 1_000 <= startedAtMs
 
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<WarmStart, never, Scope.Scope> {
-  const { awayMsMax = 30_000, blocksPerTurn = 2_048, guesses, pictures, store, workerOf } = deps
+  const { blocksPerTurn = 2_048, guesses, pictures, store, workerOf } = deps
   const bell = yield* Queue.sliding<true>(1)
   const known = new Set<string>()
   /** Slots by name that wait. */
@@ -118,6 +118,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
   /** What was recalled to slots whose engines have not told when they started: when the oldest of it was written. */
   const unproven = new Map<number, { readonly name: string; readonly oldest: number }>()
   const tally = { asked: 0, outlived: 0, blocks: 0, failed: 0, missed: 0 }
+
+  const finish = (name: string, slot: number): void => {
+    waiting.delete(name)
+    deps.done?.(slot)
+  }
 
   const presentAt = (slot: number, name: string): Worker | undefined => {
     const worker = workerOf(slot)
@@ -191,24 +196,33 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
         yield* recall(slot, name, byName.get(each)!.recollection)
         byName.delete(each)
       }
-      waiting.delete(name)
+      // It may have come back on another slot meanwhile.
+      if (waiting.get(name) === slot) finish(name, slot)
     }
   })
 
   const giveUp = (): void => {
     tally.missed += waiting.size
-    waiting.clear()
+    for (const [name, slot] of waiting) finish(name, slot)
   }
 
-  /** Asks until the store answers, or for so long that there is little left to win. */
+  let lates = 0
+  const isWorthwhile = ({ reason }: StoreError): boolean => {
+    tally.failed++
+    if (reason === "late") return ++lates < latesMax
+    lates = 0
+    return reason === "away"
+  }
+
+  /** Asks until the store has answered. What is remembered stays older than all that was learned since. */
   const warmed = warm().pipe(
-    Effect.tapError(() => Effect.sync(() => tally.failed++)),
-    Effect.retry({
-      schedule: Schedule.spaced(retryMs),
-      times: Math.ceil(awayMsMax / retryMs),
-      while: ({ reason }: StoreError) => reason !== "refused"
-    }),
+    Effect.retry({ schedule: Schedule.spaced(retryMs), while: isWorthwhile }),
     Effect.result,
+    Effect.tap(() =>
+      Effect.sync(() => {
+        lates = 0
+      })
+    ),
     Effect.flatMap((result) =>
       Result.isSuccess(result)
         ? Effect.void
@@ -256,7 +270,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<W
     },
     awaits: (name) => waiting.has(name),
     isWarming: () => waiting.size > 0,
-    isShort: () => waiting.size > 0 || tally.missed > 0,
     stats: () => ({ waiting: waiting.size, ...tally })
   }
 })

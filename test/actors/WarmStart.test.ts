@@ -50,10 +50,12 @@ interface Rig {
   readonly guessed: (slot: number, keys: Int32Array) => Effect.Effect<number>
   readonly held: (slot: number) => Effect.Effect<number>
   readonly warm: WarmStart.WarmStart
+  /** Slots that nobody waits for any more, as they came. */
+  readonly done: ReadonlyArray<number>
   readonly pictures: Pictures.Pictures
 }
 
-const rig = <A>(body: (rig: Rig) => Effect.Effect<A, unknown, Scope.Scope>, deps: Partial<WarmStart.Deps> = {}) =>
+const rig = <A>(body: (rig: Rig) => Effect.Effect<A, unknown, Scope.Scope>) =>
   Effect.gen(function* () {
     yield* TestClock.setTime(1_000_000_000)
     const hub = StateStoreMemory.make({ random: () => 0.5 })
@@ -67,6 +69,7 @@ const rig = <A>(body: (rig: Rig) => Effect.Effect<A, unknown, Scope.Scope>, deps
     const index = Context.get(services, PrefixIndex)
     const guesses = Context.get(services, Guesses)
     const workers = new Map<number, Worker>()
+    const done: Array<number> = []
     let onState: (slot: number, state: State) => void = () => {}
     const nothing = () => {}
     const pictures = Pictures.make({
@@ -100,7 +103,7 @@ const rig = <A>(body: (rig: Rig) => Effect.Effect<A, unknown, Scope.Scope>, deps
       pictures,
       guesses,
       workerOf: (slot) => workers.get(slot),
-      ...deps
+      done: (slot) => void done.push(slot)
     })
     const remember: Rig["remember"] = (name, keys, layer = DEVICE, without = []) =>
       Effect.gen(function* () {
@@ -121,6 +124,7 @@ const rig = <A>(body: (rig: Rig) => Effect.Effect<A, unknown, Scope.Scope>, deps
       client,
       remember,
       warm,
+      done,
       pictures,
       join: (each) => {
         for (const slot of each.slots) workers.set(slot, each)
@@ -157,7 +161,7 @@ const warmed = (warm: WarmStart.WarmStart) =>
 
 describe("WarmStart", () => {
   it.effect("believes by guess what the store says a worker held, on whatever tier, or was guessed to hold", () =>
-    rig(({ guessed, join, remember, warm }) =>
+    rig(({ done, guessed, join, remember, warm }) =>
       Effect.gen(function* () {
         yield* remember("a", chain(1, 100))
         yield* remember("a", chain(2, 40), HOST)
@@ -169,6 +173,7 @@ describe("WarmStart", () => {
         assert.isTrue(warm.awaits("a"))
         yield* warmed(warm)
         assert.isFalse(warm.awaits("a"))
+        assert.deepStrictEqual(done, [0, 1])
         assert.strictEqual(yield* guessed(0, chain(1, 100)), 100)
         assert.strictEqual(yield* guessed(1, chain(1, 100)), 70)
         assert.strictEqual(yield* guessed(0, chain(2, 40)), 40)
@@ -271,24 +276,25 @@ describe("WarmStart", () => {
     )
   )
 
-  it.effect("waits for a store that is away, and does without one that stays away", () =>
-    rig(({ client, held, join, remember, vacate, warm }) =>
+  it.effect("waits for a store that is away, and does without one that never answers", () =>
+    rig(({ client, done, held, join, remember, vacate, warm }) =>
       Effect.gen(function* () {
         yield* remember("a", chain(1, 40))
         yield* remember("b", chain(1, 40))
         client.cut(true)
         join(worker("a", 0))
-        yield* TestClock.adjust(2_000)
+        yield* TestClock.adjust(3_600_000)
         assert.isTrue(warm.awaits("a"))
         client.cut(false)
         yield* TestClock.adjust(500)
         yield* warmed(warm)
         assert.strictEqual(yield* held(0), 40)
-        client.cut(true)
+        client.slow(true)
         join(worker("b", 1))
-        yield* TestClock.adjust(40_000)
+        yield* TestClock.adjust(20_000)
         assert.isFalse(warm.isWarming())
-        client.cut(false)
+        assert.deepStrictEqual([done, warm.stats().missed], [[0, 1], 1])
+        client.slow(false)
         // Asked about once only: what it holds is known better by now.
         vacate(0)
         join(worker("a", 0))
