@@ -11,6 +11,7 @@ import type { Labels } from "./telemetry/Metrics.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
 import * as ReplicaMetrics from "./telemetry/ReplicaMetrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
+import * as StoreMetrics from "./telemetry/StoreMetrics.ts"
 import * as WorkerMetrics from "./telemetry/WorkerMetrics.ts"
 
 export interface Deps {
@@ -26,6 +27,8 @@ export interface Deps {
   readonly inFlightOf: (slot: number) => number
   /** Where there are several routers: what is shown of the others. */
   readonly replicas?: () => ReplicaMetrics.Numbers
+  /** Where there is a metadata store. */
+  readonly store?: () => StoreMetrics.Numbers
 }
 
 export interface Observe {
@@ -67,6 +70,7 @@ export const make = (deps: Deps): Observe => {
   const metrics = RouterMetrics.make(registry)
   const workers = WorkerMetrics.make(registry)
   if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
+  if (deps.store !== undefined) StoreMetrics.make(registry, deps.store)
   /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
   const told = new Map<string, Told>()
   const indexTold = new Map<string, number>()

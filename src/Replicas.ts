@@ -12,6 +12,7 @@ import { Bootstrap } from "../actors/Bootstrap.ts"
 import type { Collector } from "../actors/Collector.ts"
 import { Fleet } from "../actors/Fleet.ts"
 import { FleetShare } from "../actors/FleetShare.ts"
+import * as LeaseMoves from "../actors/LeaseMoves.ts"
 import { Leases } from "../actors/Leases.ts"
 import type { Ledger } from "../actors/Ledger.ts"
 import { Members } from "../actors/Members.ts"
@@ -48,6 +49,8 @@ export interface Shared {
 export interface Replicas {
   /** The events of all engines, whoever reads them. */
   readonly stream: EventStream["Service"]
+  /** Of the routers that are alive, this one is the first in order to speak for a worker. */
+  readonly isFirst: (name: string) => boolean
   readonly join: (
     services: Context.Context<Collector | PrefixIndex>,
     ledger: Ledger["Service"],
@@ -145,5 +148,10 @@ export const open = Effect.fnUntraced(function* (
         )
     }
   })
-  return { stream: Context.get(shared, EventStream), join }
+  const isFirst = (name: string): boolean => {
+    const routers = members.list().filter(({ kind }) => kind === "router")
+    // Two that are cut off from each other speak for the same ones: what the last of them wrote whole then counts.
+    return routers.length < 2 || LeaseMoves.order(name, routers)[0] === id
+  }
+  return { stream: Context.get(shared, EventStream), isFirst, join }
 })

@@ -30,7 +30,10 @@ import { forward } from "./http/Upstream.ts"
 import * as Observe from "./Observe.ts"
 import { EventBus } from "./ports/EventBus.ts"
 import { EventStream } from "./ports/EventStream.ts"
+import type { StoreUnusable } from "./ports/StateStore.ts"
+import * as Remembered from "./Remembered.ts"
 import * as Replicas from "./Replicas.ts"
+import * as Store from "./Store.ts"
 import * as Tokenizers from "./Tokenizers.ts"
 
 /** The router cannot listen. */
@@ -74,9 +77,10 @@ export const start = Effect.fnUntraced(function* (
   config: Config.Config,
   hubCache = join(homedir(), ".cache", "huggingface", "hub"),
   parts: Parts = {}
-): Effect.fn.Return<Router, ListenFailed | Admin.AdminListenFailed, Scope.Scope> {
+): Effect.fn.Return<Router, ListenFailed | Admin.AdminListenFailed | StoreUnusable, Scope.Scope> {
   const { workersMax } = config
   const hasher = BlockHash.make(BigInt(config.hashSeed))
+  const store = yield* Store.open(config)
   const direct = EventSocket.layerWith({ replayTimeoutMs: config.replayTimeoutMs })
   const replicas = config.nats.length === 0 ? null : yield* Replicas.open(config, direct)
   const services = yield* Layer.build(
@@ -111,6 +115,19 @@ export const start = Effect.fnUntraced(function* (
     describe,
     fork
   })
+  const remembered =
+    store === null
+      ? null
+      : yield* Remembered.make({
+          config,
+          store,
+          index,
+          pictures,
+          guesses,
+          workerOf: (slot) => fleet.worker(slot),
+          writes: (name) => replicas?.isFirst(name) ?? true,
+          now
+        })
 
   const fleet = Context.get(
     yield* Layer.build(
@@ -122,15 +139,18 @@ export const start = Effect.fnUntraced(function* (
         reusable: index.reusable,
         onJoin: (worker) => {
           pictures.join(worker)
+          remembered?.join(worker)
           for (const slot of worker.slots) joined?.link.join(slot, Pictures.nameOf(worker, slot))
           tokenizers.learn(worker)
         },
         onChange: (worker, before, restarted) => {
           pictures.change(worker, before, restarted)
+          remembered?.change(worker)
           tokenizers.learn(worker)
         },
         onVacate: (slot) => {
           joined?.link.leave(slot)
+          remembered?.leave(slot)
           pictures.vacate(slot)
         },
         onLeave: (worker) => {
@@ -181,7 +201,8 @@ export const start = Effect.fnUntraced(function* (
     now,
     inFlight: () => front?.inFlight() ?? 0,
     inFlightOf: (slot) => inFlight[slot]!,
-    ...(shared === null ? {} : { replicas: shared.numbers })
+    ...(shared === null ? {} : { replicas: shared.numbers }),
+    ...(remembered === null ? {} : { store: remembered.numbers })
   })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -199,6 +220,7 @@ export const start = Effect.fnUntraced(function* (
     ledger: joined?.link.ledger ?? ledger,
     hasher,
     depths: index.depths,
+    ...(remembered?.overflow == null ? {} : { overflow: remembered.overflow }),
     blockSizes: pictures.blockSizes,
     evicted: pictures.evicted,
     tokenizerOf: ({ model }) => tokenizers.of(model),
@@ -254,6 +276,17 @@ export const start = Effect.fnUntraced(function* (
       add: (spec) => fleet.add(spec),
       remove: fleet.remove,
       ...(shared === null ? {} : { share: shared.fleet, cluster: shared.shown }),
+      ...(remembered === null ? {} : { store: remembered.shown }),
+      prefix: {
+        fleet,
+        hasher,
+        tokenizerOf: ({ model }) => tokenizers.of(model),
+        depths: index.depths,
+        blockSizes: pictures.blockSizes,
+        workersMax,
+        bodyBytesMax: config.bodyBytesMax,
+        ...(store === null ? {} : { store })
+      },
       unready: () => (draining ? "draining" : unready()),
       rank: observe.rank,
       blocks: index.dump,

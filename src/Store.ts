@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { homedir } from "node:os"
 import { join } from "node:path"
-import { Effect, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import type { Config } from "./Config.ts"
 import type { Interface, StoreUnusable } from "./ports/StateStore.ts"
 
@@ -22,9 +22,18 @@ export const fileOf = (config: Pick<Config, "deployment" | "hashSeed" | "port">,
     `${namespaceOf(config).slice("warmpath.".length)}.${config.port}.sqlite`
   )
 
+/** The router that had the file may still be letting its last requests end. */
+const busyMsMax = 5_000
+const busyTickMs = 250
+
 const openSqlite = (config: Config, file: string) =>
   Effect.promise(() => import("./adapters/sqlite/SqliteStore.ts")).pipe(
-    Effect.flatMap(({ open }) => open({ file, ttlMs: config.storeTtlMs, bytesMax: config.storeBytesMax }))
+    Effect.flatMap(({ open }) => open({ file, ttlMs: config.storeTtlMs, bytesMax: config.storeBytesMax })),
+    Effect.retry({
+      while: ({ code }) => code === "ERR_STORE_BUSY",
+      schedule: Schedule.spaced(busyTickMs),
+      times: busyMsMax / busyTickMs
+    })
   )
 
 const openRedis = (config: Config) =>

@@ -95,7 +95,8 @@ const serve = Command.make("serve", { ...spelled, knobs: plain }, (given) =>
     Effect.catchTags({
       ConfigError: (error) => Effect.fail(usage(error)),
       ListenFailed: (error) => Effect.fail(usage(error)),
-      AdminListenFailed: (error) => Effect.fail(usage(error))
+      AdminListenFailed: (error) => Effect.fail(usage(error)),
+      StoreUnusable: (error) => Effect.fail(usage(error))
     })
   )
 ).pipe(
@@ -113,7 +114,9 @@ const simulated = Effect.fnUntraced(function* (config: Config.Config) {
   yield* Console.log(
     "No --worker was given, so four simulated engines are started here. Give the addresses of yours: warmpath serve --worker http://host:8000"
   )
-  return { ...config, workers: fleet.urls.map((url) => ({ url })) }
+  // Their caches end with them.
+  const store = config.store === "sqlite" ? "none" : config.store
+  return { ...config, store, workers: fleet.urls.map((url) => ({ url })) }
 })
 
 /** Time the demo's engines have to answer the router. */

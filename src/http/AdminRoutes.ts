@@ -10,6 +10,7 @@
  *   GET    /admin/prefix               who holds the beginning of a prompt: ?model= and prompt=, messages= or tokens=
  *   POST   /admin/prefix               the same of a longer one: {model, prompt | messages | tokens, cache_salt?, store?}
  *   GET    /admin/config               the configuration in force
+ *   GET    /admin/store                the metadata store: what is written to it, and read; 404 when there is none
  *   GET    /admin/cluster              what this router shares with others; 404 when it shares nothing
  *   GET    /metrics  GET /health
  *   GET    /ready                      200, or 503 and why not
@@ -41,6 +42,7 @@ export interface Deps {
   readonly share?: Pick<FleetShare["Service"], "add" | "remove">
   /** What is shared, and with whom; null where nothing is. Shown as it is. */
   readonly cluster?: () => unknown
+  readonly store?: () => unknown
   /** Why clients should look elsewhere; null when they need not. */
   readonly unready?: () => string | null
   /** How far the cache of one rank is known: trust, event stream, blocks, load. Shown as it is. */
@@ -216,7 +218,7 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
     404,
     "unknown_path",
     `There is no ${path} here.`,
-    "Try GET /admin/workers, /admin/prefix, /admin/config, /admin/cluster, /metrics, /health or /ready."
+    "Try GET /admin/workers, /admin/prefix, /admin/store, /admin/config, /admin/cluster, /metrics, /health or /ready."
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })
@@ -246,6 +248,17 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
       "no_cluster",
       "This router shares nothing with others: it was started without NATS.",
       "Start routers that are to act as one with the same --nats."
+    )
+  }
+  if (kind === "store" && rawId === undefined) {
+    if (method !== "GET") return only("GET")
+    const store = deps.store?.() ?? null
+    if (store !== null) return { status: 200, json: store }
+    return fault(
+      404,
+      "no_store",
+      "This router remembers nothing over a restart: it has no metadata store.",
+      "Start it with --store sqlite:FILE, redis://host:port or rdma://host:port."
     )
   }
   if (kind === "prefix" && rawId === undefined && deps.prefix !== undefined) {

@@ -1,5 +1,6 @@
 /** What a router shows of the deployment it is one of, read when it is scraped. */
 import type { Registry } from "./Metrics.ts"
+import * as ReadMetrics from "./ReadMetrics.ts"
 
 const totals = {
   warmpath_log_entries_appended_total: "Batches of KV events that this router read and the log took",
@@ -20,7 +21,7 @@ const totals = {
   warmpath_load_expired_total: "Routers whose requests were dropped, as they were silent or gone"
 }
 
-const gauges = {
+const levels = {
   warmpath_bus_connected: "1 while the router is connected to NATS and nothing is wrong there, else 0",
   warmpath_replicas: "Routers of the deployment that are alive, this one among them",
   warmpath_log_lag_entries: "Entries of the log that this router has not heard yet",
@@ -28,31 +29,17 @@ const gauges = {
   warmpath_load_open_elsewhere: "Requests that other routers have open"
 }
 
-export type Total = keyof typeof totals
-export type Level = keyof typeof gauges
-
-export interface Numbers {
-  readonly totals: Readonly<Record<Total, number>>
-  readonly levels: Readonly<Record<Level, number>>
+export interface Numbers extends ReadMetrics.Numbers<keyof typeof totals, keyof typeof levels> {
   /** Publishers of KV events by how this router hears them. */
   readonly roles: Readonly<Record<string, number>>
 }
 
-const entriesOf = <K extends string, V>(record: Readonly<Record<K, V>>) => Object.entries(record) as Array<[K, V]>
-
 export const make = (registry: Registry, read: () => Numbers): void => {
-  const counters = entriesOf(totals).map(([name, help]) => ({ name, counter: registry.counter(name, help), told: 0 }))
-  const levels = entriesOf(gauges).map(([name, help]) => ({ name, gauge: registry.gauge(name, help) }))
+  const take = ReadMetrics.make(registry, { totals, levels })
   registry.onScrape(() => {
     const numbers = read()
-    for (const each of counters) {
-      const now = numbers.totals[each.name]
-      // What was counted by one that is gone begins anew.
-      each.counter.add(now >= each.told ? now - each.told : now)
-      each.told = now
-    }
-    for (const { gauge, name } of levels) gauge.set(numbers.levels[name])
-    for (const [role, count] of entriesOf(numbers.roles)) {
+    take(numbers)
+    for (const [role, count] of ReadMetrics.entriesOf(numbers.roles)) {
       registry
         .gauge("warmpath_publishers", "Publishers of KV events by how this router hears them", { role })
         .set(count)
