@@ -8,6 +8,8 @@
 import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
+import type { NativeAddon } from "./FabricEndpoint.ts"
+import * as FabricEndpoint from "./FabricEndpoint.ts"
 
 export interface FabricOptions {
   /** `auto`, or as libfabric names it: tcp, shm, verbs, efa, cxi. */
@@ -19,7 +21,7 @@ export interface FabricOptions {
   /** Larger messages are refused. Receive buffers of this size are posted. */
   readonly messageBytesMax: number
   readonly receives: number
-  /** Sends to one peer under way or waiting at most; more are refused. */
+  /** Messages to one peer that wait because the provider would not take them yet; more are refused. */
   readonly sendsMax: number
 }
 
@@ -101,10 +103,27 @@ export const load = (path: string | null = null): FabricAddon => {
       `there is none at ${file}. Build it where Warmpath's source is, with \`npm run build:native\` (needs g++ or clang++).`
     )
   }
+  let native: NativeAddon & Omit<FabricAddon, "open">
   try {
-    return createRequire(import.meta.url)(file) as FabricAddon
+    native = createRequire(import.meta.url)(file)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw missing(`${file} cannot be loaded: ${reason}. Build it anew on this machine: \`npm run build:native\`.`)
+  }
+  return {
+    ...native,
+    open: (options) => {
+      try {
+        return FabricEndpoint.open(native, options)
+      } catch (error) {
+        if ((error as { readonly code?: string }).code !== "ERR_RDMA_PROVIDER") throw error
+        const offered = native.providers(options.library).map((provider) => provider.name)
+        const { message } = error as Error
+        throw Object.assign(new Error(`${message} Offered here: ${offered.join(", ") || "none"}.`), {
+          code: "ERR_RDMA_PROVIDER",
+          offered
+        })
+      }
+    }
   }
 }

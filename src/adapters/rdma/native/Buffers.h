@@ -4,50 +4,59 @@
  */
 #pragma once
 #include <rdma/fi_domain.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include <functional>
 #include <memory>
 #include <vector>
 
-/** Anonymous memory, by whole pages. */
-struct Pages {
-  uint8_t* bytes = nullptr;
-  size_t length = 0;
-  explicit Pages(size_t wanted);
-  ~Pages();
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-};
+#include "Memory.h"
 
 struct Buffer {
   uint8_t* bytes = nullptr;
   void* descriptor = nullptr;
-  int sizeClass = -1;
+  unsigned sizeClass = 0;
 };
 
 class Buffers {
  public:
-  /** Registers memory: 0 and a region (or none, where none is needed), or an error of libfabric. */
-  using Register = std::function<int(void*, size_t, fid_mr**)>;
+  /** Registers memory; null where the provider needs no registration. Throws. */
+  using Register = std::function<fid_mr*(void*, size_t)>;
   explicit Buffers(Register registerMemory) : registerMemory(std::move(registerMemory)) {}
-  ~Buffers();
-  Buffers(const Buffers&) = delete;
-  Buffers& operator=(const Buffers&) = delete;
 
-  /** 0, or an error of libfabric when there is no memory or it cannot be registered. */
-  int take(size_t length, Buffer& into);
-  void give(const Buffer& buffer);
-  /** Registrations end. After the endpoint is closed, before its domain is. */
-  void release();
+  Buffer take(size_t length) {
+    unsigned sizeClass = 0;
+    while (sizeOf(sizeClass) < length) sizeClass++;
+    if (free.size() <= sizeClass) free.resize(sizeClass + 1);
+    if (free[sizeClass].empty()) grow(sizeClass);
+    const Buffer buffer = free[sizeClass].back();
+    free[sizeClass].pop_back();
+    return buffer;
+  }
+
+  void give(const Buffer& buffer) { free[buffer.sizeClass].push_back(buffer); }
+
+  /** Registrations end. */
+  void release() {
+    for (fid_mr* region : regions) fi_close(&region->fid);
+    regions.clear();
+  }
 
  private:
-  static constexpr int smallest = 9;  // 512 bytes
-  static constexpr int classes = 24;
   static constexpr size_t chunkBytes = 256 * 1024;
-  Register registerMemory;
-  std::vector<Buffer> free[classes];
+  static size_t sizeOf(unsigned sizeClass) { return size_t{512} << sizeClass; }
+
+  void grow(unsigned sizeClass) {
+    const size_t size = sizeOf(sizeClass);
+    auto chunk = std::make_unique<Pages>(size < chunkBytes ? chunkBytes : size);
+    fid_mr* region = registerMemory(chunk->bytes, chunk->length);
+    if (region != nullptr) regions.push_back(region);
+    void* descriptor = region == nullptr ? nullptr : fi_mr_desc(region);
+    for (size_t at = 0; at + size <= chunk->length; at += size) free[sizeClass].push_back({chunk->bytes + at, descriptor, sizeClass});
+    chunks.push_back(std::move(chunk));
+  }
+
+  const Register registerMemory;
+  std::vector<std::vector<Buffer>> free;
   std::vector<std::unique_ptr<Pages>> chunks;
   std::vector<fid_mr*> regions;
 };

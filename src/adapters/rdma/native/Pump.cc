@@ -1,5 +1,7 @@
 #include "Pump.h"
 
+#include <poll.h>
+
 namespace {
 
 /** While something waits that only a timer would notice, or no descriptor tells of anything. */
@@ -9,6 +11,11 @@ constexpr uint64_t safetyMs = 10;
 constexpr uint64_t quietMs = 100;
 /** Looks at the completion queue in one turn of the loop while spinning: a turn costs more than a look. */
 constexpr int looksPerTurn = 16;
+/** After so many calls in a row for nothing the descriptor is not listened to for a while. Seen: the provider net, whose descriptor
+ * is always readable; tcp, which lets nobody sleep while it connects, be it for minutes. */
+constexpr int fruitlessMax = 1000;
+constexpr int samples = 16;
+constexpr uint64_t mutedNs = 1'000'000'000;
 
 template <typename Handle>
 Pump* pumpOf(Handle* handle) {
@@ -17,39 +24,66 @@ Pump* pumpOf(Handle* handle) {
 
 }  // namespace
 
-Pump::Pump(uv_loop_t* loop, int fd, Hooks hooks) : loop(loop), hooks(std::move(hooks)), hasFd(fd >= 0) {
+Pump::Pump(uv_loop_t* loop, int fd, Pumped& pumped) : pumped(pumped), fd(fd), hasFd(fd >= 0) {
   uv_prepare_init(loop, &prepare);
   uv_idle_init(loop, &idle);
   uv_timer_init(loop, &timer);
-  open = 3;
-  if (hasFd) {
-    uv_poll_init(loop, &poll, fd);
-    open = 4;
-    poll.data = this;
-    uv_poll_start(&poll, UV_READABLE, [](uv_poll_t* handle, int, int) { pumpOf(handle)->run(); });
-  }
-  prepare.data = idle.data = timer.data = this;
+  poller.data = prepare.data = idle.data = timer.data = this;
   // Runs before each sleep of the loop, and keeps the process alive until the endpoint is closed, as a socket does.
   uv_prepare_start(&prepare, [](uv_prepare_t* handle) { pumpOf(handle)->beforeSleep(); });
   setPeriod(shortMs);
+  if (hasFd) {
+    uv_poll_init(loop, &poller, fd);
+    listen(true);
+  }
 }
 
-void Pump::run() {
-  if (isClosing) return;
+void Pump::listen(bool shall) {
+  isListening = shall;
+  readableTurns = refusedTurns = 0;
+  if (shall) {
+    uv_poll_start(&poller, UV_READABLE, [](uv_poll_t* handle, int, int) { pumpOf(handle)->onReadable(); });
+  } else {
+    uv_poll_stop(&poller);
+    deafSinceNs = uv_hrtime();
+    setPeriod(shortMs);
+  }
+}
+
+/** True when something happened. */
+bool Pump::look() {
   isStirred = true;
-  if (hooks.progress() && spinNs > 0 && !isClosing) {
-    lastNs = uv_hrtime();
-    isSpinning = true;
+  const bool happened = pumped.progress();
+  if (isClosing) return happened;
+  if (hasFd && !isListening && (happened || uv_hrtime() - deafSinceNs > mutedNs)) listen(true);
+  if (!happened) return false;
+  readableTurns = refusedTurns = 0;
+  stir();
+  if (isTicking) pumped.tick();
+  return true;
+}
+
+void Pump::onReadable() {
+  if (look() || isClosing || ++readableTurns < fruitlessMax) return;
+  // Peers' reads are served without anything that happens here. But then it is not readable any more, more often than not.
+  pollfd now = {fd, POLLIN, 0};
+  if (::poll(&now, 1, 0) == 0) {
+    readableTurns = 0;
+  } else if (readableTurns > fruitlessMax + samples) {
+    listen(false);
   }
 }
 
 void Pump::stir() {
   isStirred = true;
-  if (spinNs > 0) {
-    isSpinning = true;
-    lastNs = uv_hrtime();
-  }
-  if (periodMs != shortMs && hooks.isWaiting()) setPeriod(shortMs);
+  if (spinNs == 0) return;
+  isSpinning = true;
+  lastNs = uv_hrtime();
+}
+
+void Pump::setTicking(bool shall) {
+  isTicking = shall;
+  if (shall && periodMs != shortMs) setPeriod(shortMs);
 }
 
 void Pump::setSpin(uint64_t nanoseconds) {
@@ -62,74 +96,56 @@ void Pump::setSpin(uint64_t nanoseconds) {
 void Pump::beforeSleep() {
   if (isClosing) return;
   if (isSpinning) {
-    for (int i = 0; i < looksPerTurn && !isClosing; i++) {
-      if (!hooks.progress()) continue;
-      lastNs = uv_hrtime();
-      // What JavaScript has scheduled comes to its turn.
-      break;
-    }
-    if (isClosing) return;
-    isStirred = true;
+    // What JavaScript has scheduled comes to its turn after each thing that happened.
+    for (int i = 0; i < looksPerTurn && !look() && !isClosing; i++) continue;
     isSpinning = spinNs > 0 && uv_hrtime() - lastNs < spinNs;
-  } else if (!hasFd) {
-    hooks.progress();
-    if (isClosing) return;
+  } else if (!isListening) {
+    look();
   }
-  if (isSpinning) return rest();
   // The descriptor tells of what comes after this was asked.
-  if (hasFd && isStirred) {
-    for (int i = 0; i < 4 && isStirred && !isClosing; i++) {
-      if (hooks.maySleep()) {
-        isStirred = false;
-      } else {
-        hooks.progress();
-      }
+  for (int i = 0; i < 4 && !isClosing && !isSpinning && isListening && isStirred; i++) {
+    if (pumped.maySleep()) {
+      isStirred = false;
+      refusedTurns = 0;
+    } else if (!look() && !isClosing && ++refusedTurns > fruitlessMax) {
+      listen(false);
     }
   }
-  if (!isClosing) rest();
-}
-
-/** An idle handle that runs keeps the loop from sleeping. */
-void Pump::rest() {
-  const bool shall = isSpinning || (hasFd && isStirred);
-  if (shall == isIdle) return;
-  isIdle = shall;
-  if (shall) {
+  if (isClosing) return;
+  if (!isListening && periodMs != shortMs) setPeriod(shortMs);
+  // An idle handle that runs keeps the loop from sleeping.
+  if (isSpinning || (isListening && isStirred)) {
     uv_idle_start(&idle, [](uv_idle_t*) {});
   } else {
     uv_idle_stop(&idle);
-    if (!hasFd || hooks.isWaiting()) setPeriod(shortMs);
   }
+}
+
+void Pump::onTimer() {
+  if (!look() && !isClosing && isTicking) pumped.tick();
+  if (isClosing) return;
+  const uint64_t next = !isListening || isTicking ? shortMs : pumped.isBusy() ? safetyMs : quietMs;
+  if (next != periodMs) setPeriod(next);
 }
 
 void Pump::setPeriod(uint64_t milliseconds) {
   periodMs = milliseconds;
-  uv_timer_start(
-      &timer,
-      [](uv_timer_t* handle) {
-        Pump* pump = pumpOf(handle);
-        pump->run();
-        if (pump->isClosing) return;
-        const bool isShort = !pump->hasFd || pump->hooks.isWaiting();
-        const uint64_t next = isShort ? shortMs : pump->hooks.isBusy() ? safetyMs : quietMs;
-        if (next != pump->periodMs) pump->setPeriod(next);
-      },
-      milliseconds, milliseconds);
+  uv_timer_start(&timer, [](uv_timer_t* handle) { pumpOf(handle)->onTimer(); }, milliseconds, milliseconds);
 }
 
 template <typename Handle>
 void Pump::closeHandle(Handle* handle) {
+  open++;
   uv_close(reinterpret_cast<uv_handle_t*>(handle), [](uv_handle_t* closing) {
     Pump* pump = pumpOf(closing);
-    if (--pump->open == 0) pump->closed();
+    if (--pump->open == 0) pump->pumped.closed();
   });
 }
 
-void Pump::close(std::function<void()> done) {
+void Pump::close() {
   isClosing = true;
-  closed = std::move(done);
   closeHandle(&prepare);
   closeHandle(&idle);
   closeHandle(&timer);
-  if (hasFd) closeHandle(&poll);
+  if (hasFd) closeHandle(&poller);
 }

@@ -8,42 +8,50 @@
 
 #include <functional>
 
+class Pumped {
+ public:
+  virtual ~Pumped() = default;
+  /** Does what there is to do; true when something happened. */
+  virtual bool progress() = 0;
+  /** Whether one may sleep on the descriptor. */
+  virtual bool maySleep() = 0;
+  /** Operations are under way. */
+  virtual bool isBusy() = 0;
+  /** Each millisecond while `setTicking`, and after something happened. */
+  virtual void tick() = 0;
+  /** The pump may be destroyed. */
+  virtual void closed() = 0;
+};
+
 class Pump {
  public:
-  struct Hooks {
-    /** Does what there is to do; true when something happened. */
-    std::function<bool()> progress;
-    /** Whether one may sleep on the descriptor. */
-    std::function<bool()> maySleep;
-    /** Something only a timer would notice. */
-    std::function<bool()> isWaiting;
-    std::function<bool()> isBusy;
-  };
-  Pump(uv_loop_t* loop, int fd, Hooks hooks);
+  Pump(uv_loop_t* loop, int fd, Pumped& pumped);
   void setSpin(uint64_t nanoseconds);
+  void setTicking(bool shall);
   /** Something was given to the provider. */
   void stir();
-  /** The pump does not call any more; `done` is called when it may be destroyed. */
-  void close(std::function<void()> done);
+  /** Nothing is called any more but, once, `closed`. */
+  void close();
 
  private:
-  void run();
+  bool look();
+  void onReadable();
   void beforeSleep();
-  void rest();
+  void onTimer();
+  void listen(bool shall);
   void setPeriod(uint64_t milliseconds);
   template <typename Handle>
   void closeHandle(Handle* handle);
 
-  uv_loop_t* loop;
-  const Hooks hooks;
+  Pumped& pumped;
+  const int fd;
   const bool hasFd;
-  bool isClosing = false, isSpinning = false, isIdle = false;
+  bool isClosing = false, isSpinning = false, isTicking = false, isListening = false;
   /** Something happened since the descriptor was last known to tell of all there is. */
   bool isStirred = true;
-  uint64_t spinNs = 0, lastNs = 0, periodMs = 0;
-  int open = 0;
-  std::function<void()> closed;
-  uv_poll_t poll;
+  int readableTurns = 0, refusedTurns = 0, open = 0;
+  uint64_t spinNs = 0, lastNs = 0, deafSinceNs = 0, periodMs = 0;
+  uv_poll_t poller;
   uv_prepare_t prepare;
   uv_idle_t idle;
   uv_timer_t timer;

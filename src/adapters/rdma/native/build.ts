@@ -98,7 +98,7 @@ export const build = async (options: { readonly sanitize: boolean }): Promise<st
     ? ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     : ["-O2", "-s", "-static-libstdc++", "-static-libgcc"]
   const sources = readdirSync(here).filter((name) => name.endsWith(".cc"))
-  const flags = ["-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-Wall", "-Wextra"]
+  const flags = ["-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
   const includes = [napi, uv, fabric].flatMap((folder) => ["-isystem", folder])
   try {
     await run(compiler, [...flags, ...kind, "-DNAPI_VERSION=8", ...includes, ...sources, "-ldl", "-o", made], {
