@@ -144,6 +144,26 @@ describe("a router with a store", () => {
     expect(await second.held(tokens(0, 1_200), "index")).toEqual([0, 0])
   })
 
+  it("takes nothing from the former life of an engine that restarted while no router was there", async () => {
+    const { fleet, ids, start } = await setUp({ events: false })
+    const first = await start()
+    const prompts = [0, 1, 2, 3, 4, 5].map((name) => tokens(name, 1_200))
+    const homes: Array<number> = []
+    for (const prompt of prompts) homes.push(ids.indexOf((await first.ask(prompt)).worker!))
+    const there = homes.map((home) => ids.map((_, i) => (i === home ? 75 : 0)))
+    expect(new Set(homes).size).toBe(2)
+    await expect.poll(() => Promise.all(prompts.map((prompt) => first.held(prompt, "store")))).toEqual(there)
+    await first.close()
+    const written = Math.floor(Date.now() / 1_000)
+    // Stores tell seconds.
+    await expect.poll(() => Math.floor(Date.now() / 1_000), { timeout: 3_000 }).toBeGreaterThan(written)
+    await fleet.engines[0]!.restart()
+    const second = await start()
+    await expect
+      .poll(() => Promise.all(prompts.map((prompt) => second.held(prompt, "index"))))
+      .toEqual(there.map(([, other]) => [0, other]))
+  })
+
   it("asks the store for what its index has no room for", async () => {
     const { fleet, ids, start } = await setUp({ blocks: 2_000 })
     // Room for some four hundred runs of blocks.
