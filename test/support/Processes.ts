@@ -1,9 +1,16 @@
 /** The real command as a child process, its output kept, and ended with the test whatever happens. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const bin = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
+
+/** What a router keeps for its user stays out of that user's home. */
+const stateHome = mkdtempSync(join(tmpdir(), "warmpath-state-"))
+process.once("exit", () => rmSync(stateHome, { recursive: true, force: true }))
 
 export interface Running {
   readonly process: ChildProcess
@@ -22,7 +29,7 @@ export interface Running {
 export const warmpath = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): Running => {
   const child = spawn(process.execPath, [bin, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1", ...env }
+    env: { ...process.env, NO_COLOR: "1", XDG_STATE_HOME: stateHome, ...env }
   })
   let text = ""
   const apart = { standard: "", errors: "" }
