@@ -46,7 +46,10 @@ const lookMs = 500
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Remembered, never, Scope.Scope> {
   const { config, guesses, index, now, pictures, store, workerOf, writes } = deps
   const names = new Map<number, string>()
-  const warm = yield* WarmStart.make({ store, pictures, guesses, workerOf })
+  const warm: WarmStart.WarmStart = yield* WarmStart.make({
+    ...{ store, pictures, guesses, workerOf },
+    done: (slot) => sync.ownershipChanged(slot)
+  })
   const owns = (slot: number): boolean => {
     const name = names.get(slot)
     // Its last tenure is to be read before another one settles.
