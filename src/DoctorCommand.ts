@@ -54,7 +54,13 @@ const run = Effect.fnUntraced(function* (
         ? Effect.succeed([{ what: "store", value: "none: what engines hold is learned anew at each start", fix: null }])
         : Doctor.examine(store)
     ),
-    Effect.catchTag("StoreUnusable", ({ fix, store, why }) => Effect.succeed([{ what: store, value: why, fix }]))
+    Effect.catchTag("StoreUnusable", ({ code, fix, store, why }) =>
+      Effect.succeed([
+        code === "ERR_STORE_BUSY"
+          ? { what: store, value: "a router has it open: GET /admin/store there says how it is", fix: null }
+          : { what: store, value: why, fix }
+      ])
+    )
   )
   yield* Console.log(json ? JSON.stringify(findings, null, 2) : table(findings))
   if (findings.some(({ fix }) => fix !== null)) return yield* new NotWell()
