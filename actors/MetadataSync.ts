@@ -293,10 +293,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
     tenures.walked(to, queue.lastSeq)
   }
 
+  const leave = (text: string) => Effect.flatMap(store.enter(text), (tenure) => store.leave(text, tenure))
+
   const does = (step: Exclude<Step, { _tag: "Walk" }>): Effect.Effect<void> => {
     switch (step._tag) {
       case "Leave":
-        return ask("leave", store.leave(step.text, step.tenure), () => tenures.left(step.tenure))
+        return ask("leave", leave(step.text), () => tenures.left(step.text))
       case "Enter":
         return ask(
           "enter",
@@ -335,13 +337,17 @@ const make = Effect.fnUntraced(function* (options: Options) {
     return Effect.yieldNow
   })
 
-  /** Writes what is left while the store takes it. What has not entered is left to who tells of it next. */
+  /** Ends what was begun while the store takes it. What has not entered is left to who tells of it next. */
   const flush = Effect.suspend(() => {
     retryAtMs = -Infinity
     for (const name of tenures.all()) if (name.state === "asked") queue.drop(firstLine(name), endLine(name))
+    const end = (): Effect.Effect<void> | null => {
+      const step = tenures.last((batch[0] ?? queue.oldest)?.seq ?? Infinity)
+      return step !== null ? does(step) : batch.length > 0 || queue.shares > 0 ? write : null
+    }
     return Effect.whileLoop({
-      while: () => retryAtMs === -Infinity && (batch.length > 0 || queue.shares > 0),
-      body: () => write,
+      while: () => retryAtMs === -Infinity && end() !== null,
+      body: () => end()!,
       step: () => {}
     })
   }).pipe(Effect.timeoutOption(leavingMs))

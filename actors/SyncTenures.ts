@@ -42,7 +42,8 @@ export interface Name {
 
 export type Step =
   | { readonly _tag: "Enter" | "Settle"; readonly name: Name; readonly epoch: number }
-  | { readonly _tag: "Leave"; readonly text: string; readonly tenure: number }
+  /** It enters once more, so that it leaves with the last tenure there is. */
+  | { readonly _tag: "Leave"; readonly text: string }
   /** `from`: where in the index the walk goes on; 0 at its beginning. */
   | { readonly _tag: "Walk"; readonly names: ReadonlyArray<Name>; readonly stride: number; readonly from: number }
 
@@ -81,7 +82,7 @@ export class SyncTenures {
   private readonly asked = new Set<Name>()
   private readonly waiting = new Set<Name>()
   private readonly filled = new Set<Name>()
-  private leaves: Array<{ readonly text: string; readonly tenure: number }> = []
+  private readonly leaves = new Set<string>()
   private group: Group | null = null
   private lookAtMs = 0
 
@@ -103,23 +104,30 @@ export class SyncTenures {
       ...{ slot, isGuess, text: isGuess ? `${text}?` : text, state: "foreign", stride, tenure: 0, epoch: 0 },
       ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, dueMs: 0, retryMs: 0, fenced: 0 }
     })
-    this.names[slot] = [make(false), make(true)]
-    if (isOwned) this.own(slot, true)
+    const both = [make(false), make(true)] as const
+    this.names[slot] = both
+    if (!isOwned) return
+    for (const name of both) {
+      // It is back before it was said to have left.
+      if (this.leaves.delete(name.text)) this.take(name)
+      else this.begin(name)
+    }
   }
 
   /** The slot's worker is nobody's any more: what it held is gone. */
   leave(slot: number): void {
-    for (const name of this.names[slot] ?? []) {
-      this.void(name, "foreign")
-      if (name.tenure !== 0) this.leaveLater(name)
-    }
+    const both = this.names[slot]
     this.names[slot] = undefined
+    for (const name of both ?? []) {
+      if (name.state !== "foreign") this.leaveLater(name.text)
+      this.void(name, "foreign")
+    }
   }
 
   own(slot: number, isOwned: boolean): void {
     for (const name of this.names[slot] ?? []) {
       if ((name.state !== "foreign") === isOwned) continue
-      if (isOwned) this.begin(name)
+      if (isOwned) this.take(name)
       else {
         this.void(name, "foreign")
         // What it holds is another router's to say.
@@ -166,7 +174,6 @@ export class SyncTenures {
 
   /** The store has lost everything, every tenure with it. */
   begunAnew(): void {
-    this.leaves = []
     this.group = null
     for (const name of this.all()) {
       name.tenure = 0
@@ -178,7 +185,7 @@ export class SyncTenures {
 
   entered({ epoch, name }: { readonly name: Name; readonly epoch: number }, tenure: number, lastSeq: number): void {
     name.tenure = tenure
-    if (this.of(name.slot, name.isGuess) !== name) this.leaveLater(name)
+    if (this.of(name.slot, name.isGuess) !== name) this.leaveLater(name.text)
     else if (name.state === "foreign") name.tenure = 0
     if (name.epoch !== epoch) return
     if (name.state !== "asked") {
@@ -219,8 +226,8 @@ export class SyncTenures {
     return "live"
   }
 
-  left(tenure: number): void {
-    this.leaves = this.leaves.filter((leave) => leave.tenure !== tenure)
+  left(text: string): void {
+    this.leaves.delete(text)
   }
 
   /** The walk has come so far; at its end (0) `lastSeq` is what it queued last. */
@@ -233,12 +240,9 @@ export class SyncTenures {
 
   /** What to do now; `oldestSeq` of what has yet to be written, Infinity for nothing. */
   next(nowMs: number, oldestSeq: number): Step | null {
-    const [leave] = this.leaves
-    if (leave !== undefined) return { _tag: "Leave", ...leave }
     for (const name of this.asked) return { _tag: "Enter", name, epoch: name.epoch }
-    for (const name of this.filled) {
-      if (name.watermark < oldestSeq) return { _tag: "Settle", name, epoch: name.epoch }
-    }
+    const last = this.last(oldestSeq)
+    if (last !== null) return last
     if (nowMs >= this.lookAtMs) this.look(nowMs)
     this.group ??= this.choose(nowMs)
     if (this.group === null) return null
@@ -252,6 +256,23 @@ export class SyncTenures {
     if (names.length > 0) return { _tag: "Walk", names, stride, from }
     this.group = null
     return null
+  }
+
+  /** As `next`, of a router that stops: what only ends what was begun. */
+  last(oldestSeq: number): Exclude<Step, { _tag: "Walk" }> | null {
+    for (const text of this.leaves) return { _tag: "Leave", text }
+    for (const name of this.filled) {
+      if (name.watermark < oldestSeq) return { _tag: "Settle", name, epoch: name.epoch }
+    }
+    return null
+  }
+
+  /** From whoever told of it until now: what the store says of it may be old. */
+  private take(name: Name): void {
+    this.begin(name)
+    if (name.state !== "idle") return
+    this.void(name, "asked")
+    name.isWrong = true
   }
 
   private begin(name: Name): void {
@@ -283,9 +304,8 @@ export class SyncTenures {
     this.filled.add(name)
   }
 
-  private leaveLater({ tenure, text }: Name): void {
-    this.leaves.push({ text, tenure })
-    if (this.leaves.length > leavesMax) this.leaves.shift()
+  private leaveLater(text: string): void {
+    if (this.leaves.size < leavesMax && this.all().every((name) => name.text !== text)) this.leaves.add(text)
   }
 
   /** Names of the walk for which it still counts. */

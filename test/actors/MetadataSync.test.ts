@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { KeyLanes } from "../../src/domain/Block.ts"
 import type { KvDelta } from "../../src/domain/KvEvent.ts"
-import { DEVICE, GUESS, HOST, type Layer } from "../../src/domain/Tier.ts"
+import { DEVICE, GUESS, HOST, type Layer, layersMax } from "../../src/domain/Tier.ts"
 import type { Interface, Stretch } from "../../src/ports/StateStore.ts"
 import * as StateStoreMemory from "../../src/ports/StateStoreMemory.ts"
-import { extend, random } from "../support/Chains.ts"
+import { extend, forest, random } from "../support/Chains.ts"
 import { pass, start } from "../support/SyncRig.ts"
 
 const none = new Int32Array(0)
@@ -172,7 +172,8 @@ describe("MetadataSync", () => {
       routers[1]!.sync.ownershipChanged(null)
       yield* pass(20)
       assert.deepEqual(yield* reach(store, keys), { w0: [150, 150, 0] })
-      assert.deepEqual(yield* tenures(store), { w0: 1 })
+      // Of its guesses the last owner may have told something, too.
+      assert.deepEqual(yield* tenures(store), { w0: 1, "w0?": 1 })
       for (const router of routers) router.tell(removed(0, part(keys, 100, 150)))
       yield* pass(20)
       assert.deepEqual(yield* reach(store, keys), { w0: [100, 100, 0] })
@@ -228,6 +229,41 @@ describe("MetadataSync", () => {
     })
   )
 
+  it.effect("lets nothing be missing while a worker is told anew over a slow line", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const { store } = hub.client()
+      const router = yield* start(hub.client(), { ttlMs: 10_000, wayMs: () => 3 })
+      const keys = chain(20_000)
+      const tail = part(keys, 19_000, 20_000)
+      router.sync.join(0, "w0", 16)
+      router.tell(stored(0, keys))
+      yield* pass(500)
+      const tenures = new Set<number>()
+      for (let ms = 0; ms < 16_000; ms += 10) {
+        yield* pass(10)
+        if (ms === 10_000) router.tell(removed(0, tail))
+        for (const { tenure } of router.sync.names()) tenures.add(tenure)
+        if (ms % 200 > 0 && router.sync.stats().names.live > 0) continue
+        const { w0 } = yield* reach(store, keys)
+        assert.isAtLeast(w0?.[0] ?? 0, 19_000)
+      }
+      assert.isAtLeast(tenures.size, 5)
+      assert.deepEqual(yield* reach(store, keys), { w0: [19_000, 19_000, 0] })
+    })
+  )
+
+  it.effect("enters nobody who is only said to have lost what was never known of it", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const router = yield* start(hub.client())
+      router.sync.join(0, "w0", 16)
+      router.tell(removed(0, chain(10)), { _tag: "Cleared", worker: 0, guess: false })
+      yield* pass(50)
+      assert.deepEqual(yield* tenures(hub.client().store), {})
+    })
+  )
+
   it.effect("catches up with a store that was away or late, with what is so by then", () =>
     Effect.gen(function* () {
       const hub = StateStoreMemory.make()
@@ -278,6 +314,56 @@ describe("MetadataSync", () => {
       assert.deepEqual(yield* reach(store, chains[1]!), { w1: [640, 640, 0] })
       assert.deepEqual(yield* reach(store, chains[2]!), { w2: [1_920, 1_920, 0] })
       assert.deepEqual(yield* reach(store, chains[3]!), { "w0?": [0, 0, 1_248] })
+    })
+  )
+
+  it.effect("keeps its memory flat while the store is away for an hour, and then comes to what is so", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const client = hub.client()
+      const workersMax = 8
+      const router = yield* start(client, { workersMax, sharesMax: 400, bytesMax: 400_000 })
+      const next = random(5)
+      const pool = forest(60, 600, next)
+      for (let slot = 0; slot < workersMax; slot++) router.sync.join(slot, `w${slot}`, 16)
+      const churn = (times: number): void => {
+        for (let i = 0; i < times; i++) {
+          const slot = next(workersMax)
+          const keys = pool[next(pool.length)]!
+          const count = keys.length / 2
+          if (next(2) === 0) router.tell(stored(slot, keys, 0, 1 + next(count), next(4) === 0 ? GUESS : DEVICE))
+          else router.tell(removed(slot, part(keys, next(count), count)))
+        }
+      }
+      churn(100)
+      yield* pass(100)
+      client.cut(true)
+      let [shares, bytes] = [0, 0]
+      for (let second = 0; second < 3_600; second += 3) {
+        churn(20)
+        yield* pass(3_000, 1_000)
+        const { queuedBytes, queuedShares } = router.sync.stats()
+        shares = Math.max(shares, queuedShares)
+        bytes = Math.max(bytes, queuedBytes)
+      }
+      // One batch is on its way besides.
+      assert.isAtMost(shares, 400 + 256)
+      assert.isAtMost(bytes, 400_000)
+      assert.isAbove(router.sync.stats().droppedTiers, 0)
+      client.cut(false)
+      yield* pass(10_000, 20)
+      const { store } = hub.client()
+      const depths = new Uint32Array(layersMax * workersMax)
+      for (const keys of pool) {
+        const isDeep = router.index.depths(keys, keys.length / 2, depths)
+        const told = yield* reach(store, keys)
+        for (let slot = 0; slot < workersMax; slot++) {
+          assert.strictEqual(told[`w${slot}`]?.[0] ?? 0, depths[slot])
+          assert.strictEqual(told[`w${slot}?`]?.[2] ?? 0, isDeep ? depths[GUESS * workersMax + slot] : 0)
+        }
+      }
+      const { lagMs, names, why } = router.sync.stats()
+      assert.deepEqual({ lagMs, live: names.live, why }, { lagMs: 0, live: 2 * workersMax, why: "" })
     })
   )
 

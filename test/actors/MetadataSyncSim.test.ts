@@ -3,7 +3,7 @@
  * cut off, crash and come back, and the store begins anew. When all is well again it says what the engines hold.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import type { KeyLanes } from "../../src/domain/Block.ts"
 import type { KvDelta } from "../../src/domain/KvEvent.ts"
 import { DEVICE, GUESS, HOST, type Layer, layersMax } from "../../src/domain/Tier.ts"
@@ -34,6 +34,9 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
   /** Who tells of each slot; -1: nobody just now. */
   const owners = Array.from({ length: workersMax }, () => next(2))
   const routers: Array<Router | null> = [null, null]
+  /** Who left, and of which router's; and those whose router ended before it could be sure that the store knows. */
+  const left = new Map<string, number>()
+  const unsaid = new Set<string>()
   /** Every block ever held, by name and layer. */
   const known = new Set<string>()
 
@@ -59,7 +62,8 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
   }
   const begin = Effect.fnUntraced(function* (i: number) {
     const owns = (slot: number): boolean => owners[slot] === i
-    const router = yield* start(hub.client(), { ...options, workersMax, owns })
+    const wayMs = (): number => (faults && next(3) === 0 ? next(12) : 0)
+    const router = yield* start(hub.client(), { ...options, workersMax, owns, wayMs })
     for (const [slot, name] of names.entries()) router.sync.join(slot, name, 16)
     // As from another replica's snapshot: what the world is like, in chains.
     for (let slot = 0; slot < workersMax; slot++) {
@@ -113,6 +117,7 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
   }
   const replace = (slot: number): void => {
     for (const isGuess of [true, false]) tell({ _tag: "Cleared", worker: slot, guess: isGuess })
+    left.set(names[slot]!, owners[slot]!)
     names[slot] = `w${joined++}`
     for (const router of routers) {
       router?.sync.leave(slot)
@@ -130,8 +135,11 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
     else if (dice < 7) hand(next(workersMax), next(3) - 1)
     else if (dice === 7) replace(next(workersMax))
     else if (dice === 8) {
-      yield* next(2) === 0 ? router.crash : router.stop
+      const ending = yield* Effect.forkChild(next(2) === 0 ? router.crash : router.stop)
+      yield* pass(1_100, 50)
+      yield* Fiber.join(ending)
       routers[i] = null
+      for (const [name, owner] of left) if (owner === i) unsaid.add(name)
       for (let slot = 0; slot < workersMax; slot++) if (owners[slot] === i) hand(slot, 1 - i)
       yield* begin(i)
     }
@@ -184,9 +192,14 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
       told.delete(names[slot]!)
       told.delete(`${names[slot]}?`)
     }
-    assert.deepEqual([...told.keys()], [], `seed ${seed}: who left holds something`)
+    for (const name of told.keys()) {
+      const worker = name.replace("?", "")
+      assert.isTrue(unsaid.has(worker) || left.get(worker) === -1, `seed ${seed}: ${worker} left, and holds something`)
+    }
   }
-  for (const { tenures } of yield* Effect.orDie(store.names)) assert.strictEqual(tenures, 1)
+  for (const { name, tenures } of yield* Effect.orDie(store.names)) {
+    if (names.includes(name.replace("?", ""))) assert.strictEqual(tenures, 1, `seed ${seed}: ${name}`)
+  }
   for (const router of routers) {
     const { lagMs, queuedBytes, queuedShares, why } = router!.sync.stats()
     assert.deepEqual({ lagMs, queuedBytes, queuedShares, why }, { lagMs: 0, queuedBytes: 0, queuedShares: 0, why: "" })
@@ -200,7 +213,7 @@ describe("MetadataSync, simulated", () => {
       Effect.map(live({ seed, steps: 200, faults: false }), (known) => assert.isAbove(known, 1_000))
     )
   }
-  for (const seed of [11, 12, 13, 14, 15, 16]) {
+  for (const seed of [11, 12, 13, 14, 1_001, 1_033]) {
     it.effect(`comes to what the engines hold whatever failed meanwhile, seed ${seed}`, () =>
       Effect.map(live({ seed, steps: 250, faults: true }), (known) => assert.isAbove(known, 1_000))
     )

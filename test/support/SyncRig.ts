@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as MetadataSync from "../../actors/MetadataSync.ts"
 import * as PrefixIndex from "../../actors/PrefixIndex.ts"
 import type { KvDelta } from "../../src/domain/KvEvent.ts"
+import { type Interface, StateStore } from "../../src/ports/StateStore.ts"
 import type { Client } from "../../src/ports/StateStoreMemory.ts"
 
 export interface Router {
@@ -18,12 +19,14 @@ export interface Router {
 }
 
 export interface Options extends MetadataSync.Options {
+  /** What the way to the store takes, and the way back, each time. */
+  readonly wayMs?: () => number
   readonly workersMax?: number
   readonly index?: Partial<PrefixIndex.Options>
 }
 
 export const start = Effect.fnUntraced(function* (client: Client, options: Options = {}) {
-  const { index: given, workersMax = 4, ...rest } = options
+  const { index: given, wayMs = () => 0, workersMax = 4, ...rest } = options
   const turns: Array<() => void> = []
   const index = PrefixIndex.make(
     { workersMax, holdersMax: 6 * workersMax, blocksMax: 100_000, blocksPerSpan: 0.1, ...given },
@@ -38,7 +41,7 @@ export const start = Effect.fnUntraced(function* (client: Client, options: Optio
   const scope = yield* Scope.make()
   const services = yield* Layer.build(
     MetadataSync.MetadataSync.layer({ random: () => 0.5, ...rest }).pipe(
-      Layer.provide(client.layer),
+      Layer.provide(Layer.succeed(StateStore, far(client.store, wayMs))),
       Layer.provide(Layer.succeed(PrefixIndex.PrefixIndex, PrefixIndex.PrefixIndex.of(index)))
     )
   ).pipe(Scope.provide(scope))
@@ -58,6 +61,22 @@ export const start = Effect.fnUntraced(function* (client: Client, options: Optio
   }
   return router
 })
+
+const far = (store: Interface, wayMs: () => number): Interface => {
+  const way = Effect.suspend(() => {
+    const ms = wayMs()
+    return ms === 0 ? Effect.void : Effect.sleep(ms)
+  })
+  const over = <A, E>(call: Effect.Effect<A, E>) => way.pipe(Effect.andThen(call), Effect.tap(way))
+  return {
+    ...store,
+    generation: over(store.generation),
+    enter: (name) => over(store.enter(name)),
+    settle: (name, tenure) => over(store.settle(name, tenure)),
+    leave: (name, tenure) => over(store.leave(name, tenure)),
+    write: (shares) => over(store.write(shares))
+  }
+}
 
 /** Lets virtual time pass, and what waits for it take its turns. */
 export const pass = (ms: number, stepMs = 5): Effect.Effect<void> =>
