@@ -1,4 +1,4 @@
-/** A deployment on this machine: a real nats-server, routers in processes of their own, simulated engines in this one. */
+/** A deployment on this machine: a real nats-server or none, routers in processes of their own, simulated engines in this one. */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { SimEngine } from "../../loadtest/fleet/SimEngine.ts"
 import * as SimFleet from "../../loadtest/fleet/SimFleet.ts"
@@ -17,7 +17,7 @@ export interface Replica {
 }
 
 export interface Cluster {
-  /** One server, or three that are one. */
+  /** One server, or three that are one; none where a router is alone. */
   readonly nats: ReadonlyArray<NatsServer.NatsServer>
   readonly engines: ReadonlyArray<SimEngine>
   /** Those that live, and those that were. */
@@ -26,6 +26,8 @@ export interface Cluster {
   /** One more router, once it is ready. */
   readonly join: () => Promise<Replica>
   readonly kill: (replica: Replica) => Promise<void>
+  /** Stopped in its tracks for so long, connections open. */
+  readonly freeze: (replica: Replica, ms: number) => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -34,8 +36,8 @@ export interface Options {
   readonly routers: number
   /** More flags of `warmpath serve`. */
   readonly flags?: ReadonlyArray<string>
-  /** NATS servers: 1 unless told, or 3. */
-  readonly servers?: 1 | 3
+  /** NATS servers: 1 unless told, or 3; none for a router that is alone. */
+  readonly servers?: 0 | 1 | 3
 }
 
 export const model = "sim/qwen3"
@@ -51,7 +53,10 @@ const isReady = (url: string): Promise<boolean> =>
   )
 
 export const start = async ({ engines = {}, flags = [], routers, servers = 1 }: Options): Promise<Cluster> => {
-  const nats = servers === 1 ? [await NatsServer.start()] : (await NatsServer.startCluster()).servers
+  const nats =
+    servers === 3 ? (await NatsServer.startCluster()).servers : servers === 1 ? [await NatsServer.start()] : []
+  const shared =
+    servers === 0 ? [] : ["--nats", nats.map(({ url }) => url).join(","), "--nats-replicas", String(servers)]
   const fleet = await SimFleet.start({ engines: 8, ...engines })
   const replicas: Array<Replica> = []
   const living = () => replicas.filter(({ killedMs }) => killedMs === Number.POSITIVE_INFINITY)
@@ -60,7 +65,8 @@ export const start = async ({ engines = {}, flags = [], routers, servers = 1 }: 
     const process = warmpath([
       "serve",
       ...["--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--hash-seed", "0", "--workers-max", "64"],
-      ...["--nats", nats.map(({ url }) => url).join(","), "--nats-replicas", String(servers), "--replica-id", id],
+      ...shared,
+      ...(servers === 0 ? [] : ["--replica-id", id]),
       ...fleet.urls.flatMap((url) => ["--worker", url]),
       ...flags
     ])
@@ -87,6 +93,11 @@ export const start = async ({ engines = {}, flags = [], routers, servers = 1 }: 
     kill: (replica) => {
       replica.killedMs = performance.now()
       return replica.process.stop()
+    },
+    freeze: async ({ process: { process } }, ms) => {
+      process.kill("SIGSTOP")
+      await sleep(ms)
+      process.kill("SIGCONT")
     },
     close: async () => {
       await Promise.all(living().map(({ process }) => process.stop()))

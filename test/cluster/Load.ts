@@ -1,7 +1,8 @@
 /**
  * Conversations in open loop over several routers in turn, as a balancer without health checks deals them: a router that
- * refuses the connection is passed over. Keeps what became of every request, and which router had it.
+ * refuses the connection is passed over, and where none lives, one is waited for. Keeps what became of every request, and which router had it.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { Agent } from "undici"
 import * as SseClient from "../../loadtest/client/SseClient.ts"
 import * as Random from "../../loadtest/Random.ts"
@@ -12,6 +13,9 @@ import { model, type Replica } from "./Cluster.ts"
 export interface Sent {
   readonly replica: Replica
   readonly startedMs: number
+  /** When the router that had it was sent it, and from then to its first token; null when none came. */
+  readonly sentMs: number
+  readonly ttftMs: number | null
   readonly endedMs: number
   readonly error: string | null
   readonly promptTokens: number
@@ -35,6 +39,7 @@ export interface Options {
 /** Conversations open at once, and messages after which one ends. */
 const openMax = 24
 const messagesMax = 11
+const waitMs = 20
 
 export const start = ({ burst = 1, living, perSecond, seed }: Options): Load => {
   const random = Random.make(seed)
@@ -58,19 +63,28 @@ export const start = ({ burst = 1, living, perSecond, seed }: Options): Load => 
     return [...messages]
   }
 
+  const oneOf = async (): Promise<Replica> => {
+    while (living().length === 0) await sleep(waitMs)
+    return living()[turn++ % living().length]!
+  }
+
   const ask = async (messages: ReadonlyArray<Message>): Promise<void> => {
     const startedMs = performance.now()
     const body = Workload.request(model, 1 + below(30), messages)
-    let replica = living()[turn++ % living().length]!
+    let replica = await oneOf()
+    let sentMs = performance.now()
     let outcome = await SseClient.send(replica.url, body, { dispatcher })
     for (let tries = 0; tries < 4 && outcome.status === 0 && outcome.error?.includes("ECONNREFUSED"); tries++) {
-      replica = living()[turn++ % living().length]!
+      replica = await oneOf()
+      sentMs = performance.now()
       outcome = await SseClient.send(replica.url, body, { dispatcher })
     }
-    const { error, ok, status, usage } = outcome
+    const { error, ok, status, ttftMs, usage } = outcome
     sent.push({
       replica,
       startedMs,
+      sentMs,
+      ttftMs,
       endedMs: performance.now(),
       error: ok ? null : `${status} ${error}`,
       promptTokens: usage?.promptTokens ?? 0,
