@@ -42,7 +42,8 @@ const std::vector<std::string> overIp = {"tcp", "verbs", "net", "sockets"};
 
 void Endpoint::check(int code, const char* what) const {
   if (code != 0) {
-    throw Failure{"ERR_RDMA_PROVIDER", "The libfabric provider " + provider() + " failed to " + what + ": " + library.errorText(code) + "."};
+    const std::string at = options.host.empty() ? "" : " at " + options.host;
+    throw Failure{"ERR_RDMA_PROVIDER", "The libfabric provider " + provider() + at + " failed to " + what + ": " + library.errorText(code) + "."};
   }
 }
 
@@ -166,14 +167,21 @@ bool Endpoint::isAddress(const uint8_t* bytes, size_t length) const {
 }
 
 uint32_t Endpoint::insert(const uint8_t* bytes, size_t length) {
-  alignas(16) uint8_t copy[256] = {};
-  Peer peer{FI_ADDR_UNSPEC};
-  const bool isPossible = isAddress(bytes, length);
-  if (isPossible) memcpy(copy, bytes, length);
-  if (!isPossible || fi_av_insert(addresses, copy, 1, &peer.address, 0, nullptr) != 1 || peer.address == FI_ADDR_NOTAVAIL) {
-    throw Failure{"ERR_RDMA_ADDRESS", "These " + std::to_string(length) + " bytes are no address of the libfabric provider " + provider() + "."};
+  // The same address is known to the provider once: shm has one entry for it, and breaks when that is removed twice.
+  const std::string name(reinterpret_cast<const char*>(bytes), length);
+  const auto known = names.find(name);
+  if (known == names.end()) {
+    alignas(16) uint8_t copy[256] = {};
+    fi_addr_t address = FI_ADDR_NOTAVAIL;
+    const bool isPossible = isAddress(bytes, length);
+    if (isPossible) memcpy(copy, bytes, length);
+    if (!isPossible || fi_av_insert(addresses, copy, 1, &address, 0, nullptr) != 1 || address == FI_ADDR_NOTAVAIL) {
+      throw Failure{"ERR_RDMA_ADDRESS", "These " + std::to_string(length) + " bytes are no address of the libfabric provider " + provider() + "."};
+    }
+    names.emplace(name, Name{address});
   }
-  peers.emplace(++peerNumber, peer);
+  names[name].peers++;
+  peers.emplace(++peerNumber, Peer{name, &names[name]});
   return peerNumber;
 }
 
@@ -181,10 +189,12 @@ bool Endpoint::remove(uint32_t number) {
   const auto found = peers.find(number);
   // Providers differ in what they do about operations under way when the address goes.
   if (found == peers.end() || found->second.posted > 0) return false;
-  // In shm the next peer in the place of one that never answered would not be told of us, and so not answer either (1.17).
-  const bool isKept = !found->second.isReached && provider() == "shm";
-  if (!isKept) fi_av_remove(addresses, &found->second.address, 1, 0);
+  const auto name = names.find(found->second.bytes);
   peers.erase(found);
+  // shm of 1.17 mistakes those that come for those that went, down to null pointers: it keeps them, and has room for 256.
+  if (--name->second.peers > 0 || provider() == "shm") return true;
+  fi_av_remove(addresses, &name->second.address, 1, 0);
+  names.erase(name);
   return true;
 }
 
@@ -205,14 +215,13 @@ long Endpoint::post(Kind kind, uint32_t number, uint64_t id, const uint8_t* byte
   long code;
   if (kind == Kind::send) {
     if (length > 0) memcpy(buffer.bytes, bytes, length);
-    code = fi_send(endpoint, buffer.bytes, length, buffer.descriptor, peer.address, made);
+    code = fi_send(endpoint, buffer.bytes, length, buffer.descriptor, peer.name->address, made);
   } else {
-    code = fi_read(endpoint, buffer.bytes, length, buffer.descriptor, peer.address, address, key, made);
+    code = fi_read(endpoint, buffer.bytes, length, buffer.descriptor, peer.name->address, address, key, made);
   }
   if (code == 0) {
     operations.insert(made);
     peer.posted++;
-    peer.isReached = true;
   } else {
     buffers->give(buffer);
     delete made;

@@ -82,10 +82,15 @@ class Endpoint {
     size_t length;
     uint64_t id;
   };
+  /** What the provider knows, and how many of our peers that is. */
+  struct Name {
+    fi_addr_t address = FI_ADDR_NOTAVAIL;
+    size_t peers = 0;
+  };
   struct Peer {
-    fi_addr_t address;
+    std::string bytes;
+    Name* name;
     size_t posted = 0;
-    bool isReached = false;
   };
 
   void check(int code, const char* what) const;
@@ -114,6 +119,7 @@ class Endpoint {
   std::unique_ptr<Buffers> buffers;
   std::vector<std::unique_ptr<Operation>> receives;
   std::vector<Operation*> idleReceives;
+  std::unordered_map<std::string, Name> names;
   std::unordered_map<uint32_t, Peer> peers;
   uint32_t peerNumber = 0;
   std::unordered_set<Operation*> operations;
