@@ -11,12 +11,12 @@ import * as TcpProxy from "./TcpProxy.ts"
 
 /** Impatient where a deployment is not. */
 export const paces: Partial<Paces> = {
-  connectMs: 1_500,
+  connectMs: 8_000,
   retryMsMin: 10,
   retryMsMax: 100,
   wrongMs: 200,
   pingMs: 100,
-  silentMs: 400
+  silentMs: 1_500
 }
 
 export const newNamespace = (): string => `t${randomUUID().slice(0, 8)}`

@@ -13,8 +13,6 @@ export interface Calls {
   readonly call: (call: Script.Call, keys: ReadonlyArray<string>, args: ReadonlyArray<Argument>) => Promise<Reply>
 }
 
-const isForbidden = (error: unknown): boolean => Failure.wordOf(error) === "NOPERM" || Failure.isUnknownCommand(error)
-
 const load = async ({ primaries }: Connection): Promise<void> => {
   const loaded = primaries().map((send) =>
     send(["FUNCTION", "LOAD", Script.library]).catch((error) => {
@@ -54,14 +52,16 @@ const byScript =
     })
   }
 
-/** Whichever the server takes, tried with a call that changes nothing. */
+/** Whichever the server takes, tried on a key that is of no piece. */
 export const make = async (connection: Connection, keys: ReadonlyArray<string>): Promise<Calls> => {
   const call = byFunction(connection)
   try {
-    await call("write", keys, ["0", "1", "0"])
+    await call("write", keys, [])
     return { call, why: null }
   } catch (error) {
-    if (!isForbidden(error)) throw error
-    return { call: byScript(connection), why: Failure.wordsOf(error) }
+    if (!Failure.isForbidden(error) && !Failure.isUnknownCommand(error)) throw error
+    const scripts = byScript(connection)
+    await scripts("write", keys, [])
+    return { call: scripts, why: Failure.wordsOf(error) }
   }
 }

@@ -23,6 +23,9 @@ export class OtherLife extends Error {}
 export const wordOf = (error: unknown): string =>
   error instanceof ErrorReply ? (/^[A-Z]+/.exec(error.message)?.[0] ?? "") : ""
 
+/** What a user may not do, itself or in a script. */
+export const isForbidden = (error: unknown): boolean =>
+  error instanceof ErrorReply && /^NOPERM|user executing the script can't/.test(error.message)
 export const isUnknownFunction = (error: unknown): boolean =>
   error instanceof ErrorReply && /function not found/i.test(error.message)
 export const isUnknownCommand = (error: unknown): boolean =>

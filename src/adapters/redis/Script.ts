@@ -21,15 +21,15 @@ export const noTenures = "WPTENURES"
 const merge = `
 local HEAD, HOLDERS = '<I4I4BBBBI2I2', 4096
 -- Taken at the first call: while a library is loaded, Redis has none of them.
-local band, bor, bnot, pack, unpack, sub, find, floor, min, frexp
+local band, bor, bnot, pack, words, sub, find, floor, min, frexp
 local function ready()
-  band, bor, bnot, pack, unpack = bit.band, bit.bor, bit.bnot, struct.pack, struct.unpack
+  band, bor, bnot, pack, words = bit.band, bit.bor, bit.bnot, struct.pack, struct.unpack
   sub, find, floor, min, frexp = string.sub, string.find, math.floor, math.min, math.frexp
 end
 
 -- As fields are named: the number that a key is, in hex.
 local function hex(name)
-  local lo, hi = unpack('<I4I4', name)
+  local lo, hi = words('<I4I4', name)
   return string.format('%08x%08x', hi, lo)
 end
 
@@ -39,7 +39,7 @@ local function highest(mask) local _, exponent = frexp(mask) return exponent end
 
 local function parsed(bytes)
   if #bytes < 24 then return nil end
-  local touched, piece, base, n, stride, format, children, h = unpack(HEAD, bytes)
+  local touched, piece, base, n, stride, format, children, h = words(HEAD, bytes)
   if format ~= 1 or n == 0 or stride > 32 or base + n > stride then return nil end
   if h > HOLDERS or #bytes ~= 24 + 8 * (n + h) then return nil end
   return { touched = touched, piece = piece, base = base, n = n, stride = stride, children = children, h = h,
@@ -81,7 +81,7 @@ local function room(node, tag, floorTag)
   if floorTag > 0 then
     local kept = {}
     for at = 1, #node.entries, 8 do
-      if unpack('<I4', node.entries, at) >= floorTag then kept[#kept + 1] = sub(node.entries, at, at + 7) end
+      if words('<I4', node.entries, at) >= floorTag then kept[#kept + 1] = sub(node.entries, at, at + 7) end
     end
     if #kept < node.h then
       node.entries = table.concat(kept)
@@ -90,7 +90,7 @@ local function room(node, tag, floorTag)
   end
   if node.h < HOLDERS then return true end
   for at = 1, #node.entries, 8 do
-    local other = unpack('<I4', node.entries, at)
+    local other = words('<I4', node.entries, at)
     other = other - other % 8
     if other < than then oldest, than = at, other end
   end
@@ -101,7 +101,7 @@ end
 local function mark(node, share, told, held, floorTag)
   local at = entry(node.entries, share.tagBytes)
   if at then
-    local mask = unpack('<I4', node.entries, at + 4)
+    local mask = words('<I4', node.entries, at + 4)
     local left = u32(bor(band(mask, bnot(told)), held))
     if left == 0 then return without(node, at) end
     node.entries = sub(node.entries, 1, at + 3) .. pack('<I4', left) .. sub(node.entries, at + 8)
@@ -114,7 +114,7 @@ end
 local function isSame(node, share, told, held)
   local at = entry(node.entries, share.tagBytes)
   if not at then return held == 0 end
-  return u32(band(unpack('<I4', node.entries, at + 4), told)) == held
+  return u32(band(words('<I4', node.entries, at + 4), told)) == held
 end
 
 -- The nodes along the path, changed but not put yet; nil when one of them is not what it should be.
@@ -163,9 +163,23 @@ local function walk(get, share, now, floorTag)
   return steps
 end
 
--- keys: a piece. args: seconds since 1970, milliseconds it is kept, first tenure that may count, shares.
+-- What a user may not do fails here, at the start, and leaves nothing.
+local function try(key)
+  for _, command in ipairs({ { 'HSET', key, 0, 0 }, { 'HGET', key, 0 }, { 'HMGET', key, 0 }, { 'HGETALL', key },
+    { 'HINCRBY', key, 0, 1 }, { 'PEXPIRE', key, 1000 }, { 'HDEL', key, 0 }, { 'DEL', key } }) do
+    local done = redis.pcall(unpack(command))
+    if type(done) == 'table' and done.err then
+      redis.call('DEL', key)
+      return redis.error_reply(done.err .. ' [' .. command[1] .. ']')
+    end
+  end
+  return 1
+end
+
+-- keys: a piece. args: seconds since 1970, milliseconds it is kept, first tenure that may count, shares; none to try.
 local function write(keys, args)
   if not band then ready() end
+  if #args == 0 then return try(keys[1]) end
   local key, now, floorTag = keys[1], tonumber(args[1]), 8 * tonumber(args[3])
   local nodes, dirty, stores = {}, {}, false
   local function get(name)
@@ -179,7 +193,7 @@ local function write(keys, args)
   end
   for i = 4, #args do
     local bytes = args[i]
-    local tag, told, held, piece, stride = unpack('<I4I4I4I4B', bytes)
+    local tag, told, held, piece, stride = words('<I4I4I4I4B', bytes)
     local share = { tag = tag, tagBytes = sub(bytes, 1, 4), told = told, held = u32(band(told, held)), piece = piece,
       stride = stride, parent = sub(bytes, 21, 28), keys = sub(bytes, 29), n = (#bytes - 28) / 8 }
     stores = stores or share.held ~= 0

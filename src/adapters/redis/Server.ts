@@ -1,9 +1,10 @@
 /** Server: what a connection leads to, and why it may be of no use. */
+import { connect } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { ErrorReply } from "redis"
 import type { Address, Host, Mode } from "./Address.ts"
 import type { Connection } from "./Connect.ts"
-import { Unusable, wordOf, wordsOf } from "./Failure.ts"
+import { isForbidden, Unusable, wordOf, wordsOf } from "./Failure.ts"
 
 export interface Server {
   /** `redis 7.0.15`. */
@@ -57,16 +58,27 @@ export const look = async (connection: Connection, mode: Mode): Promise<Server> 
 
 const codeOf = (error: unknown): string => String((error as { readonly code?: unknown }).code ?? "")
 
-/** Whether a server speaks TLS: it ended a connection without. */
-export const speaksTls = ({ host, port }: Host, ms: number): Promise<boolean> =>
+/** Whether a server answers: with a handshake over TLS, or to a ping without. */
+const answers = ({ host, port }: Host, isTls: boolean, ms: number): Promise<boolean> =>
   new Promise((resolve) => {
-    const socket = connectTls({ host, port, rejectUnauthorized: false, timeout: ms })
-    const end = (speaks: boolean) => () => {
+    const socket = isTls ? connectTls({ host, port, rejectUnauthorized: false }) : connect({ host, port })
+    const end = (does: boolean) => () => {
       socket.destroy()
-      resolve(speaks)
+      resolve(does)
     }
-    socket.once("secureConnect", end(true)).once("error", end(false)).once("timeout", end(false))
+    socket.setTimeout(ms, end(false))
+    socket.once("error", end(false)).once("close", end(false))
+    if (isTls) socket.once("secureConnect", end(true))
+    else socket.once("data", end(true)).write("PING\r\n")
   })
+
+/** For one that did not answer as it was addressed: whether it would with TLS, or without. */
+export const otherWire = async ({ hosts, isTls }: Address, ms: number): Promise<Unusable | null> => {
+  if (!(await answers(hosts[0]!, !isTls, ms))) return null
+  return isTls
+    ? new Unusable("ERR_REDIS_TLS", "it does not speak TLS", "Begin the store's URL with redis instead of rediss.")
+    : new Unusable("ERR_REDIS_TLS", "it speaks TLS only", "Begin the store's URL with rediss instead of redis.")
+}
 
 const user = "Set storeUser and storePassword (WARMPATH_STORE_PASSWORD)."
 
@@ -76,7 +88,7 @@ export const unusable = (error: unknown, { isTls }: Address, permissions: string
   if (!(error instanceof Error)) return null
   const said = error.message
   const word = wordOf(error)
-  if (word === "NOPERM") return new Unusable("ERR_REDIS_PERMISSION", wordsOf(error), `It needs: ${permissions}`)
+  if (isForbidden(error)) return new Unusable("ERR_REDIS_PERMISSION", wordsOf(error), `It needs: ${permissions}`)
   if (word === "WRONGPASS" || word === "NOAUTH" || /without any password|invalid password/.test(said))
     return new Unusable("ERR_REDIS_AUTH", `it refuses who we are (${said})`, user)
   if (/cluster support disabled/.test(said))
@@ -86,8 +98,6 @@ export const unusable = (error: unknown, { isTls }: Address, permissions: string
   if (word === "DENIED")
     return new Unusable("ERR_REDIS_AUTH", "it is in protected mode", "Give it a user and a password, or bind it.")
   const code = codeOf(error)
-  if (code === "EPROTO" || /WRONG_VERSION|packet length/i.test(code + said))
-    return new Unusable("ERR_REDIS_TLS", "it does not speak TLS", "Begin the store's URL with redis instead of rediss.")
   if (isTls && /CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code))
     return new Unusable("ERR_REDIS_TLS", `TLS fails: ${said}`, "See storeTlsCa, storeTlsCert and storeTlsKey.")
   if (code === "ENOENT" || code === "EACCES")

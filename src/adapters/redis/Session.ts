@@ -10,7 +10,7 @@ import { Effect } from "effect"
 import type { Address, Host } from "./Address.ts"
 import * as Calls from "./Calls.ts"
 import * as Connect from "./Connect.ts"
-import { Late, within } from "./Deadline.ts"
+import { within } from "./Deadline.ts"
 import * as Failure from "./Failure.ts"
 import type { Health } from "./Health.ts"
 import type { Keys } from "./Pieces.ts"
@@ -134,16 +134,10 @@ export const make = Effect.fnUntraced(function* (
   /** What is wrong in the way of an operator's, else null. */
   const judge = async (error: unknown): Promise<Failure.Unusable | null> => {
     const known = Server.unusable(error, address, permissions)
-    if (known !== null || address.isTls || address.mode !== "standalone" || error instanceof Late) return known
-    // One that wants TLS hangs up on those who do not speak it.
-    if (!/closed|ECONNRESET/i.test(Failure.wordsOf(error))) return null
-    return (await Server.speaksTls(address.hosts[0]!, paces.connectMs))
-      ? new Failure.Unusable(
-          "ERR_REDIS_TLS",
-          "it speaks TLS only",
-          "Begin the store's URL with rediss instead of redis."
-        )
-      : null
+    if (known !== null || address.mode === "sentinel") return known
+    // One that wants TLS hangs up on those who do not speak it; another waits for the end of what it takes for a line.
+    const isSilent = /closed|ECONNRESET|EPROTO|wrong version|did not answer|timeout/i.test(Failure.wordsOf(error))
+    return isSilent ? Server.otherWire(address, paces.connectMs) : null
   }
 
   const run = async (signal: AbortSignal, first: (unusable: Failure.Unusable | null) => void): Promise<void> => {
@@ -182,7 +176,10 @@ export const make = Effect.fnUntraced(function* (
       })
   )
   const wrong = yield* Effect.promise(() => begun)
-  if (wrong !== null) return yield* Effect.fail(wrong)
+  if (wrong !== null) {
+    closing.abort()
+    return yield* Effect.fail(wrong)
+  }
   const sessions: Sessions = {
     current: () => current,
     renew: (session, why) => {
