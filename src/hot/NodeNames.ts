@@ -27,6 +27,8 @@ export interface Entered {
 export class NodeNames {
   /** Every change is another version. */
   version = 0
+  /** Another one when a slot was given to a name. */
+  slotVersion = 0
   tenureNext: number
   private readonly words: Int32Array
   private readonly byName = new Map<string, Entered>()
@@ -42,6 +44,11 @@ export class NodeNames {
       if (entered === null || this.byName.has(entered.name)) words.fill(0, slot * slotWords, (slot + 1) * slotWords)
       else this.add(entered)
     }
+  }
+
+  /** Who has a slot; null when nobody has. */
+  at(slot: number): Entered | null {
+    return this.slots[slot] ?? null
   }
 
   get size(): number {
@@ -67,6 +74,7 @@ export class NodeNames {
       const slot = this.slots.indexOf(null)
       if (slot < 0) return null
       entered = { name, slot, tenures: [], enteredS: nowS }
+      this.slotVersion++
       this.add(entered)
     }
     this.tenureNext = tenure + 1

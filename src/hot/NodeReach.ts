@@ -20,14 +20,14 @@ export class NodeReach {
   readonly slots: Array<number> = []
   readonly depths: Array<number> = []
   private readonly table: NodeTable
-  private readonly keys: KeyLanes
+  private keys: KeyLanes
   private readonly count: number
   private readonly stride: number
   /** Places in `slots` of names that hold all blocks so far. */
   private alive: Array<number> = []
   private piece = 0
 
-  /** The first `count` keys, which stay as they are until the last step. */
+  /** The first `count` keys, which stay as they are until the last step, or until `keep`. */
   constructor(table: NodeTable, keys: KeyLanes, count: number, stride: number) {
     this.table = table
     this.keys = keys
@@ -48,6 +48,11 @@ export class NodeReach {
       this.extend(from, end)
     }
     return false
+  }
+
+  /** The keys may change from now on. */
+  keep(): void {
+    this.keys = this.keys.slice()
   }
 
   private expect(slot: number): void {

@@ -1,0 +1,41 @@
+/** Failure: why a memory node did not do what it was asked, as errors of the port. */
+import { StoreError, type StoreUnusable } from "../../ports/StateStore.ts"
+
+/** A call that did not succeed: reason and words of a `StoreError`. */
+export class Failed extends Error {
+  readonly reason: StoreError["reason"]
+
+  constructor(reason: StoreError["reason"], detail: string) {
+    super(detail)
+    this.reason = reason
+  }
+}
+
+/** What waiting does not heal. */
+export type Unusable = Pick<StoreUnusable, "code" | "why" | "fix">
+
+export const storeError = (what: string, error: unknown): StoreError =>
+  new StoreError({
+    what,
+    reason: error instanceof Failed ? error.reason : "away",
+    detail: error instanceof Error ? error.message : String(error)
+  })
+
+const fixes: Readonly<Record<string, string>> = {
+  ERR_RDMA_LIBRARY:
+    "Install libfabric (Debian, Ubuntu: apt install libfabric1; Fedora, RHEL: dnf install libfabric), or name its file or folder with library=",
+  ERR_RDMA_PROVIDER: "Name one that there is with provider=, or install what it needs",
+  ERR_RDMA_MEMORY:
+    "Raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container",
+  ERR_RDMA_ADDON: "Or use another store: sqlite, redis://"
+}
+
+/** What the addon or the library said when it could not be opened; null for what may pass. */
+export const unusableOf = (error: unknown): Unusable | null => {
+  if (!(error instanceof Error)) return null
+  const { code, offered } = error as { readonly code?: string; readonly offered?: ReadonlyArray<string> }
+  const fix = code === undefined ? undefined : fixes[code]
+  if (code === undefined || fix === undefined) return null
+  const there = offered === undefined ? "" : ` There are: ${offered.join(", ")}.`
+  return { code, why: error.message.replace(/\.$/, ""), fix: `${fix}.${there}` }
+}
