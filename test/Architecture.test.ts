@@ -33,7 +33,7 @@ const roomOf = (file: string): string => {
   const parts = relative(root, file).split("/")
   if (parts[0] === "actors") return "actors"
   if (parts[0] === "loadtest") {
-    if (["micro", "judge", "replicas"].includes(parts[1]!) || file.endsWith(".bench.ts")) return "micro"
+    if (["micro", "judge", "replicas", "stores"].includes(parts[1]!) || file.endsWith(".bench.ts")) return "micro"
     if (parts[1] === "replay") return parts[2] === "live" ? "live" : "replay"
     return "loadtest"
   }

@@ -1,0 +1,182 @@
+/**
+ * Store.bench: who holds how much of a request, asked of the router's own index and of every store of block metadata, beside a
+ * Redis with one key for each block.
+ *
+ * All stores have the same blocks and are written and asked in bursts, each in its turn, within one run: what else the machine
+ * does falls on all alike. Each answer is checked against what the workers hold. Wall times are of a machine that client and
+ * servers share, with whoever else is on it; CPU is what the scheduler counts.
+ */
+import { spawnSync } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import { cpus, loadavg } from "node:os"
+import { parseArgs } from "node:util"
+import { Effect, Logger } from "effect"
+import { median } from "./micro/Measure.ts"
+import * as Bursts from "./stores/Bursts.ts"
+import * as Memory from "./stores/Memory.ts"
+import * as Ours from "./stores/Ours.ts"
+import * as RedisBlocks from "./stores/RedisBlocks.ts"
+import * as Report from "./stores/Report.ts"
+import * as Rounds from "./stores/Rounds.ts"
+import * as Runs from "./stores/Runs.ts"
+import type { Open } from "./stores/Stores.ts"
+import * as Traces from "./stores/Traces.ts"
+import { shares, type Workload } from "./stores/Workload.ts"
+
+const help = `Usage: node loadtest/Store.bench.ts [options]
+
+Lookups and writes of block metadata: the router's own index, Redis with a key for each block, and our stores. A redis-server
+is the one in PATH, or that REDIS_SERVER names, or is obtained.
+
+  --what WORD  lookups, memory (what ten million blocks take), or all (default lookups)
+  --rounds N   bursts of each way to look up (default 25)
+  --burst N    lookups a burst, one at a time; four times as many with 16 in flight (default 40)
+  --only WORD  workloads whose name has it: runs, conversation, toolagent, split, parted
+  --out FILE   also write the result as Markdown, with machine, commit and command
+  --tiny       a few seconds' worth of everything, to see that it runs
+  --help       this text
+`
+
+const { values } = parseArgs({
+  options: {
+    what: { type: "string", default: "lookups" },
+    rounds: { type: "string" },
+    burst: { type: "string" },
+    only: { type: "string", default: "" },
+    out: { type: "string" },
+    tiny: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const count = (flag: "rounds" | "burst", usual: number, tiny: number): number => {
+  const text = values[flag]
+  const number = text === undefined ? (values.tiny ? tiny : usual) : Number(text)
+  if (Number.isInteger(number) && number > 0) return number
+  console.error(`--${flag} is "${text}"; give a whole number above 0`)
+  process.exit(2)
+}
+
+if (!["lookups", "memory", "all"].includes(values.what)) {
+  console.error(`--what is "${values.what}"; give lookups, memory or all`)
+  process.exit(2)
+}
+const rounds = count("rounds", 25, 1)
+const burst = count("burst", 40, 10)
+const lines: Array<string> = []
+const startedMs = performance.now()
+
+const print = (text = ""): void => {
+  lines.push(text)
+  console.log(text)
+}
+let saidMs = 0
+/** What is under way, every few seconds. */
+const say = (text: string): void => {
+  if (values.tiny || performance.now() - saidMs < 3_000) return
+  saidMs = performance.now()
+  console.error(`${((saidMs - startedMs) / 1_000).toFixed(0).padStart(5)} s  ${text}`)
+}
+
+const onTrace = (name: string, shape: Traces.Shape): Workload =>
+  Traces.make(name, {
+    ...{ shape, workers: 8, cacheBlocks: values.tiny ? 100 : 1_500 },
+    ...{ requestsMax: values.tiny ? 200 : 100_000, queriesMax: values.tiny ? 20 : 500 }
+  })
+const workloads: Record<string, () => Workload> = {
+  runs: () => Runs.make(values.tiny ? 32 : 1_000, values.tiny ? 20 : 500),
+  "conversation split": () => onTrace("mooncake_conversation_trace", "split"),
+  "conversation parted": () => onTrace("mooncake_conversation_trace", "parted"),
+  "conversation whole": () => onTrace("mooncake_conversation_trace", "whole"),
+  "toolagent whole": () => onTrace("toolagent_like_dev", "whole")
+}
+
+const opens: ReadonlyArray<Open> = [Ours.local, RedisBlocks.open, Ours.redis, Ours.sqlite]
+/** Bytes of the goals, at ten million blocks. */
+const cases: ReadonlyArray<Memory.Case> = [{ open: Ours.redis, bytesMax: 250e6 }]
+const wants = (what: string): boolean => values.what === what || values.what === "all"
+
+const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report.Figures | null) {
+  const { blocks, name, queries, workers } = workload
+  const stores = yield* Effect.forEach(opens, (open) => open(workload))
+  const told = shares(workload)
+  let held = 0
+  for (let block = 0; block < blocks.parents.length; block++) {
+    if ((blocks.masks[2 * block]! | blocks.masks[2 * block + 1]!) !== 0) held++
+  }
+  const empty = yield* Effect.forEach(stores, ({ bytes }) => bytes)
+  const written = yield* Bursts.write(stores, told, (done) => say(`${name}: ${done} of ${told.length} shares written`))
+  const full = yield* Effect.forEach(stores, ({ bytes }) => bytes)
+  print(
+    `\n${name}: ${Report.digits(held)} blocks held by ${workers} workers, told in ${Report.digits(told.length)} shares`
+  )
+  for (const line of Report.writtenHeader) print(line)
+  written.forEach((one, i) => {
+    const each = (full[i]! - empty[i]!) / held
+    figures?.bytes.set(one.store.name, each)
+    print(Report.writtenRow(one, each))
+  })
+  let wrong = 0
+  const roundsOf = Rounds.of(told, workload.stride)
+  for (const set of queries) {
+    const trips = roundsOf(set.queries)
+    for (const isSpinning of [false, true]) {
+      const how = isSpinning ? "a client that never sleeps" : "event-driven"
+      const asking = isSpinning ? stores.filter(({ isNetworked }) => isNetworked) : stores
+      const options = { rounds, burst, isSpinning, seed: isSpinning ? 5 : 4, warmMs: values.tiny ? 0 : 300 }
+      const asked = yield* Bursts.ask(asking, set.queries, options, (round) =>
+        say(`${name}: ${set.name}, ${how}, round ${round} of ${rounds}`)
+      )
+      for (const line of Report.askedHeader(`${set.name}, ${how}`)) print(line)
+      for (const one of asked) {
+        print(Report.askedRow(one, one.way.trips(trips), isSpinning))
+        if (one.wrong > 0) print(`  ${one.wrong} answers of ${one.way.name} are wrong: its figures mean nothing.`)
+        wrong += one.wrong
+        if (figures === null || isSpinning) continue
+        const p50 = figures.p50.get(one.way.name) ?? new Map<number, number>()
+        figures.p50.set(one.way.name, p50.set(set.queries[0]!.blocks.length, median(one.latencies)))
+      }
+    }
+  }
+  return wrong
+}, Effect.scoped)
+
+const commitOf = (): string => {
+  const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" })
+  const head = git("rev-parse", "--short", "HEAD")
+  if (head.status !== 0) return "unknown"
+  return head.stdout.trim() + (git("status", "--porcelain", "--", "src", "actors").stdout === "" ? "" : " with changes")
+}
+
+const quiet = Effect.provide(Logger.layer([]))
+
+const main = async (): Promise<boolean> => {
+  const figures: Report.Figures = { p50: new Map(), bytes: new Map() }
+  const load = [loadavg()[0]!.toFixed(1)]
+  let wrong = 0
+  for (const [name, make] of Object.entries(workloads)) {
+    if (!wants("lookups") || !name.includes(values.only)) continue
+    wrong += await Effect.runPromise(measure(make(), name === "runs" ? figures : null).pipe(quiet))
+  }
+  print()
+  if (figures.p50.size > 0) {
+    print("\nBeside the goals, on runs, event-driven, p50 over p50")
+    for (const line of Report.goals(figures)) print(line)
+  }
+  if (wants("memory")) {
+    print("\nWhat blocks of 16 tokens take")
+    const blocks = values.tiny ? 20_000 : 10_000_000
+    wrong += await Effect.runPromise(Memory.measure(cases, blocks, print, say).pipe(quiet))
+  }
+  load.push(loadavg()[0]!.toFixed(1))
+  const where =
+    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load.join(" to ")}), Node ${process.version}. Commit: ${commitOf()}.\n` +
+    `Command: \`${["node loadtest/Store.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  console.log(`\n${where}`)
+  if (values.out !== undefined)
+    writeFileSync(values.out, `# Metadata stores\n\n\`\`\`text\n${lines.join("\n").trim()}\n\`\`\`\n\n${where}\n`)
+  return wrong === 0
+}
+
+if (values.help) console.log(help)
+else process.exitCode = (await main()) ? 0 : 1
