@@ -33,6 +33,8 @@ export interface Names {
   readonly table: (session: Session, version: string) => Promise<Table>
   /** As it was last read on this connection. */
   readonly last: (session: Session) => Table | null
+  /** It may be of another life. */
+  readonly forget: () => void
 }
 
 export const make = (keys: Keys): Names => {
@@ -50,6 +52,9 @@ export const make = (keys: Keys): Names => {
   const last = (session: Session): Table | null => (cached?.session === session ? cached.table : null)
   return {
     last,
+    forget: () => {
+      cached = null
+    },
     table: (session, version) => {
       const known = last(session)
       if (known?.version === version) return Promise.resolve(known)

@@ -124,7 +124,10 @@ export const open = Effect.fnUntraced(function* (
   return StateStore.of({
     url: shown,
     status: health.status,
-    generation: run("read its generation", life.ask),
+    generation: run("read its generation", (session) => {
+      names.forget()
+      return life.ask(session)
+    }),
     enter: (name) =>
       run(`enter ${name}`, (session) =>
         inLife(session, "enter", [name, String(nowS()), String(Math.ceil(ttlMs / 1_000))])
