@@ -145,13 +145,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
   // One of each for all calls: nothing is allocated for a change but what is queued.
   let line = 0
-  let nowMs = 0
+  let nowMs = now()
   const mark = (told: PiecePaths.PiecePath): void => queue.mark(line, told, nowMs)
 
   const note = (name: Name, layer: number, keys: KeyLanes): void => {
     const before = queue.shares
     line = layersMax * name.slot + layer
-    nowMs = now()
+    // While something waits the clock is read often enough without.
+    if (before === 0) nowMs = now()
     PiecePaths.pieces(picture.table, keys, name.stride, path, mark)
     unplaced += path.unplaced
     if (queue.isFull) makeRoom()
@@ -285,7 +286,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
         if (holder !== SlotLayers.NONE) lines[holder] = line
       }
     }
-    nowMs = now()
     const to = PieceHolders.walk(picture.table, from, lines, stride, chunkShares, path, (line, told) =>
       queue.mark(line, told, nowMs)
     )
@@ -325,6 +325,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const turn = Effect.suspend((): Effect.Effect<void> => {
     awake.closeUnsafe()
     const atMs = now()
+    nowMs = atMs
     if (atMs < retryAtMs) return Effect.sleep(retryAtMs - atMs)
     if (atMs - checkedMs >= checkMs) return check
     const oldest = batch[0] ?? queue.oldest

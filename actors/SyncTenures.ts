@@ -179,6 +179,7 @@ export class SyncTenures {
       name.tenure = 0
       name.isWrong = false
       name.retryMs = 0
+      name.epoch++
       if (name.state !== "foreign" && name.state !== "asked") this.begin(name)
     }
   }
