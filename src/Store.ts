@@ -52,11 +52,17 @@ const openRedis = (config: Config) =>
     )
   )
 
+const openRdma = (config: Config) =>
+  Effect.promise(() => import("./adapters/rdma/RdmaStore.ts")).pipe(
+    Effect.flatMap(({ open }) => open({ url: config.store, token: config.storeToken }))
+  )
+
 /** Fails where waiting cannot help. Null: none, as configured; or the embedded one cannot be had, which is said. */
 export const open = (config: Config): Effect.Effect<Interface | null, StoreUnusable, Scope.Scope> => {
   const { store } = config
   if (store === "none") return Effect.succeed(null)
   if (store.startsWith("sqlite:")) return openSqlite(config, store.slice("sqlite:".length))
+  if (store.startsWith("rdma:")) return openRdma(config)
   if (store !== "sqlite") return openRedis(config)
   // A router on any free port is a trial; what it knew would be found by nobody.
   if (config.port === 0) return Effect.succeed(null)

@@ -11,6 +11,7 @@ import { command as simEngine } from "../loadtest/fleet/Command.ts"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
 import { command as replay } from "../loadtest/replay/Command.ts"
 import * as AgentCommand from "./AgentCommand.ts"
+import * as MemoryNodeCommand from "./adapters/rdma/MemoryNodeCommand.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as DoctorCommand from "./DoctorCommand.ts"
@@ -160,10 +161,11 @@ const flagsOf = (isOne: (name: string) => boolean) =>
 
 const agent = AgentCommand.make(flagsOf(AgentCommand.hasKnob), usage)
 const doctor = DoctorCommand.make(flagsOf(DoctorCommand.hasKnob), usage)
+const memoryNode = MemoryNodeCommand.make(usage)
 
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
-  Command.withSubcommands([serve, agent, doctor, DemoCommand.make(startRouter), replay, simEngine])
+  Command.withSubcommands([serve, agent, doctor, memoryNode, DemoCommand.make(startRouter), replay, simEngine])
 )
 
 export const main = (): void =>
