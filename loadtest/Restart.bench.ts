@@ -1,0 +1,168 @@
+/**
+ * Restart.bench: how much of what engines' caches hold a router still finds that was killed and started again, with what it
+ * had written to its store, and without one.
+ *
+ * Simulated engines hold the beginnings of many long sessions, and repeat only their last events to who comes anew; the
+ * router is a process of its own. Hit rate: prompt tokens that engines say they had cached, of all that were sent. Wall time.
+ */
+import { spawnSync } from "node:child_process"
+import { writeFileSync } from "node:fs"
+import { cpus, loadavg } from "node:os"
+import { parseArgs } from "node:util"
+import * as Processes from "./restart/Processes.ts"
+import * as Restarts from "./restart/Restarts.ts"
+import * as Sessions from "./restart/Sessions.ts"
+import * as Stores from "./restart/Stores.ts"
+
+const help = `Usage: node loadtest/Restart.bench.ts [options]
+
+A router is killed and started again, with each store and without one: hit rate before, for each ${Restarts.windowMs} ms since it is ready,
+and how long until it is ${100 * Restarts.goalShare} % of what it was before. A redis-server is the one in PATH, or that REDIS_SERVER names, or is obtained.
+
+  --store LIST   with commas (default ${Object.keys(Stores.kinds).join(",")})
+  --blocks N     blocks that the engines hold together (default 1000000)
+  --engines N    simulated engines (default 8)
+  --rate N       requests a second (default 100)
+  --seconds N    measured after the restart (default 8)
+  --out FILE     also write the result as Markdown, with machine, commit and command
+  --tiny         a few seconds' worth, to see that it runs
+  --help         this text
+`
+
+const { values } = parseArgs({
+  options: {
+    store: { type: "string", default: Object.keys(Stores.kinds).join() },
+    blocks: { type: "string" },
+    engines: { type: "string" },
+    rate: { type: "string" },
+    seconds: { type: "string" },
+    out: { type: "string" },
+    tiny: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const number = (flag: "blocks" | "engines" | "rate" | "seconds", usual: number, tiny: number): number => {
+  const text = values[flag]
+  const given = text === undefined ? (values.tiny ? tiny : usual) : Number(text)
+  if (Number.isInteger(given) && given > 0) return given
+  console.error(`--${flag} is "${text}"; give a whole number above 0`)
+  process.exit(2)
+}
+
+const kinds = values.store.split(",").map((kind) => {
+  if (Object.hasOwn(Stores.kinds, kind)) return kind as Stores.Kind
+  console.error(`--store has "${kind}"; there are ${Object.keys(Stores.kinds).join(", ")}`)
+  process.exit(2)
+})
+const engines = number("engines", 8, 3)
+const sessionCount = Math.ceil(number("blocks", 1_000_000, 20_000) / Sessions.sessionBlocks)
+const options = {
+  perSecond: number("rate", 100, 60),
+  beforeMs: values.tiny ? 1_500 : 4_000,
+  afterMs: number("seconds", 8, 3) * 1_000
+}
+/** Blocks of an engine beside the sessions it is filled with: for what is new in requests. */
+const slackShare = 0.15
+
+const lines: Array<string> = []
+const print = (text = ""): void => {
+  lines.push(text)
+  console.log(text)
+}
+const startedMs = performance.now()
+let saidMs = 0
+/** What is under way, every few seconds. */
+const say = (text: string): void => {
+  if (values.tiny || performance.now() - saidMs < 2_000) return
+  saidMs = performance.now()
+  console.error(`${((saidMs - startedMs) / 1_000).toFixed(0).padStart(5)} s  ${text}`)
+}
+
+const percent = (rate: number | null): string => (rate === null ? "-" : (100 * rate).toFixed(1))
+const seconds = (ms: number | null): string => (ms === null ? "never" : `${(ms / 1_000).toFixed(2)} s`)
+const column = (text: string, width = 10): string => text.padStart(width)
+/** Ends of the windows that the table has. */
+const shownMs = [250, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 8_000]
+
+const header = (): void => {
+  const at = shownMs.filter((ms) => ms <= options.afterMs)
+  print(
+    `${"store".padEnd(8)}${["ready", "before", "back in", "p99 before", "p99 after"].map((text) => column(text, 11)).join("")}   ${at.map((ms) => column(`${ms / 1_000} s`, 7)).join("")}`
+  )
+}
+const row = (name: string, restarted: Restarts.Restarted): void => {
+  const { afterMsP99, backMs, before, beforeMsP99, failed, firstFailure, readyMs, windows } = restarted
+  const cells = [seconds(readyMs), percent(before), seconds(backMs), `${beforeMsP99.toFixed(0)} ms`]
+  const at = shownMs.filter((ms) => ms <= options.afterMs)
+  const rates = at.map((ms) => column(percent(windows[ms / Restarts.windowMs - 1] ?? null), 7))
+  print(
+    `${name.padEnd(8)}${[...cells, `${afterMsP99.toFixed(0)} ms`].map((text) => column(text, 11)).join("")}   ${rates.join("")}`
+  )
+  if (failed > 0) print(`  ${failed} requests failed, the first: ${firstFailure}`)
+}
+
+/** With a store, then from the same caches without. */
+const measure = async (kind: Stores.Kind, sessions: Sessions.Sessions): Promise<Restarts.Restarted> => {
+  const blocks = sessionCount * Sessions.sessionBlocks
+  const store = await Stores.kinds[kind]()
+  const fleet = await Processes.startFleet(engines, Math.ceil((blocks * (1 + slackShare)) / engines) + 2_000)
+  try {
+    const router = await Processes.startRouter(fleet.urls, store.address)
+    await sessions.fill(fleet.urls, (done) => say(`${kind}: ${done} of ${sessionCount} sessions computed`))
+    await Restarts.known(router, blocks, store, (text) => say(`${kind}: ${text}`))
+    const all = { ...options, say: (text: string) => say(`${kind}: ${text}`) }
+    const first = await Restarts.restart(fleet, sessions, router, store, all)
+    row(kind, first.restarted)
+    const second = await Restarts.restart(fleet, sessions, first.router, Stores.none, all)
+    row("none", second.restarted)
+    await second.router.kill()
+    return first.restarted
+  } finally {
+    await fleet.close()
+    await store.close()
+  }
+}
+
+const commitOf = (): string => {
+  const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" })
+  const head = git("rev-parse", "--short", "HEAD")
+  if (head.status !== 0) return "unknown"
+  return head.stdout.trim() + (git("status", "--porcelain", "--", "src", "actors").stdout === "" ? "" : " with changes")
+}
+
+const main = async (): Promise<void> => {
+  const load = [loadavg()[0]!.toFixed(1)]
+  const sessions = Sessions.make(sessionCount, 1)
+  print(
+    `${(sessionCount * Sessions.sessionBlocks).toLocaleString("en-US").replaceAll(",", " ")} blocks in ${sessionCount} sessions on ${engines} engines, ${options.perSecond} requests a second; hit rates in %`
+  )
+  header()
+  for (const kind of kinds) await measure(kind, sessions)
+  await sessions.close()
+  load.push(loadavg()[0]!.toFixed(1))
+  const where =
+    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load.join(" to ")}), Node ${process.version}. Commit: ${commitOf()}.\n` +
+    `Command: \`${["node loadtest/Restart.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  console.log(`\n${where}`)
+  if (values.out === undefined) return
+  writeFileSync(
+    values.out,
+    `# A router is killed and started again
+
+Engines hold so many blocks and repeat only their last 20 batches to a router that comes. "Ready": from the start of its process.
+"Back in": end of the first ${Restarts.windowMs} ms since then of which requests, and those of the second that begins there, hit ${100 * Restarts.goalShare} % of what
+they did before. p99: of whole requests, before, and sent in the first two seconds after. Then hit rates of the ${Restarts.windowMs} ms that end
+so long after it was ready. "None": the same again without a store, on the same engines.
+
+\`\`\`text
+${lines.join("\n").trim()}
+\`\`\`
+
+${where}
+`
+  )
+}
+
+if (values.help) console.log(help)
+else await main()

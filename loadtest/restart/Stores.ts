@@ -1,0 +1,30 @@
+/** Where a router may keep what it knows, each begun empty. */
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as RedisServer from "../servers/RedisServer.ts"
+
+export interface Store {
+  /** For `--store`. */
+  readonly address: string
+  readonly close: () => Promise<void>
+}
+
+export const none: Store = { address: "none", close: async () => {} }
+
+const sqlite = async (): Promise<Store> => {
+  const folder = await mkdtemp(join(tmpdir(), "restart-"))
+  return {
+    address: `sqlite:${join(folder, "store.sqlite")}`,
+    close: () => rm(folder, { recursive: true, force: true })
+  }
+}
+
+const redis = async (): Promise<Store> => {
+  const server = await RedisServer.start()
+  return { address: `redis://127.0.0.1:${server.port}`, close: server.close }
+}
+
+export const kinds = { sqlite, redis } as const
+
+export type Kind = keyof typeof kinds
