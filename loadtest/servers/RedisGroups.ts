@@ -37,12 +37,17 @@ export interface RedisCluster {
 }
 
 /** Three primaries with a third of the slots each. */
-export const startCluster = async (withReplica = false, config: ReadonlyArray<string> = []): Promise<RedisCluster> => {
+export const startCluster = async (withReplica = false): Promise<RedisCluster> => {
   const servers = await Promise.all(
     Array.from({ length: withReplica ? 4 : 3 }, async () => {
       // By default the bus is 10 000 above, where a free port may have no room.
       const bus = await freePort()
-      const lines = ["cluster-enabled yes", `cluster-port ${bus}`, "cluster-node-timeout 1000", ...config]
+      const lines = [
+        "cluster-enabled yes",
+        `cluster-port ${bus}`,
+        "repl-diskless-sync-delay 0",
+        "cluster-node-timeout 1000"
+      ]
       return { bus, server: await start({ config: lines }) }
     })
   )
@@ -98,17 +103,23 @@ export interface RedisSentinel {
   readonly close: () => Promise<void>
 }
 
-/** A primary named `main`, its replica and a sentinel that promotes it half a second after the primary fell silent. */
-export const startSentinel = async (config: ReadonlyArray<string> = []): Promise<RedisSentinel> => {
+/**
+ * A primary named `main`, its replica and a sentinel that promotes it half a second after the primary fell silent. With a
+ * password the servers want it, and the sentinel wants none.
+ */
+export const startSentinel = async (password: string | null = null): Promise<RedisSentinel> => {
+  const secrets = password === null ? [] : [`requirepass ${password}`, `masterauth ${password}`]
+  const config = ["repl-diskless-sync-delay 0", ...secrets]
   const primary = await start({ config })
   const replica = await start({ config: [`replicaof 127.0.0.1 ${primary.port}`, ...config] })
   await until("a replica that has what its primary has", async () =>
-    String(await ask(replica.port, "INFO", "replication")).includes("link_status:up")
+    /sync: Finished with success/.test(replica.output())
   )
   const sentinel = await start({
     isSentinel: true,
     config: [
       `sentinel monitor main 127.0.0.1 ${primary.port} 1`,
+      ...(password === null ? [] : [`sentinel auth-pass main ${password}`]),
       "sentinel down-after-milliseconds main 500",
       "sentinel failover-timeout main 3000"
     ]

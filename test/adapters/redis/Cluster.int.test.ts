@@ -6,7 +6,7 @@ import type { Interface } from "../../../src/ports/StateStore.ts"
 import { stateStoreConformance } from "../../ports/StateStoreConformance.ts"
 import { readAll } from "../../ports/StateStoreHistory.ts"
 import { extend, random } from "../../support/Chains.ts"
-import { newNamespace, type Opened, open, options, outcome, run } from "../../support/RedisRig.ts"
+import { newNamespace, type Opened, open, options, outcome, paces as rigPaces, run } from "../../support/RedisRig.ts"
 import { type Holding, lines, stretchOf } from "../../support/Shares.ts"
 
 let cluster: RedisCluster
@@ -91,6 +91,23 @@ describe("RedisStore on a cluster", () => {
     await one.close()
     const wrong = open(options(`redis://127.0.0.1:${cluster.primaries[0]!.port}`))
     await expect(wrong).rejects.toMatchObject({ code: "ERR_REDIS_MODE", why: "it is a cluster server" })
+  })
+
+  it("waits for a server of it that freezes, with calls that end in their time", async () => {
+    const paces = { ...rigPaces, connectMs: 1_000 }
+    const one = await open(options(url(), { namespace: newNamespace(), lookupMs: 100, deadlineMs: 2_000, paces }))
+    await stored(one.store)
+    const before = await outcome(Effect.forEach(chains, (keys) => one.store.lookup(keys, 40, 8)))
+    expect(before).toBe("done")
+    await cluster.primaries[1]!.pause()
+    expect(await outcome(Effect.forEach(chains, (keys) => one.store.lookup(keys, 40, 8)))).toMatch(/late|away/)
+    await one.until(({ connected }) => !connected)
+    cluster.primaries[1]!.resume()
+    await one.until(({ connected }) => connected)
+    await expect
+      .poll(() => outcome(Effect.forEach(chains, (keys) => one.store.lookup(keys, 40, 8))), { timeout: 20_000 })
+      .toBe("done")
+    await one.close()
   })
 
   it("goes on with the replica of a primary that died, with what it had", async () => {

@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import { ask, startSentinel } from "../../../loadtest/servers/RedisGroups.ts"
 import * as RedisServer from "../../../loadtest/servers/RedisServer.ts"
@@ -174,6 +174,20 @@ describe("A Redis that fails", () => {
     expect(await run(store.generation)).not.toBe(before)
     await worker(store)
     expect(await depth(store)).toBe(40)
+  })
+
+  it("is behind a sentinel that knows no passwords, and wants one", async () => {
+    const group = await opened(startSentinel("s3cret"))
+    const url = `redis-sentinel://127.0.0.1:${group.sentinel.port}/main`
+    const { store } = await opened(open(options(url, { password: Redacted.make("s3cret") })))
+    await worker(store)
+    expect(await depth(store)).toBe(40)
+    await expect(open(options(url, { password: Redacted.make("wr0ng") }))).rejects.toMatchObject({
+      code: "ERR_REDIS_AUTH"
+    })
+    await expect(open(options(url.replace("main", "other")))).rejects.toMatchObject({
+      ...{ code: "ERR_REDIS_PRIMARY", why: expect.stringMatching(/watches no primary named "other"/) }
+    })
   })
 
   it("becomes a replica under its clients: nothing is taken for written", async () => {
