@@ -15,6 +15,7 @@ import { median } from "./micro/Measure.ts"
 import * as Bursts from "./stores/Bursts.ts"
 import * as Memory from "./stores/Memory.ts"
 import * as Ours from "./stores/Ours.ts"
+import * as Rdma from "./stores/Rdma.ts"
 import * as RedisBlocks from "./stores/RedisBlocks.ts"
 import * as Report from "./stores/Report.ts"
 import * as Rounds from "./stores/Rounds.ts"
@@ -32,6 +33,7 @@ is the one in PATH, or that REDIS_SERVER names, or is obtained.
   --rounds N   bursts of each way to look up (default 25)
   --burst N    lookups a burst, one at a time; four times as many with 16 in flight (default 40)
   --only WORD  workloads whose name has it: runs, conversation, toolagent, split, parted
+  --libfabric PATH  libfabric.so.1, or a folder that has it (default: the system's, or what the tests obtained)
   --out FILE   also write the result as Markdown, with machine, commit and command
   --tiny       a few seconds' worth of everything, to see that it runs
   --help       this text
@@ -43,6 +45,7 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     burst: { type: "string" },
     only: { type: "string", default: "" },
+    libfabric: { type: "string" },
     out: { type: "string" },
     tiny: { type: "boolean", default: false },
     help: { type: "boolean", default: false }
@@ -85,15 +88,23 @@ const onTrace = (name: string, shape: Traces.Shape): Workload =>
   })
 const workloads: Record<string, () => Workload> = {
   runs: () => Runs.make(values.tiny ? 32 : 1_000, values.tiny ? 20 : 500),
-  "conversation split": () => onTrace("mooncake_conversation_trace", "split"),
   "conversation parted": () => onTrace("mooncake_conversation_trace", "parted"),
-  "conversation whole": () => onTrace("mooncake_conversation_trace", "whole"),
-  "toolagent whole": () => onTrace("toolagent_like_dev", "whole")
+  "toolagent whole": () => onTrace("toolagent_like_dev", "whole"),
+  ...(!values.tiny && {
+    "conversation split": () => onTrace("mooncake_conversation_trace", "split"),
+    "conversation whole": () => onTrace("mooncake_conversation_trace", "whole")
+  })
 }
 
-const opens: ReadonlyArray<Open> = [Ours.local, RedisBlocks.open, Ours.redis, Ours.sqlite]
+const library = Rdma.libraryOf(values.libfabric)
+const providers = ["tcp", "shm"].map((name) => ({ name, missing: Rdma.missing(name, library) }))
+const fabrics = providers.flatMap(({ missing, name }) => (missing === null ? [Rdma.open(name, library)] : []))
+const opens: ReadonlyArray<Open> = [Ours.local, RedisBlocks.open, Ours.redis, Ours.sqlite, ...fabrics]
 /** Bytes of the goals, at ten million blocks. */
-const cases: ReadonlyArray<Memory.Case> = [{ open: Ours.redis, bytesMax: 250e6 }]
+const cases: ReadonlyArray<Memory.Case> = [
+  { open: Ours.redis, bytesMax: 250e6 },
+  ...fabrics.slice(0, 1).map((open) => ({ open, bytesMax: 400e6 }))
+]
 const wants = (what: string): boolean => values.what === what || values.what === "all"
 
 const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report.Figures | null) {
@@ -123,7 +134,14 @@ const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report
     for (const isSpinning of [false, true]) {
       const how = isSpinning ? "a client that never sleeps" : "event-driven"
       const asking = isSpinning ? stores.filter(({ isNetworked }) => isNetworked) : stores
-      const options = { rounds, burst, isSpinning, seed: isSpinning ? 5 : 4, warmMs: values.tiny ? 0 : 300 }
+      const options = {
+        rounds,
+        burst,
+        isSpinning,
+        isSparing: values.tiny,
+        seed: isSpinning ? 5 : 4,
+        warmMs: values.tiny ? 0 : 300
+      }
       const asked = yield* Bursts.ask(asking, set.queries, options, (round) =>
         say(`${name}: ${set.name}, ${how}, round ${round} of ${rounds}`)
       )
@@ -132,9 +150,9 @@ const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report
         print(Report.askedRow(one, one.way.trips(trips), isSpinning))
         if (one.wrong > 0) print(`  ${one.wrong} answers of ${one.way.name} are wrong: its figures mean nothing.`)
         wrong += one.wrong
-        if (figures === null || isSpinning) continue
-        const p50 = figures.p50.get(one.way.name) ?? new Map<number, number>()
-        figures.p50.set(one.way.name, p50.set(set.queries[0]!.blocks.length, median(one.latencies)))
+        const of = isSpinning ? figures?.sleepless : figures?.eventDriven
+        const p50 = of?.get(one.way.name) ?? new Map<number, number>()
+        of?.set(one.way.name, p50.set(set.queries[0]!.blocks.length, median(one.latencies)))
       }
     }
   }
@@ -151,7 +169,7 @@ const commitOf = (): string => {
 const quiet = Effect.provide(Logger.layer([]))
 
 const main = async (): Promise<boolean> => {
-  const figures: Report.Figures = { p50: new Map(), bytes: new Map() }
+  const figures = Report.figures()
   const load = [loadavg()[0]!.toFixed(1)]
   let wrong = 0
   for (const [name, make] of Object.entries(workloads)) {
@@ -159,8 +177,14 @@ const main = async (): Promise<boolean> => {
     wrong += await Effect.runPromise(measure(make(), name === "runs" ? figures : null).pipe(quiet))
   }
   print()
-  if (figures.p50.size > 0) {
-    print("\nBeside the goals, on runs, event-driven, p50 over p50")
+  for (const { missing, name } of providers) if (missing !== null) print(`Without rdma over ${name}: ${missing}`)
+  if (fabrics.length > 0) {
+    print(
+      "No network card is behind rdma here: tcp and shm are libfabric's providers in software, and these no latencies of RDMA."
+    )
+  }
+  if (figures.eventDriven.size > 0) {
+    print("\nBeside the goals, on runs, p50 over p50, event-driven unless said")
     for (const line of Report.goals(figures)) print(line)
   }
   if (wants("memory")) {

@@ -41,6 +41,8 @@ export interface Options {
   readonly burst: number
   /** The client polls without sleep. */
   readonly isSpinning: boolean
+  /** Leaves out ways that need a core for each end. */
+  readonly isSparing: boolean
   readonly seed: number
   /** Each way is asked for so long before anything counts, so that its code is compiled. */
   readonly warmMs: number
@@ -127,7 +129,7 @@ const warm = Effect.fnUntraced(function* (way: Way, queries: ReadonlyArray<Query
   const untilMs = performance.now() + ms
   do {
     yield* serial(way, queries, [])
-    yield* crowd(way, queries)
+    if (way.isSerial !== true) yield* crowd(way, queries)
   } while (performance.now() < untilMs)
 })
 
@@ -135,12 +137,16 @@ const warm = Effect.fnUntraced(function* (way: Way, queries: ReadonlyArray<Query
 export const ask = Effect.fnUntraced(function* (
   stores: ReadonlyArray<Store>,
   queries: ReadonlyArray<Query>,
-  { burst, isSpinning, rounds, seed, warmMs }: Options,
+  { burst, isSparing, isSpinning, rounds, seed, warmMs }: Options,
   say: (round: number) => void
 ) {
   const random = Random.make(seed)
   const none = { wallMs: 0, clientUs: 0, serverUs: 0, serial: 0, crowded: 0, crowdedMs: 0, wrong: 0 }
-  const all = stores.flatMap((store) => store.ways.map((way): Asked => ({ ...none, store, way, latencies: [] })))
+  const all = stores.flatMap((store) =>
+    store.ways
+      .filter(({ needsCores }) => !(isSpinning && isSparing && needsCores))
+      .map((way): Asked => ({ ...none, store, way, latencies: [] }))
+  )
   if (isSpinning) yield* sleepless
   for (const { way } of all) {
     if (isSpinning) yield* way.spin?.(true) ?? Effect.void
@@ -160,11 +166,11 @@ export const ask = Effect.fnUntraced(function* (
       const answers = yield* spend(asked, store, serial(way, few, latencies))
       yield* Effect.promise(() => nextTurn())
       const started = performance.now()
-      const more = yield* crowd(way, many)
+      const more = way.isSerial === true ? [] : yield* crowd(way, many)
       asked.crowdedMs += performance.now() - started
       if (isSpinning) yield* way.spin?.(false) ?? Effect.void
       asked.serial += few.length
-      asked.crowded += many.length
+      asked.crowded += more.length
       asked.wrong += answers.filter((answer, i) => !isRight(answer, few[i]!)).length
       asked.wrong += more.filter((answer, i) => !isRight(answer, many[i]!)).length
     }

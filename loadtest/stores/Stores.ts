@@ -11,10 +11,14 @@ export interface Way {
   readonly lookup: (query: Query) => Effect.Effect<Answer, unknown>
   /** Without waiting for anything; `lookup` is this in an Effect. The answer is good until the next. */
   readonly now?: (query: Query) => Int32Array
+  /** It has no room for 16 deep lookups at once. */
+  readonly isSerial?: true
   /** Lookups a burst, for one of the other ways: so that its bursts are not over before they began. */
   readonly times?: number
   /** Times that something is sent and waited for, where a walk over pieces asks so often. */
   readonly trips: (rounds: number) => number
+  /** Both ends have to spin, and so want a core each. */
+  readonly needsCores?: true
   /** Has both ends poll without sleep, where an event loop that never sleeps is not enough; or not any more. */
   readonly spin?: (isOn: boolean) => Effect.Effect<void, unknown>
 }

@@ -23,7 +23,15 @@ export interface Options {
   readonly queriesMax: number
 }
 
+const traces = new Map<string, ReadonlyArray<Trace.Request>>()
+
 export const requestsOf = (name: string): ReadonlyArray<Trace.Request> => {
+  const known = traces.get(name) ?? read(name)
+  traces.set(name, known)
+  return known
+}
+
+const read = (name: string): ReadonlyArray<Trace.Request> => {
   const trace = Trace.read(fileURLToPath(new URL(`../traces/${name}.jsonl.gz`, import.meta.url)))
   if (trace.kind !== "arrivals") throw new Error(`${name} is a trace of sessions`)
   return trace.requests.filter(({ blocks }) => blocks.length > 0)

@@ -19,16 +19,18 @@ describe("Store.bench", () => {
     const kept = await readFile(file, "utf8").finally(() => rm(folder, { recursive: true }))
     for (const way of ["local index", "Redis, GET per block", "Redis, MGET per block", "our Redis", "sqlite"]) {
       const rows = stdout.split("\n").filter((line) => line.startsWith(`  ${way}  `) && line.length > 100)
-      expect(rows.length, way).toBeGreaterThanOrEqual(7)
+      expect(rows.length, way).toBeGreaterThanOrEqual(5)
       for (const row of rows) {
-        const [p50, p99, perS] = row.slice(36).trim().split(/ {2,}/)
-        expect(Number(p50), row).toBeGreaterThan(0)
-        expect(Number(p99!.replaceAll(" ", "")), row).toBeGreaterThanOrEqual(Number(p50))
-        expect(perS, row).toMatch(/^[1-9]/)
+        const cells = row.slice(36).trim().split(/ {2,}/)
+        const [p50, p99, perS] = cells.map((cell) => Number(cell.replaceAll(" ", "")))
+        expect(p50, row).toBeGreaterThan(0)
+        expect(p99, row).toBeGreaterThanOrEqual(p50!)
+        expect(perS, row).toBeGreaterThan(0)
       }
     }
     expect(stdout).toMatch(/Redis, MGET a range, GET the rest +[0-9.]+ /)
     expect(stdout).toMatch(/our Redis +[0-9.]+ +[0-9.]+ +[0-9.]+ (met|MISSED) +0 +0 of 1/)
+    expect(stdout).toMatch(/No network card is behind rdma|Without rdma over tcp: /)
     expect(kept).toContain("Machine: ")
     expect(kept).toMatch(/Command: `node loadtest\/Store\.bench\.ts --tiny/)
   })
