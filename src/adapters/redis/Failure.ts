@@ -2,7 +2,7 @@
 import { ErrorReply } from "redis"
 import { StoreError } from "../../ports/StateStore.ts"
 import { Late } from "./Deadline.ts"
-import * as Script from "./Script.ts"
+import { otherLife } from "./NamesScript.ts"
 
 /** What waiting does not heal, with a code for scripts and what to do. */
 export class Unusable extends Error {
@@ -63,7 +63,7 @@ export const storeError = (what: string, error: unknown): StoreError => {
     return new StoreError({ what, reason: "late", detail: "too many commands wait for an answer" })
   if (error instanceof Unusable) return refused(what, `${error.message}. ${error.fix}`)
   const word = wordOf(error)
-  if (word === Script.otherLife || error instanceof OtherLife)
+  if (word === otherLife || error instanceof OtherLife)
     return refused(what, "the store began another life, and what was written before is gone")
   const isAnswer = error instanceof ErrorReply && !passing.has(word)
   return new StoreError({ what, reason: isAnswer ? "refused" : "away", detail: wordsOf(error) })

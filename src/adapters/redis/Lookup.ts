@@ -6,7 +6,6 @@ import * as Names from "./Names.ts"
 import { hex, type Keys } from "./Pieces.ts"
 import type { Session } from "./Session.ts"
 
-/** Null where a cluster is just moving the piece: then it is not known. */
 const nodeOf = (session: Session, key: string, field: string): Promise<Buffer | null> =>
   session.connection.send(key, ["HGET", key, field]) as Promise<Buffer | null>
 

@@ -5,6 +5,7 @@ import { ErrorReply } from "redis"
 import type { Address, Host, Mode } from "./Address.ts"
 import type { Connection } from "./Connect.ts"
 import { isForbidden, Unusable, wordOf, wordsOf } from "./Failure.ts"
+import { otherLayout } from "./NamesScript.ts"
 
 export interface Server {
   /** `redis 7.0.15`. */
@@ -102,10 +103,10 @@ export const unusable = (error: unknown, { isTls }: Address, permissions: string
     return new Unusable("ERR_REDIS_TLS", `TLS fails: ${said}`, "See storeTlsCa, storeTlsCert and storeTlsKey.")
   if (code === "ENOENT" || code === "EACCES")
     return new Unusable("ERR_REDIS_TLS", said, "See storeTlsCa, storeTlsCert and storeTlsKey.")
-  if (error instanceof ErrorReply && /^WPLAYOUT/.test(said))
+  if (error instanceof ErrorReply && said.startsWith(otherLayout))
     return new Unusable(
       "ERR_REDIS_LAYOUT",
-      `another release of Warmpath keeps its data there (layout ${said.slice(9)})`,
+      `another release of Warmpath keeps its data there (layout ${said.slice(otherLayout.length + 1)})`,
       "Use the same release, or another namespace."
     )
   return null
