@@ -35,11 +35,17 @@ export const BORN = 8
 export const TENURE_NEXT = 9
 /** Four words: of the boot of the machine. What lies in a file across a boot may be old, whole and wrong. */
 export const BOOT = 10
+/** Of as many words of the directory as there are. */
+export const DIRECTORY_CHECKSUM = 14
 const CHECKSUM = superWords - 1
 
 export const seal = (words: Int32Array): void => {
   words[CHECKSUM] = crc32c(words, 0, CHECKSUM)
 }
+
+/** Whether a directory that was read is the one of this superblock. */
+export const isDirectory = (superblock: Int32Array, segments: Int32Array): boolean =>
+  superblock[DIRECTORY_CHECKSUM] === crc32c(segments, 0, 1 << superblock[DIRECTORY_BITS]!)
 
 /** Whether these are the words of a superblock as this version writes it. */
 export const isSuper = (words: Int32Array): boolean =>

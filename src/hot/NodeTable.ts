@@ -4,6 +4,7 @@
  * Grows from its first limit to all of the memory, which the operating system backs as it is touched. When it is full, leaves
  * go (`NodeEvict.ts`). Layout: `NodeLayout.ts`; what is kept of an earlier life: `NodeReopen.ts`.
  */
+import { crc32c } from "./Crc32c.ts"
 import * as NodeEvict from "./NodeEvict.ts"
 import { NodeIndex } from "./NodeIndex.ts"
 import * as Layout from "./NodeLayout.ts"
@@ -65,12 +66,16 @@ export class NodeTable {
     words[Layout.PAGES_MAX] = this.pages.pagesMax
     words[Layout.BORN] = life.bornS
     words.set(life.boot, Layout.BOOT)
+    words[Layout.DIRECTORY_CHECKSUM] = 0
     this.publish()
   }
 
   /** Tells readers elsewhere of what changed in index and names. */
   publish(): void {
     const { words } = this
+    if (words[Layout.INDEX_VERSION] !== this.index.version || words[Layout.DIRECTORY_CHECKSUM] === 0) {
+      words[Layout.DIRECTORY_CHECKSUM] = crc32c(Layout.directoryOf(words), 0, 1 << this.index.bits)
+    }
     words[Layout.DIRECTORY_BITS] = this.index.bits
     words[Layout.INDEX_VERSION] = this.index.version
     words[Layout.NAMES_VERSION] = this.names.version

@@ -9,6 +9,8 @@ export interface FakeFabric extends FabricAddon {
   dropOneIn: number
   /** Later ones may overtake it. */
   delayMsMax: number
+  /** Of what is read, this share has a word of it changed, as when it is written meanwhile. */
+  tearOneIn: number
   /** For each message and read. */
   next: (below: number) => number
   /** Names of the endpoints, in the order of their opening. */
@@ -78,7 +80,11 @@ export const make = (provider = "fake"): FakeFabric => {
           throw coded("ERR_RDMA_DEADLINE")
         }
         if (to.memory.at === null || offset + length > to.memory.at.byteLength) throw coded("ERR_RDMA_FAILED")
-        return new Uint8Array(to.memory.at.slice(offset, offset + length))
+        const copy = new Int32Array(to.memory.at.slice(offset, offset + length))
+        if (fabric.tearOneIn > 0 && fabric.next(fabric.tearOneIn) === 0) {
+          copy[fabric.next(copy.length)]! ^= 1 << fabric.next(32)
+        }
+        return new Uint8Array(copy.buffer)
       },
       expose: (memory) => {
         own.memory.at = memory
@@ -110,6 +116,7 @@ export const make = (provider = "fake"): FakeFabric => {
     },
     dropOneIn: 0,
     delayMsMax: 0,
+    tearOneIn: 0,
     next: () => 1,
     names,
     manualProgress: false

@@ -86,10 +86,13 @@ export class Life {
   /** Where to look something up: of the members that are well the one whose life is longest, for it has the most. */
   reader(): Link {
     const now = performance.now()
-    const from = this.known === null ? this.links : [...this.known.members.keys()]
+    const { known } = this
+    const well = this.links.filter((link) => link.isHealthy(now))
+    const members = well.filter((link) => known?.members.get(link) === link.session!.welcome.generation)
+    // Of another life, and nothing else is there: it has what others have written by now.
+    const begunAnew = well.filter((link) => known === null || known.members.has(link))
     let best: Link | null = null
-    for (const link of from) {
-      if (!link.isHealthy(now)) continue
+    for (const link of members.length > 0 ? members : begunAnew) {
       if (best === null || link.session!.welcome.bornS < best.session!.welcome.bornS) best = link
     }
     if (best === null) throw new Failed("away", this.why())

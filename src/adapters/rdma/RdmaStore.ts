@@ -73,7 +73,7 @@ const load = (options: Options): Fabric.FabricAddon | Unusable => {
 export const open = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Interface & { readonly stats: () => RdmaStats }, StoreUnusable, Scope.Scope> {
-  const { deadlineMs = 1_000, lookupMs = 20, spinUs = 20, token, url } = options
+  const { deadlineMs = 1_000, lookupMs = 20, spinUs = 200, token, url } = options
   const unusable = ({ code, fix, why }: Unusable) => new StoreUnusable({ store: url, code, why, fix })
   const address = Address.parse(url)
   if (typeof address === "string")
@@ -108,15 +108,17 @@ export const open = Effect.fnUntraced(function* (
 
   /** The same number of all members: of those they would give, the greatest. */
   const enter = async (name: string): Promise<number> => {
-    for (let atLeast = 0; ; ) {
-      const given = await life.everywhere((link) =>
-        link.ask({ ask: "enter", name, atLeast }, Asking.Entered, deadlineMs)
-      )
-      const tenures = given.map(({ tenure }) => tenure)
-      if (tenures.includes(null)) throw new Failed("refused", "a memory node has no room for the name")
-      const most = Math.max(...tenures.map(Number))
-      if (tenures.every((tenure) => tenure === most)) return most
-      atLeast = most
+    const given = new Map<Link, number>()
+    for (let most = 0; ; most = Math.max(...given.values())) {
+      const numbers = await life.everywhere(async (link) => {
+        // It gives the next number each time it is asked.
+        if (given.get(link) === most) return most
+        const { tenure } = await link.ask({ ask: "enter", name, atLeast: most }, Asking.Entered, deadlineMs)
+        if (tenure === null) throw new Failed("refused", `memory node ${link.name} has no room for the name`)
+        given.set(link, tenure)
+        return tenure
+      })
+      if (numbers.every((number) => number === numbers[0])) return numbers[0]!
     }
   }
 

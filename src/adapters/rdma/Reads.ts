@@ -51,8 +51,10 @@ export class Reads {
     for (let tries = 0; tries < triesMax; tries++) {
       const session = this.sessionNow()
       const directory = await this.directoryOf(session, until)
-      // Of the first round: what it says of the table holds for what is read with it or later, if it is the same at the end.
+      // On its way with the first round. What splits after it was read makes a miss, which is little, and soon over.
       const before = this.superblock(session, until)
+      // A round that fails first leaves nobody to hear of it.
+      before.catch(() => {})
       const walk = PieceWalk.make(keys, count, stride)
       for (let lanes = PieceWalk.wanted(walk); lanes.length > 0; lanes = PieceWalk.wanted(walk)) {
         PieceWalk.take(walk, await this.nodes(session, directory, lanes, until))
@@ -113,7 +115,7 @@ export class Reads {
       const bits = before[Layout.DIRECTORY_BITS]!
       const segments = wordsOf(await this.read(session, 4 * Layout.directoryWord, 4 << bits, until))
       const version = (await this.superblock(session, until))[Layout.INDEX_VERSION]!
-      if (version === before[Layout.INDEX_VERSION]) {
+      if (version === before[Layout.INDEX_VERSION] && Layout.isDirectory(before, segments)) {
         this.directory = { session, version, bits, segments }
         return this.directory
       }
