@@ -34,6 +34,8 @@ export interface Name {
   settledMs: number
   /** When it is told anew, though nothing is amiss. */
   dueMs: number
+  /** When an idle one is taken to hold nothing; 0 when that is not set. */
+  doubtMs: number
   /** It does not enter before. */
   retryMs: number
   /** Times in a row that a later tenure was found. */
@@ -70,6 +72,8 @@ const groupMax = 64
 const refusedMs = 1_000
 const fencedMs = 1_000
 const lookMs = 1_000
+/** A publisher is whole again by then, or was never. */
+const graceMs = 60_000
 /** One that is stale is told anew when it has been so long, as a share of the time to live. */
 const staleShare = 8
 /** Names that left while the store was away; their blocks end by themselves. */
@@ -102,15 +106,15 @@ export class SyncTenures {
     this.leave(slot)
     const make = (isGuess: boolean): Name => ({
       ...{ slot, isGuess, text: isGuess ? `${text}?` : text, state: "foreign", stride, tenure: 0, epoch: 0 },
-      ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, dueMs: 0, retryMs: 0, fenced: 0 }
+      ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, dueMs: 0, doubtMs: 0, retryMs: 0, fenced: 0 }
     })
     const both = [make(false), make(true)] as const
     this.names[slot] = both
     if (!isOwned) return
     for (const name of both) {
+      this.begin(name)
       // It is back before it was said to have left.
-      if (this.leaves.delete(name.text)) this.take(name)
-      else this.begin(name)
+      if (this.leaves.delete(name.text) && name.state === "idle") this.deny(name)
     }
   }
 
@@ -127,7 +131,7 @@ export class SyncTenures {
   own(slot: number, isOwned: boolean): void {
     for (const name of this.names[slot] ?? []) {
       if ((name.state !== "foreign") === isOwned) continue
-      if (isOwned) this.take(name)
+      if (isOwned) this.begin(name)
       else {
         this.void(name, "foreign")
         // What it holds is another router's to say.
@@ -268,20 +272,17 @@ export class SyncTenures {
     return null
   }
 
-  /** From whoever told of it until now: what the store says of it may be old. */
-  private take(name: Name): void {
-    this.begin(name)
-    if (name.state !== "idle") return
-    this.void(name, "asked")
-    name.isWrong = true
-  }
-
   private begin(name: Name): void {
+    name.doubtMs = 0
     this.void(name, this.options.holds(name.slot, name.isGuess) ? "waiting" : "idle")
   }
 
   private emptied(name: Name): void {
-    if (name.state === "foreign" || name.state === "idle") return
+    if (name.state !== "foreign" && name.state !== "idle") this.deny(name)
+  }
+
+  /** It holds nothing, whatever the store says. */
+  private deny(name: Name): void {
     this.void(name, "asked")
     name.isWrong = true
   }
@@ -322,9 +323,21 @@ export class SyncTenures {
   private look(nowMs: number): void {
     this.lookAtMs = nowMs + lookMs
     for (const name of this.all()) {
+      if (name.state === "idle") this.doubt(name, nowMs)
       const isDue = nowMs >= name.dueMs || (name.isStale && nowMs - name.settledMs >= this.options.ttlMs / staleShare)
       if (name.state === "live" && isDue) this.waiting.add(name)
     }
+  }
+
+  /**
+   * Nothing is known of it here: it holds nothing, or its events are still on their way. What the store says of it, from an
+   * earlier life or another router, is good for as long as they may take.
+   */
+  private doubt(name: Name, nowMs: number): void {
+    if (name.doubtMs === 0) name.doubtMs = nowMs + graceMs
+    if (nowMs < name.doubtMs) return
+    name.doubtMs = Infinity
+    this.deny(name)
   }
 
   private choose(nowMs: number): Group | null {

@@ -131,6 +131,25 @@ describe("MetadataSync", () => {
     })
   )
 
+  it.effect("believes what was told of a worker before for a minute, and then that it holds nothing", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const { store } = hub.client()
+      const before = yield* start(hub.client())
+      const keys = chain(40)
+      before.sync.join(0, "w0", 16)
+      before.tell(stored(0, keys, 0, 20))
+      yield* pass(10)
+      yield* before.stop
+      const router = yield* start(hub.client())
+      router.sync.join(0, "w0", 16)
+      yield* pass(50_000, 500)
+      assert.deepEqual(yield* reach(store, keys), { w0: [20, 20, 0] })
+      yield* pass(15_000, 500)
+      assert.deepEqual(yield* reach(store, keys), {})
+    })
+  )
+
   it.effect("does not write before that was read which was there", () =>
     Effect.gen(function* () {
       const hub = StateStoreMemory.make()
@@ -172,8 +191,7 @@ describe("MetadataSync", () => {
       routers[1]!.sync.ownershipChanged(null)
       yield* pass(20)
       assert.deepEqual(yield* reach(store, keys), { w0: [150, 150, 0] })
-      // Of its guesses the last owner may have told something, too.
-      assert.deepEqual(yield* tenures(store), { w0: 1, "w0?": 1 })
+      assert.deepEqual(yield* tenures(store), { w0: 1 })
       for (const router of routers) router.tell(removed(0, part(keys, 100, 150)))
       yield* pass(20)
       assert.deepEqual(yield* reach(store, keys), { w0: [100, 100, 0] })
@@ -209,6 +227,28 @@ describe("MetadataSync", () => {
       yield* pass(11_000, 100)
       assert.deepEqual(yield* reach(hub.client().store, keys), { w0: [200, 200, 0] })
       assert.strictEqual(router.sync.stats().begunAnew, 1)
+    })
+  )
+
+  it.effect("takes everything back when the index was lost, and tells what is stored since", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const { store } = hub.client()
+      const defects: Array<unknown> = []
+      const router = yield* start(hub.client(), { defect: (error) => defects.push(error) })
+      const keys = chain(100)
+      router.sync.join(0, "w0", 16)
+      router.sync.join(1, "w1", 16)
+      router.tell(stored(0, keys), stored(1, keys))
+      yield* pass(20)
+      const torn = () => {
+        throw new Error("torn")
+      }
+      router.tell(Object.defineProperty({ ...stored(0, keys) }, "parent", { get: torn }))
+      router.tell(stored(1, keys, 0, 30))
+      yield* pass(20)
+      assert.lengthOf(defects, 1)
+      assert.deepEqual(yield* reach(store, keys), { w1: [30, 30, 0] })
     })
   )
 

@@ -171,8 +171,8 @@ const live = Effect.fnUntraced(function* ({ faults, options = {}, seed, steps }:
     router!.client.slow(false)
   }
   for (let slot = 0; slot < workersMax; slot++) if (owners[slot]! < 0) hand(slot, next(2))
-  // The store may have begun anew, seen at the next look at the latest; an owner fenced by who had it before tries again.
-  yield* pass(30_000, 50)
+  // By then a store that began anew was seen, an owner that was fenced has tried again, and of whom nothing is known is denied.
+  yield* pass(70_000, 100)
   const expected = new Uint32Array(layersMax * workersMax)
   for (const keys of [...pool, extend(pool[0]!, 10, 50, next)]) {
     const count = keys.length / 2

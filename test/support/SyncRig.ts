@@ -23,17 +23,20 @@ export interface Options extends MetadataSync.Options {
   readonly wayMs?: () => number
   readonly workersMax?: number
   readonly index?: Partial<PrefixIndex.Options>
+  /** What of the index is a defect is thrown, where nobody expects one. */
+  readonly defect?: (error: unknown) => void
 }
 
 export const start = Effect.fnUntraced(function* (client: Client, options: Options = {}) {
-  const { index: given, wayMs = () => 0, workersMax = 4, ...rest } = options
+  const { defect: _, index: given, wayMs = () => 0, workersMax = 4, ...rest } = options
   const turns: Array<() => void> = []
   const index = PrefixIndex.make(
     { workersMax, holdersMax: 6 * workersMax, blocksMax: 100_000, blocksPerSpan: 0.1, ...given },
     (turn) => turns.push(turn),
-    (error) => {
-      throw error
-    }
+    options.defect ??
+      ((error) => {
+        throw error
+      })
   )
   const settle = (): void => {
     for (let turn = turns.shift(); turn !== undefined; turn = turns.shift()) turn()
