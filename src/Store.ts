@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { Effect, Schedule, type Scope } from "effect"
 import type { Config } from "./Config.ts"
 import type { Interface, StoreUnusable } from "./ports/StateStore.ts"
+import * as StateStorePart from "./ports/StateStorePart.ts"
 
 /** Says nothing of the seed, and keeps routers with other keys apart. */
 const printOf = (seed: number): string =>
@@ -54,7 +55,8 @@ const openRedis = (config: Config) =>
 
 const openRdma = (config: Config) =>
   Effect.promise(() => import("./adapters/rdma/RdmaStore.ts")).pipe(
-    Effect.flatMap(({ open }) => open({ url: config.store, token: config.storeToken }))
+    Effect.flatMap(({ open }) => open({ url: config.store, token: config.storeToken })),
+    Effect.map((whole) => StateStorePart.make(whole, namespaceOf(config)))
   )
 
 /** Fails where waiting cannot help. Null: none, as configured; or the embedded one cannot be had, which is said. */
