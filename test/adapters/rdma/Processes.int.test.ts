@@ -1,0 +1,266 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { connect } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { Effect, Redacted } from "effect"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as Fabric from "../../../src/adapters/rdma/Fabric.ts"
+import { DEVICE } from "../../../src/domain/Tier.ts"
+import type { Interface, StoreError } from "../../../src/ports/StateStore.ts"
+import { stateStoreConformance } from "../../ports/StateStoreConformance.ts"
+import { extend, random } from "../../support/Chains.ts"
+import * as MemoryNodeProcess from "../../support/MemoryNodeProcess.ts"
+import { type Store, stores, until } from "../../support/MemoryNodes.ts"
+import { addonFile, libfabric } from "../../support/Rdma.ts"
+import { stretchOf } from "../../support/Shares.ts"
+import * as TcpProxy from "../../support/TcpProxy.ts"
+
+const readerCli = fileURLToPath(new URL("../../support/RdmaReaderCli.ts", import.meta.url))
+
+let fabric: Fabric.FabricAddon
+let library: string | null
+let folder: string
+let tokenFile: string
+
+beforeAll(async () => {
+  fabric = Fabric.load(await addonFile())
+  library = await libfabric()
+  folder = mkdtempSync(join(tmpdir(), "memory-node-"))
+  tokenFile = join(folder, "token")
+  writeFileSync(tokenFile, "secret\n")
+}, 300_000)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const run = Effect.runPromise
+const outcome = <A>(effect: Effect.Effect<A, StoreError>): Promise<string> =>
+  run(
+    effect.pipe(
+      Effect.as("done"),
+      Effect.catch(({ reason }) => Effect.succeed(reason))
+    )
+  )
+
+const args = (provider: string, more: ReadonlyArray<string> = []): Array<string> => [
+  ...["--provider", provider, "--size", "16MiB", "--max-size", "64MiB", "--token-file", tokenFile],
+  ...(library === null ? [] : ["--library", library]),
+  ...more
+]
+const urlOf = (port: number, provider: string, mode = "auto"): string =>
+  `rdma://127.0.0.1:${port}?provider=${provider}&mode=${mode}${library === null ? "" : `&library=${library}`}`
+
+const rig = async (provider: string, mode: string) => {
+  const port = await MemoryNodeProcess.freePort()
+  let node = await MemoryNodeProcess.start(port, args(provider))
+  const opened = stores(fabric)
+  const proxies = new Map<Interface, TcpProxy.TcpProxy>()
+  return {
+    client: async () => {
+      const proxy = await TcpProxy.open(port)
+      const store = await opened.open(urlOf(proxy.port, provider, mode), { spinUs: 50 })
+      proxies.set(store, proxy)
+      return store
+    },
+    cut: async (store: Interface, away: boolean) => {
+      proxies.get(store)!.cut(away)
+      await until(() => store.status().connected !== away)
+    },
+    wipe: async () => {
+      await node.kill()
+      for (const store of proxies.keys()) await until(() => !store.status().connected)
+      node = await MemoryNodeProcess.start(port, args(provider))
+      for (const store of proxies.keys()) await until(() => store.status().connected)
+    },
+    close: async () => {
+      await opened.close()
+      for (const proxy of proxies.values()) await proxy.close()
+      await node.kill()
+    }
+  }
+}
+
+for (const [provider, mode] of [
+  ["shm", "rpc"],
+  ["tcp", "rpc"],
+  ["tcp", "read"],
+  ["shm", "read"]
+] as const) {
+  stateStoreConformance(`RdmaStore over ${provider}, mode ${mode}`, () => rig(provider, mode), {
+    steps: 40,
+    requests: 40,
+    shares: 1_000
+  })
+}
+
+const chain = (seed: number, blocks = 40) => extend(new Int32Array(0), 0, blocks, random(seed))
+const held = (tenure: number, keys: Int32Array) => stretchOf({ tenure, layer: DEVICE, stride: 32 }, keys, true)
+const depth = async (store: Interface, keys: Int32Array): Promise<number> =>
+  (await run(store.lookup(keys, keys.length / 2, 32)))[0]?.blocks[DEVICE] ?? 0
+const enter = async (store: Interface, name: string): Promise<number> => {
+  const tenure = await run(store.enter(name))
+  await run(store.settle(name, tenure))
+  return tenure
+}
+
+/** A node and a store on it, for one test. */
+const withNode = async (
+  provider: string,
+  more: ReadonlyArray<string>,
+  test: (
+    node: MemoryNodeProcess.NodeProcess,
+    open: (mode?: string, lookupMs?: number) => Promise<Store>
+  ) => Promise<void>
+) => {
+  const port = await MemoryNodeProcess.freePort()
+  const node = await MemoryNodeProcess.start(port, args(provider, more))
+  const opened = stores(fabric)
+  try {
+    await test(node, (mode = "rpc", lookupMs = 1_000) =>
+      opened.open(urlOf(port, provider, mode), { lookupMs, deadlineMs: 2_000, spinUs: 50 })
+    )
+  } finally {
+    await opened.close()
+    await node.kill()
+  }
+}
+
+describe.each(["tcp", "shm"])("A memory node over %s", (provider) => {
+  it("that was killed goes on where it was, when its memory is a file", async () => {
+    const backing = join(folder, `kept-${provider}`)
+    await withNode(provider, ["--backing", backing], async (node, open) => {
+      const store = await open()
+      const tenure = await enter(store, "w")
+      const chains = Array.from({ length: 200 }, (_, i) => chain(i))
+      await run(store.write(chains.flatMap((keys) => held(tenure, keys))))
+      const before = await run(store.generation)
+      await node.kill()
+      await until(() => !store.status().connected)
+      const again = await MemoryNodeProcess.start(node.port, args(provider, ["--backing", backing]))
+      await until(() => store.status().connected)
+      expect(await run(store.generation)).toBe(before)
+      for (const keys of chains) expect(await depth(store, keys)).toBe(40)
+      // Nothing need be entered anew.
+      await run(store.write(held(tenure, chain(999))))
+      expect(await depth(store, chain(999))).toBe(40)
+      // Torn bytes go when it starts; what is whole stays, and nothing is made up.
+      await again.kill()
+      await until(() => !store.status().connected)
+      const file = openSync(backing, "r+")
+      const next = random(1)
+      const bytes = readFileSync(backing)
+      for (let i = 0; i < 2_000; i++) {
+        const at = 6 * 2 ** 20 + next(3 * 65_536)
+        writeSync(file, Uint8Array.of(bytes[at]! ^ (1 << next(8))), 0, 1, at)
+      }
+      const third = await MemoryNodeProcess.start(node.port, args(provider, ["--backing", backing]))
+      expect(third.output()).toMatch(/kept \d+ records .*dropped \d+ that were torn/)
+      await until(() => store.status().connected)
+      const depths = await Promise.all(chains.map((keys) => depth(store, keys)))
+      expect(Math.max(...depths)).toBeLessThanOrEqual(40)
+      expect(depths.filter((found) => found === 0 || found === 32 || found === 40)).toHaveLength(200)
+      await third.kill()
+    })
+  })
+
+  it("that is stopped is late within its deadline, and well again afterwards", async () => {
+    await withNode(provider, [], async (node, open) => {
+      const store = await open("rpc", 50)
+      const tenure = await enter(store, "w")
+      await run(store.write(held(tenure, chain(1))))
+      node.process.kill("SIGSTOP")
+      for (let i = 0; i < 5; i++) expect(await outcome(store.lookup(chain(1), 40, 32))).toBe("late")
+      expect(await outcome(store.lookup(chain(1), 40, 32))).toBe("away")
+      expect(await outcome(store.write(held(tenure, chain(2))))).toBe("late")
+      node.process.kill("SIGCONT")
+      await expect.poll(() => outcome(store.lookup(chain(1), 40, 32)), { timeout: 20_000 }).toBe("done")
+      await expect.poll(() => outcome(store.write(held(tenure, chain(2)))), { timeout: 20_000 }).toBe("done")
+      expect(await depth(store, chain(2))).toBe(40)
+    })
+  })
+
+  it.each(["SIGKILL", "SIGSTOP"] as const)("serves others when one that reads it all gets a %s", async (signal) => {
+    await withNode(provider, [], async (node, open) => {
+      const store = await open()
+      const tenure = await enter(store, "w")
+      await run(store.write(Array.from({ length: 2_000 }, (_, i) => held(tenure, chain(i))).flat()))
+      const readers: Array<ChildProcess> = []
+      try {
+        for (let i = 0; i < 3; i++) {
+          const reader = spawn(process.execPath, [readerCli, urlOf(node.port, provider, "rpc")], {
+            stdio: ["ignore", "pipe", "inherit"]
+          })
+          readers.push(reader)
+          await once(reader.stdout!, "data")
+          reader.kill(signal)
+        }
+        for (let i = 0; i < 200; i++) {
+          await run(store.write(held(tenure, chain(5_000 + i))))
+          expect(await depth(store, chain(5_000 + i))).toBe(40)
+        }
+        expect(await (await fetch(`${node.admin}/healthz`)).text()).toBe("ok\n")
+      } finally {
+        for (const reader of readers) reader.kill("SIGKILL")
+      }
+      // And it ends as it should.
+      const ended = once(node.process, "exit")
+      node.process.kill("SIGTERM")
+      expect(await ended).toEqual([0, null])
+    })
+  })
+})
+
+describe("A memory node", () => {
+  const unusable = (url: string, token: string | null = "secret") =>
+    stores(fabric)
+      .open(url, { token: token === null ? null : Redacted.make(token) })
+      .then(
+        () => "usable",
+        (error: { readonly code?: string; readonly message?: string }) => `${error.code}: ${error.message}`
+      )
+
+  it("says who may not, and why", async () => {
+    await withNode("tcp", [], async ({ output, port }) => {
+      expect(await unusable(urlOf(port, "tcp"), "wrong")).toMatch(/^ERR_RDMA_TOKEN: .*another token.*storeToken/)
+      expect(await unusable(urlOf(port, "tcp"), null)).toMatch(/^ERR_RDMA_TOKEN: .*none was given/)
+      expect(await unusable(urlOf(port, "shm"))).toMatch(/^ERR_RDMA_PROVIDER: .*on provider tcp.*router on shm/)
+      expect(await unusable(urlOf(port, "nonesuch"))).toMatch(/^ERR_RDMA_PROVIDER: .*There are: /)
+      expect(await unusable(`rdma://127.0.0.1:${port}?library=/nonexistent`)).toMatch(/^ERR_RDMA_LIBRARY: .*libfabric1/)
+      expect(await unusable(`rdma://127.0.0.1:${port}?mode=fast`)).toMatch(/^ERR_RDMA_URL: .*fast/)
+      const socket = connect(port, "127.0.0.1")
+      const body = JSON.stringify({ layout: 99, wire: 1, token: "secret", provider: "tcp", version: "1", address: "" })
+      const frame = Buffer.alloc(4)
+      frame.writeUInt32LE(body.length)
+      socket.write(Buffer.concat([frame, Buffer.from(body)]))
+      const [answer] = (await once(socket, "data")) as [Buffer]
+      expect(JSON.parse(answer.subarray(4).toString())).toMatchObject({
+        code: "ERR_RDMA_LAYOUT",
+        refused: expect.stringMatching(/node has layout 1 .*router layout 99/)
+      })
+      socket.destroy()
+      // One who says nothing sensible is told nothing.
+      const rude = connect(port, "127.0.0.1")
+      rude.write("GET / HTTP/1.1\r\n\r\n")
+      await once(rude, "close")
+      expect(output()).toMatch(/refused 127\.0\.0\.1:\d+: the memory node has another token/)
+      expect(output()).not.toMatch(/secret|wrong/)
+    })
+  })
+
+  it("says how it is", async () => {
+    await withNode("tcp", [], async ({ admin }, open) => {
+      const store = await open("auto")
+      const tenure = await enter(store, "w")
+      await run(store.write(held(tenure, chain(1))))
+      const text = await (await fetch(`${admin}/metrics`)).text()
+      expect(text).toMatch(/^warmpath_memory_node_blocks 40$/m)
+      expect(text).toMatch(/^warmpath_memory_node_peers 1$/m)
+      const findings = await run(store.findings)
+      expect(findings.map(({ what }) => what)).toEqual(
+        expect.arrayContaining(["libfabric", "providers", "memory", "lookup of a piece"])
+      )
+      expect((await fetch(`${admin}/`)).status).toBe(404)
+    })
+  })
+})
