@@ -168,4 +168,25 @@ describe("Faults of the fabric over tcp", () => {
     expect(own.send(to, new Uint8Array(rig.options().messageBytesMax))).toBe(true)
     expect(own.send(to, new Uint8Array(0))).toBe(true)
   })
+
+  it("loses a peer that takes only smaller messages; it serves others all the same", async () => {
+    const own = rig.open()
+    const other = rig.open()
+    const small = rig.open({ messageBytesMax: 1_024 })
+    const came: Array<number> = []
+    const lost: Array<number> = []
+    small.onMessage((bytes) => came.push(bytes.length))
+    own.onLost((peer) => lost.push(peer))
+    const to = own.insert(small.address)
+    own.send(to, new Uint8Array(1_000))
+    await until(() => came.length === 1)
+    own.send(to, new Uint8Array(2_000))
+    await until(() => own.send(to, new Uint8Array(1_000)) === false)
+    expect(lost).toEqual([to])
+    const seen = came.length
+    other.send(other.insert(small.address), new Uint8Array(900))
+    await until(() => came.length > seen)
+    expect(came.at(-1)).toBe(900)
+    expect(came.every((length) => length <= 1_024)).toBe(true)
+  })
 })

@@ -1,6 +1,9 @@
+import { execFile } from "node:child_process"
 import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { load } from "../../../src/adapters/rdma/Fabric.ts"
 import * as FabricRig from "../../support/FabricRig.ts"
@@ -54,6 +57,17 @@ describe("What is missing", () => {
     const text = join(folder, "text.node")
     await writeFile(text, "no addon")
     expect(errorOf(() => load(text)).code).toBe("ERR_RDMA_ADDON")
+  })
+})
+
+describe("Building the addon", () => {
+  it("says what to install where there is no compiler", async () => {
+    const script = fileURLToPath(new URL("../../../src/adapters/rdma/native/build.ts", import.meta.url))
+    const { code, stderr } = await promisify(execFile)(process.execPath, [script], { env: { PATH: folder } }).then(
+      () => ({ code: 0, stderr: "" }),
+      (error: { readonly code: number; readonly stderr: string }) => error
+    )
+    expect([code, stderr]).toEqual([1, expect.stringContaining("apt install g++")])
   })
 })
 
