@@ -322,6 +322,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   /** Waits until there is something to do, or so long. */
   const pause = (ms: number): Effect.Effect<void> => Effect.asVoid(Effect.timeoutOption(awake.await, ms))
 
+  /** `forever` lets others take their turns after each. */
   const turn = Effect.suspend((): Effect.Effect<void> => {
     awake.closeUnsafe()
     const atMs = now()
@@ -335,7 +336,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     if (batch.length > 0 || queue.shares >= batchMax || waitedMs >= gatherMs) return write
     if (step === null) return pause(oldest === undefined ? idleMs : gatherMs - waitedMs)
     walk(step)
-    return Effect.yieldNow
+    return Effect.void
   })
 
   /** Ends what was begun while the store takes it. What has not entered is left to who tells of it next. */
