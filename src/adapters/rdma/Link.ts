@@ -14,6 +14,7 @@ import type { Endpoint, FabricAddon } from "./Fabric.ts"
 import { Failed, type Unusable, unusableOf } from "./Failure.ts"
 import * as Frames from "./Frames.ts"
 import * as Hello from "./Hello.ts"
+import { spinUs } from "./Spin.ts"
 import * as Wire from "./Wire.ts"
 
 export interface Options {
@@ -23,7 +24,8 @@ export interface Options {
   readonly provider: string
   readonly library: string | null
   readonly token: string
-  readonly spinUs: number
+  /** Null: as the provider needs it. */
+  readonly spinUs: number | null
   /** Told of every change. */
   readonly changed: (link: Link) => void
 }
@@ -290,7 +292,7 @@ export class Link {
   private async endpointAt(host: string): Promise<Endpoint> {
     if (this.endpoint !== null && this.endpointHost === host) return this.endpoint
     await this.endpoint?.close()
-    const { fabric, library, provider, spinUs } = this.options
+    const { fabric, library, provider } = this.options
     const endpoint = fabric.open({
       provider,
       host,
@@ -299,7 +301,7 @@ export class Link {
       receives: 32,
       sendsMax: 256
     })
-    endpoint.setSpin(spinUs)
+    endpoint.setSpin(spinUs(endpoint.provider, this.options.spinUs))
     endpoint.onMessage(this.take)
     endpoint.onLost((peer, why) => {
       if (peer === this.session?.peer) this.fail(why)

@@ -15,6 +15,7 @@ import type { Endpoint, FabricAddon, Region } from "./Fabric.ts"
 import * as Frames from "./Frames.ts"
 import * as Hello from "./Hello.ts"
 import { type Counters, makePeer, Serving } from "./Serving.ts"
+import { spinUs } from "./Spin.ts"
 import { messageBytesMax } from "./Wire.ts"
 
 export interface Options {
@@ -32,8 +33,8 @@ export interface Options {
   readonly token: string
   /** What nobody has written for so long goes, and names that nobody has entered. */
   readonly ttlS: number
-  /** Polls so long after the last message before it sleeps. */
-  readonly spinUs: number
+  /** Polls so long after the last message before it sleeps; null: as the provider needs it. */
+  readonly spinUs: number | null
   readonly release: string
   /** One line per change. */
   readonly log: (line: string) => void
@@ -95,7 +96,7 @@ export const start = async (fabric: FabricAddon, options: Options): Promise<Node
     receives: 64,
     sendsMax: 64
   })
-  endpoint.setSpin(options.spinUs)
+  endpoint.setSpin(spinUs(endpoint.provider, options.spinUs))
   let opened: NodeReopen.Opened
   let region: Region
   try {

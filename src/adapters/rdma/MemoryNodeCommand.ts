@@ -58,9 +58,9 @@ const flags = {
     Flag.withDescription("Seconds after which goes what no router has written again; those of the routers' storeTtlMs")
   ),
   spin: Flag.Int("spin").pipe(
-    Flag.withDefault(50),
+    Flag.optional,
     Flag.withDescription(
-      "Microseconds to poll after the last message before sleeping; 0: never. Costs that much of a core per message"
+      "Microseconds to poll after the last message before sleeping; 0 over TCP, else 200. Costs as much of a core"
     )
   )
 }
@@ -109,7 +109,7 @@ const run = Effect.fnUntraced(function* (given: Command.Command.Config.Infer<typ
       try: async () =>
         MemoryNode.start(Fabric.load(), {
           ...{ host, port, provider: given.provider, library: Option.getOrNull(given.library), bytes, bytesMax, token },
-          ...{ backing: Option.getOrNull(given.backing), ttlS: given.ttl, spinUs: given.spin },
+          ...{ backing: Option.getOrNull(given.backing), ttlS: given.ttl, spinUs: Option.getOrNull(given.spin) },
           release: packageJson.version,
           log: (line) => void fork(Effect.logInfo(`Memory node: ${line}`))
         }),

@@ -30,7 +30,7 @@ export interface Options {
   readonly token: RedactedType.Redacted<string> | null
   readonly deadlineMs?: number
   readonly lookupMs?: number
-  /** Polls so long after the last message before it sleeps; costs as much of a core. 0: never. */
+  /** Polls so long after the last message before it sleeps; as the provider needs it. */
   readonly spinUs?: number
   /** The addon, where it is not the built one. */
   readonly fabric?: Fabric.FabricAddon
@@ -73,7 +73,7 @@ const load = (options: Options): Fabric.FabricAddon | Unusable => {
 export const open = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Interface & { readonly stats: () => RdmaStats }, StoreUnusable, Scope.Scope> {
-  const { deadlineMs = 1_000, lookupMs = 20, spinUs = 200, token, url } = options
+  const { deadlineMs = 1_000, lookupMs = 20, spinUs = null, token, url } = options
   const unusable = ({ code, fix, why }: Unusable) => new StoreUnusable({ store: url, code, why, fix })
   const address = Address.parse(url)
   if (typeof address === "string")
