@@ -154,7 +154,12 @@ export const open = (addon: NativeAddon, options: FabricOptions): Endpoint => {
         reads.delete(item.id)
         peer.reads--
       } else {
-        why = post(peer, item)
+        try {
+          why = post(peer, item)
+        } catch (error) {
+          // No memory for it.
+          why = error instanceof Error ? error.message : String(error)
+        }
         if (why !== 1) break
         posted(peer, item)
       }
