@@ -11,7 +11,6 @@ import { writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
 import { Effect, Logger } from "effect"
-import { median } from "./micro/Measure.ts"
 import * as Bursts from "./stores/Bursts.ts"
 import * as Memory from "./stores/Memory.ts"
 import * as Ours from "./stores/Ours.ts"
@@ -151,8 +150,8 @@ const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report
         if (one.wrong > 0) print(`  ${one.wrong} answers of ${one.way.name} are wrong: its figures mean nothing.`)
         wrong += one.wrong
         const of = isSpinning ? figures?.sleepless : figures?.eventDriven
-        const p50 = of?.get(one.way.name) ?? new Map<number, number>()
-        of?.set(one.way.name, p50.set(set.queries[0]!.blocks.length, median(one.latencies)))
+        const byDepth = of?.get(one.way.name) ?? new Map<number, Float64Array>()
+        of?.set(one.way.name, byDepth.set(set.queries[0]!.blocks.length, Float64Array.from(one.latencies)))
       }
     }
   }
@@ -184,7 +183,7 @@ const main = async (): Promise<boolean> => {
     )
   }
   if (figures.eventDriven.size > 0) {
-    print("\nBeside the goals, on runs, p50 over p50, event-driven unless said")
+    print("\nBeside the goals, on runs, p50 over p50, event-driven unless said; p10 is where neighbours have least say")
     for (const line of Report.goals(figures)) print(line)
   }
   if (wants("memory")) {
@@ -197,8 +196,26 @@ const main = async (): Promise<boolean> => {
     `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load.join(" to ")}), Node ${process.version}. Commit: ${commitOf()}.\n` +
     `Command: \`${["node loadtest/Store.bench.ts", ...process.argv.slice(2)].join(" ")}\``
   console.log(`\n${where}`)
-  if (values.out !== undefined)
-    writeFileSync(values.out, `# Metadata stores\n\n\`\`\`text\n${lines.join("\n").trim()}\n\`\`\`\n\n${where}\n`)
+  if (values.out !== undefined) {
+    writeFileSync(
+      values.out,
+      `# Metadata stores
+
+Who holds how much of a request, asked of the router's own index and of each store, in bursts by turns within one run. A Redis with a
+key for each block has keys of 32 bytes and values of 8, a bit for each worker, made and read by a client that does nothing else; ours
+are asked through the port, as the router does. Every answer was checked. Memory is what servers say they use beyond what they used
+empty, for each block that anybody holds; it counts a block once, however many hold it. CPU is the scheduler's: of the server's
+process, or for sqlite of this one's other threads; of the client's process, all it does. Round trips are those that wait for each
+other. Latencies are wall time on cores that client, server and others share.
+
+\`\`\`text
+${lines.join("\n").trim()}
+\`\`\`
+
+${where}
+`
+    )
+  }
   return wrong === 0
 }
 

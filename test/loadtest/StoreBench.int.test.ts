@@ -18,12 +18,13 @@ describe("Store.bench", () => {
     const { stdout } = await run("--tiny", "--what", "all", "--out", file)
     const kept = await readFile(file, "utf8").finally(() => rm(folder, { recursive: true }))
     for (const way of ["local index", "Redis, GET per block", "Redis, MGET per block", "our Redis", "sqlite"]) {
-      const rows = stdout.split("\n").filter((line) => line.startsWith(`  ${way}  `) && line.length > 100)
+      const rows = stdout.split("\n").filter((line) => line.startsWith(`  ${way}  `) && line.length > 110)
       expect(rows.length, way).toBeGreaterThanOrEqual(5)
       for (const row of rows) {
         const cells = row.slice(36).trim().split(/ {2,}/)
-        const [p50, p99, perS] = cells.map((cell) => Number(cell.replaceAll(" ", "")))
-        expect(p50, row).toBeGreaterThan(0)
+        const [p10, p50, p99, perS] = cells.map((cell) => Number(cell.replaceAll(" ", "")))
+        expect(p10, row).toBeGreaterThan(0)
+        expect(p50, row).toBeGreaterThanOrEqual(p10!)
         expect(p99, row).toBeGreaterThanOrEqual(p50!)
         expect(perS, row).toBeGreaterThan(0)
       }
@@ -33,7 +34,8 @@ describe("Store.bench", () => {
     expect(stdout).toMatch(/No network card is behind rdma|Without rdma over tcp: /)
     expect(kept).toContain("Machine: ")
     expect(kept).toMatch(/Command: `node loadtest\/Store\.bench\.ts --tiny/)
-  })
+    // A dozen processes begin, on a machine that may be busy.
+  }, 180_000)
 
   it("says with --help what it does", async () => {
     expect((await run("--help")).stdout).toMatch(/^Usage: node loadtest\/Store\.bench\.ts/)
