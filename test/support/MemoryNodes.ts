@@ -32,7 +32,12 @@ export const stores = (fabric: FabricAddon) => {
 }
 
 /** A node, and clients that can each be cut off: what the conformance of stores asks for. */
-export const rig = async (fabric: FabricAddon, query: string, some: Partial<MemoryNode.Options> = {}): Promise<Rig> => {
+export const rig = async (
+  fabric: FabricAddon,
+  query: string,
+  some: Partial<MemoryNode.Options> = {},
+  options: Partial<RdmaStore.Options> = {}
+): Promise<Rig> => {
   let own = await node(fabric, some)
   const { port } = own
   const opened = stores(fabric)
@@ -40,7 +45,7 @@ export const rig = async (fabric: FabricAddon, query: string, some: Partial<Memo
   return {
     client: async () => {
       const proxy = await TcpProxy.open(port)
-      const store = await opened.open(`rdma://127.0.0.1:${proxy.port}?${query}`)
+      const store = await opened.open(`rdma://127.0.0.1:${proxy.port}?${query}`, options)
       proxies.set(store, proxy)
       return store
     },

@@ -82,7 +82,6 @@ export interface FabricAddon {
   }>
   /** Memory backed by a file (made or grown to `bytes`), or by none. Kept until the process ends. */
   readonly map: (path: string | null, bytes: number) => ArrayBuffer
-  readonly crc32c: (bytes: Uint8Array) => number
 }
 
 const place = `native/prebuilt/${process.platform}-${process.arch}/fabric.node`

@@ -94,7 +94,7 @@ export const start = async (fabric: FabricAddon, options: Options): Promise<Node
     library: options.library,
     messageBytesMax,
     receives: 64,
-    sendsMax: 64
+    sendsMax: 256
   })
   endpoint.setSpin(spinUs(endpoint.provider, options.spinUs))
   let opened: NodeReopen.Opened
