@@ -108,7 +108,6 @@ export const make = (provider = "fake"): FakeFabric => {
     open,
     providers: () => [{ name: provider, version: "0.0", remoteReads: true, manualProgress: fabric.manualProgress }],
     map: (_path, bytes) => new ArrayBuffer(bytes),
-    crc32c: () => 0,
     freeze: (name, isFrozen) => {
       const endpoint = endpoints.get(name)!
       endpoint.isFrozen = isFrozen

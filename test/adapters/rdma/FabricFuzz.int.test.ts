@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest"
-import { lengthOf } from "../../support/FabricMessages.ts"
 import * as FabricRig from "../../support/FabricRig.ts"
 
 const rig = FabricRig.make()
@@ -47,7 +46,6 @@ for (let step = 0; step < 20000; step++) {
   const values = random(3) > 0 ? sensible[name]() : Array.from({ length: random(7) }, any)
   const result = attempt(() => end[name](...values))
   if (name === "insert" && typeof result === "number") peers.push(result)
-  if (random(20) === 0) attempt(() => pick([native.crc32c, native.crc32cPortable])(any()))
   if (random(50) === 0) attempt(() => native.providers(any()))
   if (random(50) === 0) attempt(() => native.map(any(), pick([any(), -5, 0.5])))
   if (random(50) === 0) attempt(() => native.open(...Array.from({ length: random(11) }, any)))
@@ -80,25 +78,5 @@ describe("What callers are told of wrong arguments", () => {
     expect(() => rig.open({ receives: 0 })).toThrow("receives must be a whole number from 1 to 65536, not 0")
     expect(() => rig.open({ sendsMax: 0.5 })).toThrow("sendsMax")
     expect(() => rig.open({ messageBytesMax: 1e9 })).toThrow("messageBytesMax")
-  })
-})
-
-describe("crc32c", () => {
-  it("is that of the standard, whatever the length and however it is computed", () => {
-    const { crc32c, crc32cPortable } = rig.fabric() as ReturnType<typeof rig.fabric> & {
-      readonly crc32cPortable: (bytes: Uint8Array) => number
-    }
-    const text = (value: string) => new TextEncoder().encode(value)
-    // RFC 3720, B.4.
-    expect(crc32c(text("123456789"))).toBe(0xe3069283)
-    expect(crc32c(new Uint8Array(32))).toBe(0x8a9136aa)
-    expect(crc32c(new Uint8Array(32).fill(0xff))).toBe(0x62a8ab43)
-    expect(crc32c(Uint8Array.from({ length: 32 }, (_, i) => i))).toBe(0x46dd794e)
-    expect(crc32c(new Uint8Array(0))).toBe(0)
-    const bytes = Uint8Array.from({ length: 3_000 }, (_, i) => lengthOf(i, 5_000))
-    for (let from = 0; from < 70; from++) {
-      const part = bytes.subarray(from, from + ((from * 37) % 2_900))
-      expect(crc32c(part)).toBe(crc32cPortable(part))
-    }
   })
 })

@@ -6,7 +6,6 @@
 
 #include <iterator>
 
-#include "Crc32c.h"
 #include "Endpoint.h"
 #include "Pump.h"
 
@@ -448,14 +447,6 @@ napi_value map(const Call& call) {
   return made;
 }
 
-template <uint32_t (*sum)(const uint8_t*, size_t)>
-napi_value checksum(const Call& call) {
-  napi_value made = nullptr;
-  const Bytes bytes = call.bytes(0);
-  napi_create_uint32(call.env, sum(bytes.at, bytes.length), &made);
-  return made;
-}
-
 }  // namespace
 
 NAPI_MODULE_INIT() {
@@ -466,7 +457,5 @@ NAPI_MODULE_INIT() {
   add("open", guarded<JsEndpoint::open>);
   add("providers", guarded<providers>);
   add("map", guarded<map>);
-  add("crc32c", guarded<checksum<crc32c>>);
-  add("crc32cPortable", guarded<checksum<crc32cPortable>>);
   return exports;
 }
