@@ -21,21 +21,22 @@ export const storeError = (what: string, error: unknown): StoreError =>
     detail: error instanceof Error ? error.message : String(error)
   })
 
+/** For what the addon does not say itself. */
 const fixes: Readonly<Record<string, string>> = {
-  ERR_RDMA_LIBRARY:
-    "Install libfabric (Debian, Ubuntu: apt install libfabric1; Fedora, RHEL: dnf install libfabric), or name its file or folder with library=",
-  ERR_RDMA_PROVIDER: "Name one that there is with provider=, or install what it needs",
+  ERR_RDMA_LIBRARY: "Name libfabric's file or folder with library=.",
+  ERR_RDMA_PROVIDER: "Name one that there is with provider=, on both sides, or install what it needs.",
   ERR_RDMA_MEMORY:
-    "Raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container",
-  ERR_RDMA_ADDON: "Or use another store: sqlite, redis://"
+    "Is the file's folder there, with room? Else raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container.",
+  ERR_RDMA_ADDON: "Or use another store: sqlite, redis://."
 }
 
 /** What the addon or the library said when it could not be opened; null for what may pass. */
 export const unusableOf = (error: unknown): Unusable | null => {
   if (!(error instanceof Error)) return null
-  const { code, offered } = error as { readonly code?: string; readonly offered?: ReadonlyArray<string> }
+  const { code } = error as { readonly code?: string }
   const fix = code === undefined ? undefined : fixes[code]
   if (code === undefined || fix === undefined) return null
-  const there = offered === undefined ? "" : ` There are: ${offered.join(", ")}.`
-  return { code, why: error.message.replace(/\.$/, ""), fix: `${fix}.${there}` }
+  // Its first sentence says what is wrong, others what to do.
+  const [why = "", ...more] = error.message.split(/(?<=\.) (?=[A-Z])/)
+  return { code, why: why.replace(/\.$/, ""), fix: [...more, fix].join(" ") }
 }

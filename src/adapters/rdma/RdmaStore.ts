@@ -202,7 +202,7 @@ export const open = Effect.fnUntraced(function* (
   return {
     ...store,
     stats: () => ({
-      mode: lookups.mode(life.reader()),
+      mode: links.some((link) => lookups.mode(link) === "read") ? "read" : "rpc",
       nodes: links.map(({ isUp, name, session }) => ({ name, isUp, generation: session?.welcome.generation ?? null })),
       lookups: lookups.counters()
     })

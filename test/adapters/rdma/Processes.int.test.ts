@@ -240,7 +240,7 @@ describe("A memory node", () => {
       expect(await unusable(urlOf(port, "tcp"), "wrong")).toMatch(/^ERR_RDMA_TOKEN: .*another token.*storeToken/)
       expect(await unusable(urlOf(port, "tcp"), null)).toMatch(/^ERR_RDMA_TOKEN: .*none was given/)
       expect(await unusable(urlOf(port, "shm"))).toMatch(/^ERR_RDMA_PROVIDER: .*on provider tcp.*router on shm/)
-      expect(await unusable(urlOf(port, "nonesuch"))).toMatch(/^ERR_RDMA_PROVIDER: .*There are: /)
+      expect(await unusable(urlOf(port, "nonesuch"))).toMatch(/^ERR_RDMA_PROVIDER: .*Offered here: /)
       expect(await unusable(`rdma://127.0.0.1:${port}?library=/nonexistent`)).toMatch(/^ERR_RDMA_LIBRARY: .*libfabric1/)
       expect(await unusable(`rdma://127.0.0.1:${port}?mode=fast`)).toMatch(/^ERR_RDMA_URL: .*fast/)
       const socket = connect(port, "127.0.0.1")
