@@ -73,6 +73,8 @@ const idleMs = 1_000
 const retryMinMs = 50
 const retryMaxMs = 2_000
 const leavingMs = 1_000
+/** All workers of a router change hands at once: that is said once. */
+const contendedLogMs = 60_000
 const restart = Schedule.spaced("1 second")
 
 export interface Interface {
@@ -112,6 +114,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   let retryAtMs = -Infinity
   let trouble: { readonly error: StoreError; readonly sinceMs: number; readonly times: number } | null = null
   let isCrowded = false
+  let contendedMs = -Infinity
 
   const firstLine = ({ isGuess, slot }: Name): number => layersMax * slot + (isGuess ? GUESS : 0)
   const endLine = ({ isGuess, slot }: Name): number => layersMax * slot + (isGuess ? layersMax : GUESS)
@@ -298,7 +301,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const does = (step: Exclude<Step, { _tag: "Walk" }>): Effect.Effect<void> => {
     switch (step._tag) {
       case "Leave":
-        return ask("leave", leave(step.text), () => tenures.left(step.text))
+        return ask(
+          "leave",
+          // Who may not enter never did: what it is said to hold ends by itself, and nobody else waits for that.
+          Effect.tapError(leave(step.text), ({ reason }) =>
+            Effect.sync(() => reason === "refused" && tenures.left(step.text))
+          ),
+          () => tenures.left(step.text)
+        )
       case "Enter":
         return ask(
           "enter",
@@ -313,7 +323,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
           if (became === "live") counts.resyncs++
           if (became !== "fenced") return
           counts.fenced++
-          const text = `Another router tells the store ${store.url} of "${step.name.text}", as this one does. Two that are not replicas of each other share a store, or ownership is changing hands.`
+          if (now() - contendedMs < contendedLogMs) return
+          contendedMs = now()
+          const text = `Another router has told the store ${store.url} of "${step.name.text}", and maybe of more, as this one does: it is told anew. Ownership changed hands; or, if this is said again and again, two that are not replicas of each other share a store: give each its own.`
           log(Effect.logWarning(text))
         })
     }

@@ -32,6 +32,8 @@ export interface Name {
   /** It may settle when all that was queued up to this has been written. */
   watermark: number
   settledMs: number
+  /** When the store last said that its tenure counts. */
+  sureMs: number
   /** When it is told anew, though nothing is amiss. */
   dueMs: number
   /** When an idle one is taken to hold nothing; 0 when that is not set. */
@@ -72,6 +74,10 @@ const groupMax = 64
 const refusedMs = 1_000
 const fencedMs = 1_000
 const lookMs = 1_000
+/** A router that stalled, or was cut off, may not know that another one has told of its workers meanwhile. */
+const sureMs = 60_000
+/** Asked of the store at each look, of those that have not been for so long. */
+const unsureMax = 64
 /** A publisher is whole again by then, or was never. */
 const graceMs = 60_000
 /** One that is stale is told anew when it has been so long, as a share of the time to live. */
@@ -86,6 +92,8 @@ export class SyncTenures {
   private readonly asked = new Set<Name>()
   private readonly waiting = new Set<Name>()
   private readonly filled = new Set<Name>()
+  /** Live ones, to be settled once more: whether their tenure counts. */
+  private readonly unsure = new Set<Name>()
   private readonly leaves = new Set<string>()
   private group: Group | null = null
   private lookAtMs = 0
@@ -106,15 +114,15 @@ export class SyncTenures {
     this.leave(slot)
     const make = (isGuess: boolean): Name => ({
       ...{ slot, isGuess, text: isGuess ? `${text}?` : text, state: "foreign", stride, tenure: 0, epoch: 0 },
-      ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, dueMs: 0, doubtMs: 0, retryMs: 0, fenced: 0 }
+      ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, sureMs: 0, dueMs: 0, doubtMs: 0, retryMs: 0 },
+      fenced: 0
     })
     const both = [make(false), make(true)] as const
     this.names[slot] = both
-    if (!isOwned) return
     for (const name of both) {
-      this.begin(name)
       // It is back before it was said to have left.
-      if (this.leaves.delete(name.text) && name.state === "idle") this.deny(name)
+      name.isWrong = this.leaves.delete(name.text)
+      if (isOwned) this.begin(name)
     }
   }
 
@@ -136,6 +144,7 @@ export class SyncTenures {
         this.void(name, "foreign")
         // What it holds is another router's to say.
         name.tenure = 0
+        name.isWrong = false
       }
     }
   }
@@ -214,17 +223,23 @@ export class SyncTenures {
     { epoch, name }: { readonly name: Name; readonly epoch: number },
     isLast: boolean,
     nowMs: number
-  ): "live" | "fenced" | "void" {
+  ): "live" | "sure" | "fenced" | "void" {
     if (name.epoch !== epoch) return "void"
     this.filled.delete(name)
+    this.unsure.delete(name)
     if (!isLast) {
       this.void(name, "waiting")
       name.retryMs = nowMs + Math.min(this.options.ttlMs / 4, fencedMs * 2 ** name.fenced++)
       return "fenced"
     }
+    name.sureMs = nowMs
+    if (name.state === "live") {
+      // Nobody contends for it: not a moment after it settled, when that cannot be told.
+      name.fenced = 0
+      return "sure"
+    }
     name.state = "live"
     name.isWrong = false
-    name.fenced = 0
     name.settledMs = nowMs
     // Half of it, less what a whole fleet takes; spread, so that one that joined at once does not come due at once.
     name.dueMs = nowMs + (0.45 - 0.1 * this.options.random()) * this.options.ttlMs
@@ -249,6 +264,7 @@ export class SyncTenures {
     const last = this.last(oldestSeq)
     if (last !== null) return last
     if (nowMs >= this.lookAtMs) this.look(nowMs)
+    for (const name of this.unsure) return { _tag: "Settle", name, epoch: name.epoch }
     this.group ??= this.choose(nowMs)
     if (this.group === null) return null
     const { epochs, from, stride, toEnter } = this.group
@@ -275,6 +291,7 @@ export class SyncTenures {
   private begin(name: Name): void {
     name.doubtMs = 0
     this.void(name, this.options.holds(name.slot, name.isGuess) ? "waiting" : "idle")
+    if (name.isWrong && name.state === "idle") this.deny(name)
   }
 
   private emptied(name: Name): void {
@@ -294,6 +311,7 @@ export class SyncTenures {
     this.asked.delete(name)
     this.waiting.delete(name)
     this.filled.delete(name)
+    this.unsure.delete(name)
     this.options.forget(name)
     if (state === "asked") this.asked.add(name)
     if (state === "waiting") this.waiting.add(name)
@@ -319,13 +337,15 @@ export class SyncTenures {
     return names
   }
 
-  /** Those that are due again. They stay live until they have entered. */
+  /** Those that are due again: they stay live until they have entered. And those of whom it is not sure that they are. */
   private look(nowMs: number): void {
     this.lookAtMs = nowMs + lookMs
     for (const name of this.all()) {
       if (name.state === "idle") this.doubt(name, nowMs)
       const isDue = nowMs >= name.dueMs || (name.isStale && nowMs - name.settledMs >= this.options.ttlMs / staleShare)
-      if (name.state === "live" && isDue) this.waiting.add(name)
+      if (name.state !== "live") continue
+      if (isDue) this.waiting.add(name)
+      else if (nowMs - name.sureMs >= sureMs && this.unsure.size < unsureMax) this.unsure.add(name)
     }
   }
 

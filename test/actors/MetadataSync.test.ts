@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { KeyLanes } from "../../src/domain/Block.ts"
 import type { KvDelta } from "../../src/domain/KvEvent.ts"
 import { DEVICE, GUESS, HOST, type Layer, layersMax } from "../../src/domain/Tier.ts"
-import type { Interface, Stretch } from "../../src/ports/StateStore.ts"
+import { type Interface, StoreError, type Stretch } from "../../src/ports/StateStore.ts"
 import * as StateStoreMemory from "../../src/ports/StateStoreMemory.ts"
 import { extend, forest, random } from "../support/Chains.ts"
 import { pass, start } from "../support/SyncRig.ts"
@@ -212,6 +212,51 @@ describe("MetadataSync", () => {
       const fenced = routers[0]!.sync.stats().fenced + routers[1]!.sync.stats().fenced
       assert.isAtMost(fenced, 10)
       assert.deepEqual(yield* reach(hub.client().store, keys), { w0: [3_000, 3_000, 0] })
+    })
+  )
+
+  it.effect("notices that another router told of its worker meanwhile, and tells it anew", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const { store } = hub.client()
+      const keys = chain(60)
+      const router = yield* start(hub.client())
+      router.sync.join(0, "w0", 16)
+      router.tell(stored(0, keys))
+      yield* pass(20)
+      // It stalled, was taken for dead, and another spoke for its workers until it was back.
+      const other = yield* start(hub.client())
+      other.sync.join(0, "w0", 16)
+      other.tell(stored(0, keys))
+      yield* pass(20)
+      yield* other.crash
+      router.tell(removed(0, part(keys, 20, 60)))
+      yield* pass(90_000, 500)
+      assert.deepEqual(yield* reach(store, keys), { w0: [20, 20, 0] })
+      assert.strictEqual(router.sync.stats().fenced, 1)
+      yield* pass(600_000, 5_000)
+      const { fenced, resyncs } = router.sync.stats()
+      assert.deepEqual({ fenced, resyncs }, { fenced: 1, resyncs: 3 })
+    })
+  )
+
+  it.effect("writes of others while the store will not let a name leave", () =>
+    Effect.gen(function* () {
+      const hub = StateStoreMemory.make()
+      const client = hub.client()
+      const full = new StoreError({ what: "enter w0", reason: "refused", detail: "no room for names" })
+      const enter = (name: string) => (name === "w0" ? Effect.fail(full) : client.store.enter(name))
+      const router = yield* start({ ...client, store: { ...client.store, enter } })
+      const keys = chain(60)
+      router.sync.join(0, "w0", 16)
+      router.tell(stored(0, keys))
+      yield* pass(20)
+      router.sync.leave(0)
+      router.index.drop(0)
+      router.sync.join(1, "w1", 16)
+      router.tell(stored(1, keys))
+      yield* pass(10_000, 50)
+      assert.deepEqual(yield* reach(hub.client().store, keys), { w1: [60, 60, 0] })
     })
   )
 

@@ -144,6 +144,19 @@ describe("SyncTenures", () => {
     assert.strictEqual(shown(tenures.next(1, idle)), "Enter w")
   })
 
+  it("does not let one leave that is its own again, as it was another router's when it came back", () => {
+    const { name, tenures } = live()
+    tenures.leave(0)
+    tenures.join(0, "w", 32, false)
+    tenures.own(0, true)
+    assert.strictEqual(name().state, "asked")
+    for (const expected of ["Enter w", "Enter w?"]) {
+      assert.strictEqual(shown(tenures.next(1, idle)), expected)
+      tenures.entered(tenures.next(1, idle) as Timed, 8, 0)
+    }
+    assert.strictEqual(shown(tenures.next(1, idle)), "Settle w")
+  })
+
   it("tells many anew in one walk, those first of whom the store is wrong, and those of other pieces in another", () => {
     const { held, tenures } = make()
     for (let slot = 0; slot < 3; slot++) {
