@@ -13,13 +13,14 @@ export default defineConfig({
       },
       {
         extends: true,
-        // Real processes and sockets on two cores: one file at a time.
+        // Real processes and sockets, that mostly wait for each other: two files at a time.
         test: {
           name: "int",
           include: ["test/**/*.int.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 }
         }
       }
     ]
