@@ -1,6 +1,7 @@
 /** `warmpath` as child processes: simulated engines, and the router. They end with this process, however that ends. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -17,6 +18,7 @@ export interface Started {
   readonly says: (pattern: RegExp) => Promise<ReadonlyArray<RegExpMatchArray>>
   /** As by `kill -9`. */
   readonly kill: () => Promise<void>
+  readonly pid: number
 }
 
 const start = (args: ReadonlyArray<string>): Started => {
@@ -37,6 +39,7 @@ const start = (args: ReadonlyArray<string>): Started => {
     alive.delete(child)
   })
   return {
+    pid: child.pid!,
     says: async (pattern) => {
       for (;;) {
         const found = [...output.matchAll(pattern)]
@@ -56,10 +59,13 @@ export interface Fleet {
   readonly urls: ReadonlyArray<string>
   /** From now on engines can repeat no more than so many of their latest batches. */
   readonly shorten: (batches: number) => Promise<void>
+  /** From now on they take so many times as long; they start quick, to be filled. */
+  readonly slow: (times: number) => Promise<void>
   readonly close: () => Promise<void>
 }
 
 export const model = "sim/qwen3"
+const speedFilling = 200
 
 /** So many engines with so much room each, at most a few million blocks to a process. */
 export const startFleet = async (engines: number, blocksEach: number): Promise<Fleet> => {
@@ -69,8 +75,7 @@ export const startFleet = async (engines: number, blocksEach: number): Promise<F
     start([
       "sim-engine",
       ...["--port", "0", "--engines", String(size), "--blocks", String(blocksEach), "--max-model-len", "16384"],
-      // Only where a prompt goes is measured: engines are quick enough to be no reason to send it elsewhere.
-      ...["--speed", "200", "--model", model]
+      ...["--speed", String(speedFilling), "--model", model]
     ])
   )
   const urls: Array<string> = []
@@ -81,14 +86,16 @@ export const startFleet = async (engines: number, blocksEach: number): Promise<F
     urls.push(...found)
     faults.push(...found.map((_, i) => `${found[0]}/sim/faults?engine=${i}`))
   }
+  const tell = async (fault: Readonly<Record<string, number>>): Promise<void> => {
+    for (const url of faults) {
+      const answer = await fetch(url, { method: "POST", body: JSON.stringify(fault) })
+      if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`)
+    }
+  }
   return {
     urls,
-    shorten: async (batches) => {
-      for (const url of faults) {
-        const answer = await fetch(url, { method: "POST", body: JSON.stringify({ ringShort: batches }) })
-        if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`)
-      }
-    },
+    shorten: (batches) => tell({ ringShort: batches }),
+    slow: (times) => tell({ slow: times }),
     close: async () => void (await Promise.all(children.map((child) => child.kill())))
   }
 }
@@ -98,7 +105,18 @@ export interface Router {
   readonly adminUrl: string
   /** From the start of its process until it said that it is ready, ms. */
   readonly readyMs: number
+  /** How long its event loop's thread has waited for a core so far, ms; null where the system does not tell. */
+  readonly starvedMs: () => number | null
   readonly kill: () => Promise<void>
+}
+
+/** Linux: `schedstat` has what it ran, waited for a core, and how often, in ns. */
+const starvedMs = (pid: number): number | null => {
+  try {
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[1]) / 1e6
+  } catch {
+    return null
+  }
 }
 
 const isReady = (url: string): Promise<boolean> =>
@@ -121,5 +139,11 @@ export const startRouter = async (workers: ReadonlyArray<string>, store: string)
   const [found] = await child.says(/ at (http:\S+)\/v1 · admin at (http:\S+)\/admin/g)
   const [, url, adminUrl] = found!
   while (!(await isReady(url!))) await sleep(5)
-  return { url: url!, adminUrl: adminUrl!, readyMs: performance.now() - startedMs, kill: child.kill }
+  return {
+    url: url!,
+    adminUrl: adminUrl!,
+    readyMs: performance.now() - startedMs,
+    starvedMs: () => starvedMs(child.pid),
+    kill: child.kill
+  }
 }

@@ -17,7 +17,7 @@ export const windowMs = 250
 const ringBatches = 20
 /** Of the hit rate before. */
 export const goalShare = 0.95
-/** It holds when a second's worth of requests reaches it, too. */
+/** A second's worth of requests must reach it: a window has too few. */
 const goalWindows = 4
 
 export interface Restarted {
@@ -27,8 +27,10 @@ export interface Restarted {
   readonly beforeMsP99: number
   /** For each window since it was ready; null where nothing was sent. */
   readonly windows: ReadonlyArray<number | null>
-  /** End of the first window with `goalShare` of what it was before; null: not within what was measured. */
+  /** End of the first window that begins a second with `goalShare` of what it was before; null: not within what was measured. */
   readonly backMs: number | null
+  /** Of that, how long the router waited for a core that others had; null where the system does not tell. */
+  readonly starvedMs: number | null
   /** p99 of whole requests that were sent in the first two seconds. */
   readonly afterMsP99: number
   readonly failed: number
@@ -90,19 +92,24 @@ export const restart = async (
   say(`killed; started again with ${store.address}`)
   const next = await startRouter(fleet.urls, store.address)
   const readyAtMs = performance.now()
+  const starved = [next.starvedMs()]
   const after = sessions.play(next.url, perSecond)
-  await sleep(afterMs)
+  for (let ms = windowMs; ms <= afterMs; ms += windowMs) {
+    await sleep(readyAtMs + ms - performance.now())
+    starved.push(next.starvedMs())
+  }
   const all = (await after.stop()).toSorted((a, b) => a.sentMs - b.sentMs)
   const windows = Array.from({ length: Math.floor(afterMs / windowMs) }, (_, i) =>
     hitRate(all.filter(({ sentMs }) => Math.floor((sentMs - readyAtMs) / windowMs) === i))
   )
   const rate = hitRate(before) ?? Number.NaN
-  const isBack = (from: number, count: number): boolean => {
-    const [fromMs, toMs] = [readyAtMs + from * windowMs, readyAtMs + (from + count) * windowMs]
+  const isBack = (from: number): boolean => {
+    const [fromMs, toMs] = [readyAtMs + from * windowMs, readyAtMs + (from + goalWindows) * windowMs]
     const found = hitRate(all.filter(({ sentMs }) => sentMs >= fromMs && sentMs < toMs))
     return found !== null && found >= goalShare * rate
   }
-  const back = windows.findIndex((_, i) => isBack(i, 1) && isBack(i, goalWindows))
+  const back = windows.findIndex((_, i) => isBack(i))
+  const starvedAt = starved[back < 0 ? starved.length - 1 : back + 1]
   const failures = [...before, ...all].filter(({ error }) => error !== null)
   return {
     router: next,
@@ -112,6 +119,7 @@ export const restart = async (
       beforeMsP99: p99(before),
       windows,
       backMs: back < 0 ? null : (back + 1) * windowMs,
+      starvedMs: starvedAt == null || starved[0] == null ? null : starvedAt - starved[0],
       afterMsP99: p99(all.filter(({ sentMs }) => sentMs < readyAtMs + 2_000)),
       failed: failures.length,
       firstFailure: failures[0]?.error ?? null

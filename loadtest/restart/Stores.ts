@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as MemoryNode from "../servers/MemoryNode.ts"
 import * as RedisServer from "../servers/RedisServer.ts"
 
 export interface Store {
@@ -25,6 +26,12 @@ const redis = async (): Promise<Store> => {
   return { address: `redis://127.0.0.1:${server.port}`, close: server.close }
 }
 
-export const kinds = { sqlite, redis } as const
+const rdma = async (): Promise<Store> => {
+  const node = await MemoryNode.start(MemoryNode.keptLibrary())
+  return { address: node.address, close: node.close }
+}
+
+/** Each rejects, saying why, where it cannot be had on this machine. */
+export const kinds = { sqlite, redis, rdma } as const
 
 export type Kind = keyof typeof kinds

@@ -164,6 +164,11 @@ export const storeFails = async (options: Options): Promise<Outcome> => {
       found = await look()
     }
     const healedMs = performance.now() - calmMs
+    if (!isCalm(found)) {
+      for (const { adminUrl, id } of cluster.living()) {
+        say(`${id} has of its store: ${await (await fetch(`${adminUrl}/admin/store`)).text()}`)
+      }
+    }
     if (!store.isShared) {
       await cluster.kill(victim())
       found = { ...found, ...(await check(store.address, cluster)) }

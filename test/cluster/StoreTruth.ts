@@ -16,6 +16,10 @@ export interface Differences {
 
 const reaches = ["device", "host"] as const
 const latesMax = 20
+const shownMax = 8
+
+const first = (lines: ReadonlyArray<string>): ReadonlyArray<string> =>
+  lines.length <= shownMax ? lines : [...lines.slice(0, shownMax), `${lines.length - shownMax} more`]
 
 /** A checker has time, and the machine may be busy. */
 const patient = <A>(ask: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
@@ -91,5 +95,5 @@ export const compare = Effect.fnUntraced(function* (store: Interface, engines: R
     }
   }
   const blocks = [...truths.values()].reduce((sum, truth) => sum + truth[HOST]!.size, 0)
-  return { wrong, missing, compared: { blocks, chains } } satisfies Differences
+  return { wrong: first(wrong), missing: first(missing), compared: { blocks, chains } } satisfies Differences
 })
