@@ -240,7 +240,8 @@ const parentKey = (t: TableMemory, at: number): readonly [number, number] => {
     return [keys[key]!, keys[key + 1]!]
   }
   if (runs[at + DEPTH] === 1) return [0, 0]
-  return runs[at + PARENT] === 0 ? [runs[at + PARENT_LO]!, runs[at + PARENT_VERSION]!] : UNKNOWN
+  const [lo, hi] = [runs[at + PARENT_LO]!, runs[at + PARENT_VERSION]!]
+  return runs[at + PARENT] === 0 && (lo !== 0 || hi !== 0) ? [lo, hi] : UNKNOWN
 }
 
 /** No block's key but for one in 2^64. */

@@ -437,6 +437,18 @@ describe("PrefixTable snapshot", () => {
     assert.strictEqual(PrefixTable.heldBy(copy, 2), 30)
   })
 
+  it("does not make the start of a chain of blocks that may be anywhere in one", () => {
+    const table = small()
+    const keys = chain(30)
+    PrefixTable.store(table, 0, anyChain, part(keys, 10, 12))
+    const parents: Array<KeyLanes | null> = []
+    for (const words of chunks(table, 1_000)) {
+      PrefixTable.stored(words, (_, parent) => parents.push(parent) > 0)
+    }
+    assert.lengthOf(parents, 2)
+    for (const parent of parents) assert.isNotNull(parent)
+  })
+
   it("leaves out what of a run does not fit, and goes on", () => {
     const table = PrefixTable.make({ holdersMax: 64, blocksMax: 4_000, blocksPerSpan: 0.1 })
     const keys = chain(200)
