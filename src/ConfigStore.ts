@@ -13,6 +13,7 @@ const protocols = new Set([
   "rdma:"
 ])
 
+const withoutPassword = "must not have a password in it: that is storePassword (WARMPATH_STORE_PASSWORD)"
 const isStore = Schema.makeFilter((text: string) => {
   if (text === "none" || text === "sqlite" || /^sqlite:.+/.test(text)) return true
   // Several hosts make no URL by the standard.
@@ -20,7 +21,8 @@ const isStore = Schema.makeFilter((text: string) => {
   if (url === null || !protocols.has(url.protocol) || url.hostname === "") {
     return `must be sqlite, none, or an address: ${kinds}`
   }
-  return url.password === "" || "must not have a password in it: that is storePassword (WARMPATH_STORE_PASSWORD)"
+  // Of any host: only the first is seen as a URL.
+  return !/^[^?]*:[^/?,]*@/.test(text.slice(url.protocol.length + 2)) || withoutPassword
 })
 
 const file = (why: string) => knob<string | null>(Schema.NonEmptyString, null, why)

@@ -180,6 +180,17 @@ describe("Config.decode", () => {
     expect(problems({ file: { store: "redis://me:s3cret@a", storeTlsKey: "k.pem" } })).toEqual([
       expect.stringMatching(/^store.*storePassword/)
     ])
+    for (const store of [
+      "redis://:s3cret@a",
+      "redis-sentinel://a:1,me:s3cret@b:2/main",
+      "rdma://a:1,me:s3cret@b:2",
+      "redis://me:s3:cr@et@a"
+    ]) {
+      const [problem, ...others] = problems({ flags: { store } })
+      expect(problem).toMatch(/^--store.*<redacted>@.*storePassword/)
+      expect(problem).not.toMatch(/s3|cret|cr@et/)
+      expect(others).toEqual([])
+    }
     expect(problems({ file: { storeTlsKey: "k.pem" } })).toEqual([
       "storeTlsCert and storeTlsKey belong together: give both or neither"
     ])

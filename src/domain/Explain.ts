@@ -13,9 +13,13 @@ const at = (input: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
 /** A key is a secret even where it is wrong. */
 const secret = "apiKey"
 
+/** In addresses, of each host: what lies between a user's name and the last `@` before the path. */
+const passwords = /((?:\/\/|,)[^\s:@/?,"]*):[^\s/?,"]*@/g
+
 const show = (value: unknown, key: PropertyKey | undefined): string => {
   const hide = (name: string, inner: unknown) => (name === secret ? "<redacted>" : inner)
-  const text = key === secret ? "<redacted>" : (JSON.stringify(value, hide) ?? "nothing")
+  const whole = key === secret ? "<redacted>" : (JSON.stringify(value, hide) ?? "nothing")
+  const text = whole.replace(passwords, "$1:<redacted>@")
   return text.length > 120 ? `${text.slice(0, 117)}…` : text
 }
 
