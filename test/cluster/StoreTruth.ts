@@ -1,5 +1,5 @@
 /** Whether what a metadata store answers is what simulated engines hold, asked through an adapter of one's own. */
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import type { SimEngine } from "../../loadtest/fleet/SimEngine.ts"
 import { DEVICE, HOST } from "../../src/domain/Tier.ts"
 import { type Interface, type StoreError, strideOf } from "../../src/ports/StateStore.ts"
@@ -15,7 +15,7 @@ export interface Differences {
 }
 
 const reaches = ["device", "host"] as const
-const latesMax = 20
+const triesMax = 100
 const shownMax = 8
 
 const first = (lines: ReadonlyArray<string>): ReadonlyArray<string> =>
@@ -23,7 +23,11 @@ const first = (lines: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 /** A checker has time, and the machine may be busy. */
 const patient = <A>(ask: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
-  Effect.retry(ask, { times: latesMax, while: ({ reason }) => reason === "late" })
+  Effect.retry(ask, {
+    schedule: Schedule.spaced("100 millis"),
+    times: triesMax,
+    while: ({ reason }) => reason !== "refused"
+  })
 
 /** Keys that each name holds within each reach, as hex. What is guessed has names of its own. */
 const contents = Effect.fnUntraced(function* (store: Interface) {
