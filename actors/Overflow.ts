@@ -21,8 +21,8 @@ export interface Deps {
   readonly store: Pick<Store, "lookup" | "status">
   /** Longest a request waits. */
   readonly budgetMs: number
-  /** The index may lack what it once had: it has evicted, or what workers held is still to be recalled. Cheap. */
-  readonly isShort: () => boolean
+  /** The index may once have had this block, the first of a request that it lacks: it has evicted it, or is to be told. Cheap. */
+  readonly isShort: (lo: number, hi: number) => boolean
   /** Monotonic, ms. */
   readonly now: () => number
   /** Lookups under way at most; 64 when left out. */
@@ -187,7 +187,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<O
         const id = `${keys[2 * from]} ${keys[2 * from + 1]}`
         const answer = answers.get(id)
         if (answer === undefined) {
-          if (isShort()) wanted.push({ id, keys, count, from, stride: piece })
+          if (isShort(keys[2 * from]!, keys[2 * from + 1]!)) wanted.push({ id, keys, count, from, stride: piece })
           break
         }
         if (!isLayered) StoreAnswer.widen(depths, stride)

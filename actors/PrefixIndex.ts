@@ -77,6 +77,8 @@ export interface Interface {
   /** Blocks that a layer of a worker holds, read as by `depths`. */
   readonly heldBy: (worker: number, layer?: Tier.Layer) => number
   readonly stats: () => Stats
+  /** Where a request ends here: whether this next block of it was here and was evicted. Lately, and probably. */
+  readonly hasEvicted: (lo: number, hi: number) => boolean
   /** Calls back after the table was lost, on a turn of its own. */
   readonly onReset: (listener: () => void) => void
   /** Done when everything told so far is applied and swept. */
@@ -304,6 +306,7 @@ export const make = (
       changesIgnored: picture.changesIgnored,
       resets
     }),
+    hasEvicted: (lo, hi) => PrefixTable.hasEvicted(picture.table, lo, hi),
     onReset: (listener) => void listeners.push(listener),
     settled: Effect.callback<void>((resume) => {
       if (idle()) resume(Effect.void)

@@ -40,7 +40,7 @@ export interface Remembered {
   readonly numbers: () => StoreMetrics.Numbers
 }
 
-/** How late it is noticed that a worker has become this router's to write of, that its blocks are of another size, or that the index evicts. */
+/** How late it is noticed that a worker has become this router's to write of, or that its blocks are of another size. */
 const lookMs = 500
 
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Remembered, never, Scope.Scope> {
@@ -60,21 +60,18 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<R
     Effect.provideService(StateStore, store)
   )
   const sync = Context.get(services, MetadataSync)
-  let hasEvicted = false
   const overflow =
     config.storeLookupMs === 0
       ? null
       : yield* Overflow.make({
           store,
           budgetMs: config.storeLookupMs,
-          isShort: () => hasEvicted || warm.isWarming(),
+          isShort: (lo, hi) => index.hasEvicted(lo, hi) || warm.isWarming(),
           now
         })
   yield* Effect.sync(() => {
     for (const slot of names.keys()) sync.setBlockSize(slot, pictures.blockSizes[slot]!)
     sync.ownershipChanged(null)
-    const { evictedBlocks, storesFull } = index.stats()
-    hasEvicted = evictedBlocks > 0 || storesFull > 0
   }).pipe(
     Effect.repeat(Schedule.spaced(lookMs)),
     Effect.tapCause((cause) => Effect.logError("The store is no longer told of workers that change hands", cause)),

@@ -5,9 +5,11 @@
  * caller sizes, and after one pass its number can be used again. Runs left without full holders wait in a queue and shrink
  * or end later still, unless somebody stores them again first.
  */
+import * as EvictedKeys from "./EvictedKeys.ts"
 import * as RunArena from "./RunArena.ts"
 import * as RunHolders from "./RunHolders.ts"
 import {
+  BASE,
   BLOCKS,
   CHILDREN,
   DEAD,
@@ -127,6 +129,7 @@ export const evict = (t: TableMemory, pinned: number): boolean => {
   head[MEMBERSHIPS]! -= removed
   t.counters[EVICTED_BLOCKS]! += length
   t.counters[EVICTED_MEMBERSHIPS]! += removed
+  EvictedKeys.add(t.evicted, t.keys, runs[victim * stride + BASE]!, length)
   RunArena.close(t, victim)
   return true
 }

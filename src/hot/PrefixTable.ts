@@ -11,6 +11,7 @@
  * Keys must be chained (one key stands for one block and all before it). Single writer; reads on the same thread.
  * Layout, costs and limits: README.md, "Prefix table".
  */
+import * as EvictedKeys from "./EvictedKeys.ts"
 import * as Memory from "./TableMemory.ts"
 
 export { copy, join } from "./PrefixCopy.ts"
@@ -43,6 +44,9 @@ export const stats = (t: PrefixTable) => ({
   dropped: t.counters[Memory.DROPPED]!,
   refused: t.counters[Memory.REFUSED]!
 })
+
+/** Whether the table had this block and gave it up to make room: lately, and probably. */
+export const hasEvicted = (t: PrefixTable, lo: number, hi: number): boolean => EvictedKeys.has(t.evicted, lo, hi)
 
 /** Blocks a holder holds. */
 export const heldBy = (t: PrefixTable, holder: number): number => t.held[holder] ?? 0

@@ -5,6 +5,7 @@
  * The buffer may be a SharedArrayBuffer. Nothing here or above it ever allocates again on a hot path.
  * Layout, drawn: README.md, "Prefix table".
  */
+import * as EvictedKeys from "./EvictedKeys.ts"
 
 /** Words of a run header before its coverage bits. */
 export const BASE = 0 // first key of the run, as an index of keys into the arena
@@ -130,6 +131,7 @@ export interface TableMemory {
   readonly rest: Int32Array
   readonly race: Int32Array
   readonly sink: Int32Array
+  readonly evicted: EvictedKeys.EvictedKeys
 }
 
 const SUB_SLOTS_MAX = 65_536
@@ -243,7 +245,8 @@ export const make = (options: Options): TableMemory => {
     alive: new Int32Array(words),
     rest: new Int32Array(words),
     race: new Int32Array(words),
-    sink: new Int32Array(1)
+    sink: new Int32Array(1),
+    evicted: EvictedKeys.make(blocksMax)
   }
   for (let holder = 0; holder < holdersMax; holder++) {
     t.live[holder >>> 5]! |= 1 << (holder & 31)

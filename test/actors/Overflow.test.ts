@@ -101,9 +101,11 @@ describe("Overflow", () => {
 
   it("does not ask while less than a piece is missing, or the index has lost nothing", async () => {
     let isShort = false
-    const { match, overflow, wait } = await setUp({ isShort: () => isShort })
+    const asked: Array<number> = []
+    const { match, overflow, wait } = await setUp({ isShort: (lo, hi) => asked.push(lo, hi) > 0 && isShort })
     expect(match(chain(1, 100), [60])).toBeNull()
     expect(wait().isWaiting).toBe(false)
+    expect(asked).toEqual([...chain(1, 100).subarray(120, 122)])
     isShort = true
     expect(match(chain(1, 100), [10, 80])).toBeNull()
     expect(wait().isWaiting).toBe(false)

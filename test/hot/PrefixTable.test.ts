@@ -381,6 +381,31 @@ describe("PrefixTable eviction", () => {
   })
 })
 
+describe("PrefixTable.hasEvicted", () => {
+  it("is true of the first block that each request lacks of what was evicted, and seldom of one that was never there", () => {
+    const table = small()
+    const chains = forest(130, 100, random(5))
+    const isCut = chains.map((keys) => PrefixTable.store(table, 0, null, keys) === PrefixTable.FULL_TABLE)
+    assert.isAbove(PrefixTable.stats(table).evictedBlocks, 1_000)
+    assert.isBelow(PrefixTable.stats(table).evictedBlocks, 4_096)
+    let cut = 0
+    let taken = 0
+    for (const [i, keys] of chains.entries()) {
+      if (isCut[i]) continue
+      const depth = depths(table, keys)[0]!
+      const isThere = (place: number) => PrefixTable.hasEvicted(table, keys[2 * place]!, keys[2 * place + 1]!)
+      if (depth < keys.length / 2) {
+        cut++
+        assert.isTrue(isThere(depth))
+      }
+      const other = extend(keys, keys.length / 2, 1, random(cut))
+      if (PrefixTable.hasEvicted(table, other.at(-2)!, other.at(-1)!)) taken++
+    }
+    assert.isAbove(cut, 20)
+    assert.isBelow(taken, 30)
+  })
+})
+
 describe("PrefixTable snapshot", () => {
   const fill = (table: PrefixTable.PrefixTable, seed: number) => {
     const next = random(seed)
