@@ -40,8 +40,9 @@ export interface Name {
   doubtMs: number
   /** It does not enter before. */
   retryMs: number
-  /** Times in a row that a later tenure was found. */
+  /** Times in a row that a later tenure was found, and that it was not let in. */
   fenced: number
+  refused: number
 }
 
 export type Step =
@@ -72,6 +73,8 @@ interface Group {
 /** Names told anew in one walk over the index: it costs the same for one as for many. */
 const groupMax = 64
 const refusedMs = 1_000
+/** A store may have no room for minutes; then it has, and is to be told soon. */
+const refusedMsMax = 60_000
 const fencedMs = 1_000
 const lookMs = 1_000
 /** A router that stalled, or was cut off, may not know that another one has told of its workers meanwhile. */
@@ -115,7 +118,7 @@ export class SyncTenures {
     const make = (isGuess: boolean): Name => ({
       ...{ slot, isGuess, text: isGuess ? `${text}?` : text, state: "foreign", stride, tenure: 0, epoch: 0 },
       ...{ isWrong: false, isStale: false, watermark: 0, settledMs: 0, sureMs: 0, dueMs: 0, doubtMs: 0, retryMs: 0 },
-      fenced: 0
+      ...{ fenced: 0, refused: 0 }
     })
     const both = [make(false), make(true)] as const
     this.names[slot] = both
@@ -192,6 +195,7 @@ export class SyncTenures {
       name.tenure = 0
       name.isWrong = false
       name.retryMs = 0
+      name.refused = 0
       name.epoch++
       if (name.state !== "foreign" && name.state !== "asked") this.begin(name)
     }
@@ -199,6 +203,7 @@ export class SyncTenures {
 
   entered({ epoch, name }: { readonly name: Name; readonly epoch: number }, tenure: number, lastSeq: number): void {
     name.tenure = tenure
+    name.refused = 0
     if (this.of(name.slot, name.isGuess) !== name) this.leaveLater(name.text)
     else if (name.state === "foreign") name.tenure = 0
     if (name.epoch !== epoch) return
@@ -215,7 +220,7 @@ export class SyncTenures {
   refused({ epoch, name }: { readonly name: Name; readonly epoch: number }, nowMs: number): void {
     if (name.epoch !== epoch) return
     this.void(name, "waiting")
-    name.retryMs = nowMs + refusedMs
+    name.retryMs = nowMs + Math.min(refusedMsMax, refusedMs * 2 ** name.refused++)
   }
 
   /** False in `isLast`: somebody else has entered since. */
