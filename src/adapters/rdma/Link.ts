@@ -195,7 +195,8 @@ export class Link {
     while (this.underWay < writesMax && this.writes.length > 0) {
       const { done, ms, shares } = this.writes.shift()!
       const { frame } = this
-      Wire.head(frame, Wire.WRITE, 0, 0, this.nextWrite++)
+      Wire.head(frame, Wire.WRITE, 0, 0, this.nextWrite)
+      this.nextWrite = (this.nextWrite + 1) | 0
       frame.set(shares, Wire.headWords)
       this.underWay++
       this.exchange(frame, Wire.headWords + shares.length, ms, true, (words, why) => {

@@ -24,8 +24,9 @@ export interface Peer {
   readonly session: number
   /** False: no room. */
   readonly send: (bytes: Uint8Array) => boolean
-  /** Number of the write that is applied next, and those that came before their turn. */
+  /** Number of the write that is to come next, of the one to be applied next, and those that came before their turn. */
   nextWrite: number
+  applied: number
   readonly early: Map<number, Int32Array>
   readonly work: Array<() => boolean>
 }
@@ -34,6 +35,7 @@ export const makePeer = (session: number, send: Peer["send"]): Peer => ({
   session,
   send,
   nextWrite: 1,
+  applied: 1,
   early: new Map(),
   work: []
 })
@@ -104,16 +106,22 @@ export class Serving {
     })
   }
 
-  /** In the order of their numbers, whatever order they come in; what was applied is acknowledged again. */
+  /**
+   * In the order of their numbers, whatever order they come in; what was applied is acknowledged again. Numbers go round in 32
+   * bits, so they are compared by how far they are apart.
+   */
   private write(peer: Peer, words: Int32Array): void {
     const sequence = words[3]!
     if (4 * words.length > Wire.writeBytesMax) return this.refuse(peer, words)
-    if (sequence < peer.nextWrite) return this.answer(peer, Wire.WRITE, words[2]!, Wire.headWords)
-    if (sequence >= peer.nextWrite + workMax) return this.drop()
+    if (((sequence - peer.applied) | 0) < 0) return this.answer(peer, Wire.WRITE, words[2]!, Wire.headWords)
+    // It has its place already, and is acknowledged when it was applied: until then its peer might go, and it with it.
+    if (((sequence - peer.nextWrite) | 0) < 0) return
+    if (((sequence - peer.applied) | 0) >= workMax) return this.drop()
     peer.early.set(sequence, words.slice())
     for (let next = peer.early.get(peer.nextWrite); next !== undefined; next = peer.early.get(peer.nextWrite)) {
-      peer.early.delete(peer.nextWrite++)
-      this.later(peer, this.apply(peer, next))
+      peer.early.delete(peer.nextWrite)
+      peer.nextWrite = (peer.nextWrite + 1) | 0
+      this.queue(peer, this.apply(peer, next))
     }
   }
 
@@ -124,6 +132,7 @@ export class Serving {
       while (at < words.length) {
         const told = Wire.shareAt(words, at)
         if (told === null) {
+          peer.applied = (peer.applied + 1) | 0
           this.refuse(peer, words)
           return true
         }
@@ -138,6 +147,7 @@ export class Serving {
 
   private applied(peer: Peer, words: Int32Array): boolean {
     this.counters.writes++
+    peer.applied = (peer.applied + 1) | 0
     this.answer(peer, Wire.WRITE, words[2]!, Wire.headWords)
     return true
   }
@@ -193,6 +203,11 @@ export class Serving {
 
   private later(peer: Peer, work: () => boolean): void {
     if (peer.work.length >= 2 * workMax) return this.drop()
+    this.queue(peer, work)
+  }
+
+  /** Whatever waits already: a write that has its number has its place. `write` bounds how many. */
+  private queue(peer: Peer, work: () => boolean): void {
     peer.work.push(work)
     this.turn ??= setImmediate(this.round)
   }

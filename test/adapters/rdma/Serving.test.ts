@@ -82,6 +82,45 @@ describe("A memory node", () => {
     expect(serving.counters.writes).toBe(2)
   })
 
+  it("acknowledges a batch that comes again while it waits only when it was applied", async () => {
+    const { replies, serving, table, tenure } = rig()
+    const keys = chain(2, 10)
+    const store = message(Wire.WRITE, 1, 1, shares(stretchOf({ tenure, layer: DEVICE, stride: 32 }, keys, true)))
+    serving.take(store)
+    serving.take(store)
+    expect([replies.length, depthOf(table, keys)]).toEqual([0, 0])
+    await settle()
+    expect([replies.length, depthOf(table, keys)]).toEqual([1, 10])
+  })
+
+  it("applies what it acknowledges, whatever else its peer has waiting", async () => {
+    const { replies, serving, table, tenure } = rig()
+    const keys = chain(2, 10)
+    const store = message(Wire.WRITE, 1, 1, shares(stretchOf({ tenure, layer: DEVICE, stride: 32 }, keys, true)))
+    for (let i = 0; i < 1_000; i++) serving.take(message(Wire.BULK, i, 0))
+    serving.take(store)
+    while (replies.length < 256) await settle()
+    serving.take(store)
+    await settle()
+    expect(replies.filter((words) => words[0] === (Wire.WRITE | Wire.REPLY)).map((words) => words[3])).toContain(
+      Wire.OK
+    )
+    expect(depthOf(table, keys)).toBe(10)
+  })
+
+  it("goes on when numbers of batches have gone round", async () => {
+    const { replies, serving, table, tenure } = rig()
+    const last = 2 ** 31 - 1
+    Object.assign(serving.peers.get(session)!, { nextWrite: last, applied: last })
+    const keys = chain(2, 40)
+    const holding = { tenure, layer: DEVICE, stride: 32 } as const
+    for (const [at, number] of [last, -(2 ** 31)].entries()) {
+      serving.take(message(Wire.WRITE, at, number, shares(stretchOf(holding, keys, true, 20 * at, 20 * at + 20))))
+    }
+    await settle()
+    expect([replies.length, depthOf(table, keys)]).toEqual([2, 40])
+  })
+
   it("answers a lookup while another peer's batches wait", async () => {
     const { replies, serving, tenure } = rig()
     const other: Array<number> = []
