@@ -225,6 +225,9 @@ export class Link {
     Wire.head(message, Wire.BULK, 0, 0, from)
     const part = Wire.bulkOf(await this.words(message, ms))
     if (part === null) throw new Failed("refused", `${this.name} did not understand`)
+    if (part.next >= 0 && part.next <= from) {
+      throw new Failed("refused", `${this.name} tells nodes again from ${part.next}, after ${from}`)
+    }
     return part
   }
 

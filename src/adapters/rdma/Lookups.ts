@@ -154,6 +154,7 @@ export class Lookups {
     done: Done
   ): () => void {
     this.rpc++
+    const { session } = link
     return link.lookup(keys, count, stride, ms, (reply, why) => {
       if (reply === null) return done(null, why)
       const known = side.tables.ofSlots(reply.version)
@@ -161,7 +162,12 @@ export class Lookups {
       // The reply is in a buffer that will not wait.
       const kept = keep(reply)
       side.tables.fresh(ms).then(
-        ({ bySlot }) => done(named(kept, bySlot), null),
+        ({ bySlot, session: ofSession, slotVersion }) => {
+          // A slot may be another name's by now, which holds none of it.
+          const isOf = slotVersion === kept.version && ofSession === session
+          if (isOf) done(named(kept, bySlot), null)
+          else done(null, new Failed("late", "the table of names changed meanwhile"))
+        },
         (error: unknown) => done(null, error instanceof Failed ? error : new Failed("away", String(error)))
       )
     })

@@ -1,6 +1,10 @@
 /** NodeTables: what a router remembers of the names of a memory node: by slot, and by tenure; fetched anew when they are others. */
 import * as Asking from "./Asking.ts"
+import { Failed } from "./Failure.ts"
 import type { Link, Session } from "./Link.ts"
+
+/** Times that names are read anew because they changed between two parts. */
+const triesMax = 8
 
 export interface Known {
   readonly session: Session
@@ -41,14 +45,17 @@ export class NodeTables {
   }
 
   private async fetch(ms: number): Promise<Known> {
-    for (;;) {
-      const { session } = this.link
+    const { session } = this.link
+    if (session === null) throw new Failed("away", this.link.why)
+    for (let tries = 0; tries < triesMax; tries++) {
       const bySlot = new Map<number, string>()
       const byTenure = new Map<number, string>()
       const tenures = new Map<string, number>()
       let from = 0
       for (let first: number | null = null; ; ) {
         const part: typeof Asking.Names.Type = await this.link.ask({ ask: "names", from }, Asking.Names, ms)
+        // Two lives of a node may count alike.
+        if (this.link.session !== session) throw new Failed("away", `${this.link.name} was connected anew meanwhile`)
         first ??= part.version
         // Changed between two parts: begin again.
         if (part.version !== first) break
@@ -57,14 +64,18 @@ export class NodeTables {
           tenures.set(name, own.length)
           for (const tenure of own) byTenure.set(tenure, name)
         }
+        if (part.next !== null && part.next <= from) {
+          throw new Failed("refused", `${this.link.name} tells names again from ${part.next}, after ${from}`)
+        }
         if (part.next !== null) {
           from = part.next
           continue
         }
         const { slotVersion, version } = part
-        this.known = { session: session!, slotVersion, version, bySlot, byTenure, tenures }
+        this.known = { session, slotVersion, version, bySlot, byTenure, tenures }
         return this.known
       }
     }
+    throw new Failed("late", `the names of ${this.link.name} changed each of ${triesMax} times they were read`)
   }
 }
