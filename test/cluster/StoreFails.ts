@@ -51,6 +51,7 @@ const engines = { speed: 20, blocks: 400, hostBlocks: 200, maxModelLen: 2_000, o
 const knobs = ["--store-lookup-ms", "5"]
 /** All of it is found within: routers ask every 10 s whether a store lost its data, engines every 30 s what was missed. */
 const healMs = 60_000
+const sayMs = 5_000
 /** What follows a strike counts as struck so long. */
 const afterMs = 1_000
 
@@ -159,9 +160,14 @@ export const storeFails = async (options: Options): Promise<Outcome> => {
     const isCalm = ({ differences, missing, unwell, wrong }: Awaited<ReturnType<typeof look>>) =>
       [differences, missing, unwell, wrong].every(({ length }) => length === 0)
     let found = await look()
+    let saidMs = calmMs
     while (!isCalm(found) && performance.now() - calmMs < healMs) {
       await sleep(250)
       found = await look()
+      if (isCalm(found) || performance.now() - saidMs < sayMs) continue
+      saidMs = performance.now()
+      const { differences, missing, unwell, wrong } = found
+      say(`not yet: ${JSON.stringify({ wrong, missing, unwell, differences })}`)
     }
     const healedMs = performance.now() - calmMs
     if (!isCalm(found)) {
