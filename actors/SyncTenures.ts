@@ -79,6 +79,10 @@ const fencedMs = 1_000
 const lookMs = 1_000
 /** A router that stalled, or was cut off, may not know that another one has told of its workers meanwhile. */
 const sureMs = 60_000
+/** A router that is awake is asked what to do next more often; a member is dead to others after 1.6 s. */
+const stalledMs = 1_400
+/** Within it others have noticed that a router is back, and give back what they took over. */
+const givenBackMs = 5_000
 /** Asked of the store at each look, of those that have not been for so long. */
 const unsureMax = 64
 /** A publisher is whole again by then, or was never. */
@@ -100,6 +104,9 @@ export class SyncTenures {
   private readonly leaves = new Set<string>()
   private group: Group | null = null
   private lookAtMs = 0
+  private awakeMs = Number.POSITIVE_INFINITY
+  /** Times from which on live names that were not asked about since then are asked about. */
+  private doubtsMs: ReadonlyArray<number> = []
 
   constructor(options: Options) {
     this.options = options
@@ -265,6 +272,9 @@ export class SyncTenures {
 
   /** What to do now; `oldestSeq` of what has yet to be written, Infinity for nothing. */
   next(nowMs: number, oldestSeq: number): Step | null {
+    // Stopped, or without a core: others may have told of its workers meanwhile, or be about to.
+    if (nowMs - this.awakeMs > stalledMs) this.doubtsMs = [nowMs, nowMs + givenBackMs]
+    this.awakeMs = nowMs
     for (const name of this.asked) return { _tag: "Enter", name, epoch: name.epoch }
     const last = this.last(oldestSeq)
     if (last !== null) return last
@@ -345,12 +355,14 @@ export class SyncTenures {
   /** Those that are due again: they stay live until they have entered. And those of whom it is not sure that they are. */
   private look(nowMs: number): void {
     this.lookAtMs = nowMs + lookMs
+    const doubtMs = this.doubtsMs.findLast((ms) => ms <= nowMs) ?? Number.NEGATIVE_INFINITY
     for (const name of this.all()) {
       if (name.state === "idle") this.doubt(name, nowMs)
       const isDue = nowMs >= name.dueMs || (name.isStale && nowMs - name.settledMs >= this.options.ttlMs / staleShare)
       if (name.state !== "live") continue
       if (isDue) this.waiting.add(name)
-      else if (nowMs - name.sureMs >= sureMs && this.unsure.size < unsureMax) this.unsure.add(name)
+      else if ((name.sureMs < doubtMs || nowMs - name.sureMs >= sureMs) && this.unsure.size < unsureMax)
+        this.unsure.add(name)
     }
   }
 

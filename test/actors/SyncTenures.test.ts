@@ -73,7 +73,7 @@ describe("SyncTenures", () => {
 
   it("stays live until it has entered when it is only due again", () => {
     const { name, tenures } = live()
-    assert.strictEqual(shown(tenures.next(0.44 * ttlMs, idle)), "")
+    for (let ms = 0; ms <= 0.44 * ttlMs; ms += 1_000) assert.strictEqual(shown(tenures.next(ms, idle)), "")
     const enter = tenures.next(0.46 * ttlMs, idle) as Timed
     assert.strictEqual(shown(enter), "Enter w")
     assert.strictEqual(tenures.changed(0, false, true), name())
@@ -177,6 +177,19 @@ describe("SyncTenures", () => {
     assert.strictEqual(walk.stride, 32)
     tenures.walked(0, 0)
     for (const _ of walk.names) tenures.settled(tenures.next(1, idle) as Timed, true, 1)
-    assert.strictEqual(shown(tenures.next(2_000, idle)), "Enter w1")
+    assert.strictEqual(shown(tenures.next(1_200, idle)), "Enter w1")
+  })
+
+  it("asks whether its tenures count once it stood still, and again when others have given back what they took over", () => {
+    const { tenures } = live()
+    for (let ms = 0; ms <= 10_000; ms += 1_000) assert.strictEqual(shown(tenures.next(ms, idle)), "", `${ms}`)
+    for (const ms of [11_800, 17_000]) {
+      assert.strictEqual(shown(tenures.next(ms, idle)), "Settle w")
+      assert.strictEqual(tenures.settled(tenures.next(ms, idle) as Timed, true, ms), "sure")
+      for (let later = 1_000; later < 4_500; later += 1_000) {
+        assert.strictEqual(shown(tenures.next(ms + later, idle)), "", `${ms + later}`)
+      }
+      for (let later = 4_000; ms + later < 16_500; later += 500) tenures.next(ms + later, idle)
+    }
   })
 })
