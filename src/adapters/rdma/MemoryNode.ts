@@ -84,8 +84,45 @@ const openTable = (options: Options, memory: ArrayBuffer): NodeReopen.Opened => 
 
 const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
 
-/** Begins to serve. Rejects where the fabric, the memory or the address cannot be had. */
+/** Begins to serve. Rejects where the address, the fabric or the memory cannot be had. */
 export const start = async (fabric: FabricAddon, options: Options): Promise<Node> => {
+  let take: (socket: Net.Socket) => void = (socket) => socket.destroy()
+  const server = Net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: probeMs }, (socket) =>
+    take(socket)
+  )
+  server.maxConnections = socketsMax
+  // Before a file is touched: whoever has the address may have the file, too.
+  server.listen(options.port, options.host)
+  await once(server, "listening")
+  try {
+    const { door, endpoint, serving, table } = await serve(fabric, options)
+    take = door.take
+    const stopLooking = look(table, options)
+    return {
+      port: (server.address() as Net.AddressInfo).port,
+      provider: endpoint.provider,
+      version: endpoint.version,
+      generation: table.generation,
+      table,
+      counters: serving.counters,
+      peers: () => serving.peers.size,
+      close: async () => {
+        stopLooking()
+        const closed = once(server, "close")
+        server.close()
+        door.close()
+        await closed
+        await endpoint.close()
+      }
+    }
+  } catch (error) {
+    server.close()
+    throw error
+  }
+}
+
+/** Fabric and memory, and who comes in. */
+const serve = async (fabric: FabricAddon, options: Options) => {
   const { log } = options
   const anywhere = options.host === "0.0.0.0" || options.host === "::"
   const endpoint = fabric.open({
@@ -119,33 +156,7 @@ export const start = async (fabric: FabricAddon, options: Options): Promise<Node
   endpoint.onMessage(serving.take)
   const door = makeDoor(endpoint, region, table, serving, options)
   endpoint.onLost((peer, why) => door.lost(peer, why))
-  const server = Net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: probeMs }, door.take)
-  server.maxConnections = socketsMax
-  try {
-    server.listen(options.port, options.host)
-    await once(server, "listening")
-  } catch (error) {
-    await endpoint.close()
-    throw error
-  }
-  const stopLooking = look(table, options)
-  return {
-    port: (server.address() as Net.AddressInfo).port,
-    provider: endpoint.provider,
-    version: endpoint.version,
-    generation: table.generation,
-    table,
-    counters: serving.counters,
-    peers: () => serving.peers.size,
-    close: async () => {
-      stopLooking()
-      const closed = once(server, "close")
-      server.close()
-      door.close()
-      await closed
-      await endpoint.close()
-    }
-  }
+  return { endpoint, table, serving, door }
 }
 
 /** Looks after the table while there is time, and says when it has grown. */
@@ -178,7 +189,8 @@ const makeDoor = (endpoint: Endpoint, region: Region, table: NodeTable, serving:
     if (refusal !== null) {
       log(`refused ${from}: ${refusal.refused}`)
       Frames.send(socket, refusal)
-      socket.end()
+      // Whole: one that does not hang up itself would keep its place for ever.
+      socket.destroySoon()
       return false
     }
     let session = 0

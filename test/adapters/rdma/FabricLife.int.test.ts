@@ -162,10 +162,10 @@ describe("Memory", () => {
     await mkdir(join(folder, "sub"))
     for (const path of [join(folder, "sub"), join(folder, "no/such/file"), "/dev/null"]) {
       const error = errorOf(() => rig.fabric().map(path, 4_096))
-      expect([error.code, error.message]).toEqual(["ERR_RDMA_MEMORY", expect.stringContaining(path)])
+      expect([error.code, error.message]).toEqual(["ERR_RDMA_BACKING", expect.stringContaining(path)])
     }
     const full = errorOf(() => rig.fabric().map(join("/dev/shm", `fabric-test-${process.pid}`), 2 ** 40))
-    expect([full.code, full.message]).toEqual(["ERR_RDMA_MEMORY", expect.stringContaining("No space left")])
+    expect([full.code, full.message]).toEqual(["ERR_RDMA_BACKING", expect.stringContaining("No space left")])
     await rm(join("/dev/shm", `fabric-test-${process.pid}`), { force: true })
   })
 })

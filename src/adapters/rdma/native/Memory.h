@@ -32,7 +32,10 @@ struct Pages {
 /** What peers may read: mapped once and kept until the process ends, so that nothing they may still read goes away. */
 class Regions {
  public:
-  /** Maps a file, made or grown to `length`; or memory of none when `path` is empty. Throws `ERR_RDMA_MEMORY`. */
+  /**
+   * Maps a file, made or grown to `length`, that no other process has; or memory of none when `path` is empty. Throws
+   * `ERR_RDMA_BACKING` for a file, else `ERR_RDMA_MEMORY`.
+   */
   static uint8_t* map(const std::string& path, size_t length) {
     uint8_t* at = path.empty() ? mapPages(length, MAP_PRIVATE | MAP_ANONYMOUS, -1) : mapFile(path, length);
     const std::lock_guard<std::mutex> lock(mutex());
@@ -58,21 +61,31 @@ class Regions {
   }
 
   static uint8_t* mapFile(const std::string& path, size_t length) {
+    const auto refuse = [&path](const std::string& why) { return Failure{"ERR_RDMA_BACKING", "Cannot use " + path + " as memory: " + why + "."}; };
     struct Open {
-      const int fd;
-      ~Open() { close(fd); }
+      int fd;
+      ~Open() {
+        if (fd >= 0) close(fd);
+      }
     } file{open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600)};
     struct stat found;
     int error = file.fd < 0 || fstat(file.fd, &found) != 0 ? errno : S_ISREG(found.st_mode) ? 0 : EINVAL;
+    // Two that write to one memory would make nonsense of it. The lock is this process's for as long as the file is open in it.
+    struct flock whole = {};
+    whole.l_type = F_WRLCK;
+    if (error == 0 && fcntl(file.fd, F_SETLK, &whole) != 0) {
+      if (errno == EACCES || errno == EAGAIN) throw refuse("another process has it");
+      error = errno;
+    }
     if (error == 0) {
       // Whole huge pages where the file system has those; and all of it with a place on the device, because without one a write
       // to the memory would end the process (SIGBUS).
       const size_t unit = found.st_blksize > 0 ? static_cast<size_t>(found.st_blksize) : 4096;
       error = posix_fallocate(file.fd, 0, static_cast<off_t>((length + unit - 1) / unit * unit));
     }
-    if (error != 0) {
-      throw Failure{"ERR_RDMA_MEMORY", "Cannot make " + path + " a file of " + std::to_string(length) + " bytes: " + strerror(error) + "."};
-    }
-    return mapPages(length, MAP_SHARED, file.fd);
+    if (error != 0) throw refuse(std::to_string(length) + " bytes: " + strerror(error));
+    uint8_t* at = mapPages(length, MAP_SHARED, file.fd);
+    file.fd = -1;
+    return at;
   }
 };
