@@ -23,10 +23,12 @@ export const storeError = (what: string, error: unknown): StoreError =>
 
 /** For what the addon does not say itself. */
 const fixes: Readonly<Record<string, string>> = {
-  ERR_RDMA_LIBRARY: "Name libfabric's file or folder with library=.",
-  ERR_RDMA_PROVIDER: "Name one that there is with provider=, on both sides, or install what it needs.",
+  ERR_RDMA_LIBRARY: "Or name its file or folder: ?library= in the store's address, --library of the memory node.",
+  ERR_RDMA_PROVIDER:
+    "Name one that there is, the same on both sides (?provider= in the store's address, --provider of the memory node), or install what it needs.",
+  ERR_RDMA_BACKING: "Give --backing a file of its own, in a folder that is there and has room for it.",
   ERR_RDMA_MEMORY:
-    "Is the file's folder there, with room? Else raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container.",
+    "Raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container.",
   ERR_RDMA_ADDON: "Or use another store: sqlite, redis://."
 }
 

@@ -249,6 +249,7 @@ export class Link {
   }
 
   private async keep(attempted: () => void): Promise<void> {
+    let isFirst = true
     for (let pauseMs = pauseMsMin; !this.isClosed; pauseMs = Math.min(pauseMsMax, 2 * pauseMs)) {
       try {
         const socket = await this.connect()
@@ -259,10 +260,12 @@ export class Link {
       } catch (error) {
         this.unusable = unusableOf(error) ?? (error as { readonly unusable?: Unusable }).unusable ?? null
         this.socket?.destroy()
+        if (isFirst) this.unusable ??= await this.tryFabric()
         this.broke(this.unusable?.why ?? (error instanceof Error ? wordsOf(error) : String(error)))
         attempted()
       }
       if (this.isClosed) return
+      isFirst = false
       await sleep(pauseMs * (0.5 + Math.random()), undefined, { ref: false })
     }
   }
@@ -293,18 +296,29 @@ export class Link {
     return socket
   }
 
+  private openAt(host: string | null): Endpoint {
+    const { fabric, library, provider } = this.options
+    const { messageBytesMax } = Wire
+    return fabric.open({ provider, host, library, messageBytesMax, receives: 32, sendsMax: 256 })
+  }
+
+  /** What the fabric lacks shows when a node is there to be reached over it; where none is, it is opened for that alone. */
+  private async tryFabric(): Promise<Unusable | null> {
+    if (this.endpoint !== null || this.isClosed) return null
+    try {
+      await this.openAt(null).close()
+      return null
+    } catch (error) {
+      return unusableOf(error)
+    }
+  }
+
   private async endpointAt(host: string): Promise<Endpoint> {
     if (this.endpoint !== null && this.endpointHost === host) return this.endpoint
     await this.endpoint?.close()
-    const { fabric, library, provider } = this.options
-    const endpoint = fabric.open({
-      provider,
-      host,
-      library,
-      messageBytesMax: Wire.messageBytesMax,
-      receives: 32,
-      sendsMax: 256
-    })
+    this.endpoint = null
+    if (this.isClosed) throw new Error("closed")
+    const endpoint = this.openAt(host)
     endpoint.setSpin(spinUs(endpoint.provider, this.options.spinUs))
     endpoint.onMessage(this.take)
     endpoint.onLost((peer, why) => {

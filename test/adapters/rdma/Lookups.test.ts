@@ -7,13 +7,13 @@ import * as Wire from "../../../src/adapters/rdma/Wire.ts"
 const layersOf = (depth: number): Array<number> => [depth, depth, depth, depth, 0]
 
 /** A link whose node answers as it is told: a lookup, and questions. */
-const answering = (reach: { readonly version: number; readonly slot: number }, ask: () => unknown) => {
+const answering = (reach: { readonly version: number; readonly slot: number }, ask: () => unknown): Link => {
   const link = new Link({
     ...{ fabric: {} as FabricAddon, host: "127.0.0.1", port: 1, provider: "auto", library: null, token: "" },
     ...{ spinUs: null, changed: () => {} }
   })
   const session = { welcome: { session: 1 } } as Link["session"]
-  return Object.assign(link, {
+  const made: unknown = Object.assign(link, {
     session,
     ask: async () => ask(),
     words: async () => ask(),
@@ -24,6 +24,7 @@ const answering = (reach: { readonly version: number; readonly slot: number }, a
       return () => {}
     }
   })
+  return made as Link
 }
 const lookup = (link: Link) =>
   new Promise((resolve) =>

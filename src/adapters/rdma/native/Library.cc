@@ -71,7 +71,7 @@ const Library& Library::load(const std::string& path) {
   }
   if (handle == nullptr) {
     throw Failure{"ERR_RDMA_LIBRARY", "libfabric cannot be loaded: " + error + ". Install it (Debian, Ubuntu: apt install libfabric1; "
-                                      "Fedora: dnf install libfabric), or name the file or its folder in the configuration."};
+                                      "Fedora: dnf install libfabric)."};
   }
   Library library;
   symbol(handle, "fi_version", "FABRIC_1.0", library.version);
