@@ -77,10 +77,15 @@ const bytesOf = (flag: string, text: string) => {
     : Effect.fail(new Refused({ detail: `${flag} ${text}: must be 8MiB to 16GiB, like 256MiB` }))
 }
 
+const wholeOf = (flag: string, value: number, from: number, to: number) =>
+  value >= from && value <= to
+    ? Effect.void
+    : Effect.fail(new Refused({ detail: `${flag} ${value}: must be ${from} to ${to}` }))
+
 const listenOf = (text: string) => {
   const url = URL.canParse(`tcp://${text}`) ? new URL(`tcp://${text}`) : null
   return url === null || url.hostname === "" || url.port === ""
-    ? Effect.fail(new Refused({ detail: `--listen ${text}: must be host:port` }))
+    ? Effect.fail(new Refused({ detail: `--listen ${text}: must be host:port, like 10.0.0.7:${defaultPort}` }))
     : Effect.succeed({ host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) })
 }
 
@@ -96,12 +101,21 @@ const run = Effect.fnUntraced(function* (given: Command.Command.Config.Infer<typ
   const { host, port } = yield* listenOf(given.listen)
   const bytes = yield* bytesOf("--size", given.size)
   const bytesMax = Option.isSome(given.maxSize) ? yield* bytesOf("--max-size", given.maxSize.value) : bytes
-  if (bytesMax < bytes) return yield* new Refused({ detail: "--max-size is less than --size" })
+  if (bytesMax < bytes)
+    return yield* new Refused({
+      detail: `--max-size ${Option.getOrElse(given.maxSize, () => "")}: must be no less than --size ${given.size}`
+    })
+  yield* wholeOf("--ttl", given.ttl, 1, 2 ** 31 - 1)
+  yield* wholeOf("--admin", given.admin, 0, 65_535)
+  if (Option.isSome(given.spin)) yield* wholeOf("--spin", given.spin.value, 0, 1_000_000)
   const tokenFile = Option.getOrNull(given.tokenFile)
   const token =
     tokenFile === null
       ? ""
-      : (yield* Effect.tryPromise({ try: () => readFile(tokenFile, "utf8"), catch: refused })).trim()
+      : (yield* Effect.tryPromise({
+          try: () => readFile(tokenFile, "utf8"),
+          catch: (error) => new Refused({ detail: `--token-file ${tokenFile}: ${wordsOf(error)}` })
+        })).trim()
   if (tokenFile !== null && token === "") return yield* new Refused({ detail: `--token-file ${tokenFile} is empty` })
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const node = yield* Effect.acquireRelease(
