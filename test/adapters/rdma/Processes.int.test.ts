@@ -13,6 +13,7 @@ import type { Interface, StoreError } from "../../../src/ports/StateStore.ts"
 import { stateStoreConformance } from "../../ports/StateStoreConformance.ts"
 import { randomHistory } from "../../ports/StateStoreHistory.ts"
 import { extend, random } from "../../support/Chains.ts"
+import * as MemoryNodeHost from "../../support/MemoryNodeHost.ts"
 import * as MemoryNodeProcess from "../../support/MemoryNodeProcess.ts"
 import { rig, type Store, stores, until } from "../../support/MemoryNodes.ts"
 import { addonFile, libfabric } from "../../support/Rdma.ts"
@@ -23,17 +24,23 @@ const readerCli = fileURLToPath(new URL("../../support/RdmaReaderCli.ts", import
 
 let fabric: Fabric.FabricAddon
 let library: string | null
+let host: MemoryNodeHost.MemoryNodeHost
 let folder: string
 let tokenFile: string
 
 beforeAll(async () => {
-  fabric = Fabric.load(await addonFile())
+  const addon = await addonFile()
+  fabric = Fabric.load(addon)
   library = await libfabric()
+  host = MemoryNodeHost.start(addon, library)
   folder = mkdtempSync(join(tmpdir(), "memory-node-"))
   tokenFile = join(folder, "token")
   writeFileSync(tokenFile, "secret\n")
 }, 300_000)
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(async () => {
+  await host.close()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const run = Effect.runPromise
 const outcome = <A>(effect: Effect.Effect<A, StoreError>): Promise<string> =>
@@ -52,9 +59,9 @@ const args = (provider: string, more: ReadonlyArray<string> = []): Array<string>
 const urlOf = (port: number, provider: string, mode = "auto"): string =>
   `rdma://127.0.0.1:${port}?provider=${provider}&mode=${mode}${library === null ? "" : `&library=${library}`}`
 
+/** A node in another process, empty. */
 const processRig = async (provider: string, mode: string) => {
-  const port = await MemoryNodeProcess.freePort()
-  let node = await MemoryNodeProcess.start(port, args(provider))
+  const port = await host.renew(provider)
   const opened = stores(fabric)
   const proxies = new Map<Interface, TcpProxy.TcpProxy>()
   return {
@@ -69,38 +76,37 @@ const processRig = async (provider: string, mode: string) => {
       await until(() => store.status().connected !== away)
     },
     wipe: async () => {
-      await node.kill()
-      for (const store of proxies.keys()) await until(() => !store.status().connected)
-      node = await MemoryNodeProcess.start(port, args(provider))
+      await host.renew(provider, port)
       for (const store of proxies.keys()) await until(() => store.status().connected)
     },
     close: async () => {
       await opened.close()
       for (const proxy of proxies.values()) await proxy.close()
-      await node.kill()
     }
   }
 }
 
-const sizes = { steps: 40, requests: 150, shares: 1_000 }
+const sizes = { steps: 30, requests: 100, shares: 600 }
 stateStoreConformance("RdmaStore over shm, asking a process", () => processRig("shm", "rpc"), sizes)
 // In this process, which is sooner begun anew for each test. (Over shm two ends in one process crash on messages of 32 KiB.)
-for (const mode of ["rpc", "read"]) {
-  const query = () => urlOf(0, "tcp", mode).split("?")[1]!
-  stateStoreConformance(
-    `RdmaStore over tcp, mode ${mode}`,
-    () => rig(fabric, query(), { provider: "tcp", library }),
-    sizes
-  )
-}
+const query = (mode: string) => urlOf(0, "tcp", mode).split("?")[1]!
+stateStoreConformance(
+  "RdmaStore over tcp, asking",
+  () => rig(fabric, query("rpc"), { provider: "tcp", library }),
+  sizes
+)
 
-describe("RdmaStore over shm, reading a process", () => {
+// What is not looked up is the same as when it asks.
+describe.each([
+  ["tcp", () => rig(fabric, query("read"), { provider: "tcp", library })],
+  ["shm", () => processRig("shm", "read")]
+] as const)("RdmaStore over %s, reading", (_, open) => {
   it.each([8, 32])("answers as its naive twin does, in pieces of %i", async (stride) => {
-    const { client, close } = await processRig("shm", "read")
+    const { client, close } = await open()
     try {
       const all = await Promise.all([client(), client()])
       await randomHistory(all, stride, 150, stride)
-      const { read, fellBack } = all[0]!.stats().lookups
+      const { read, fellBack } = (all[0] as Store).stats().lookups
       expect(read).toBeGreaterThan(50)
       expect(fellBack).toBeLessThan(read / 2)
     } finally {
@@ -195,21 +201,23 @@ describe.each(["tcp", "shm"])("A memory node over %s", (provider) => {
     })
   })
 
-  it.each(["SIGKILL", "SIGSTOP"] as const)("serves others when one that reads it all gets a %s", async (signal) => {
+  it("serves others when some that read it all get a SIGKILL, and some a SIGSTOP", async () => {
     await withNode(provider, [], async (node, open) => {
       const store = await open()
       const tenure = await enter(store, "w")
       await run(store.write(Array.from({ length: 2_000 }, (_, i) => held(tenure, chain(i))).flat()))
       const readers: Array<ChildProcess> = []
       try {
-        for (let i = 0; i < 3; i++) {
+        const signals = ["SIGKILL", "SIGSTOP", "SIGKILL", "SIGSTOP"] as const
+        const struck = signals.map(async (signal) => {
           const reader = spawn(process.execPath, [readerCli, urlOf(node.port, provider, "rpc")], {
             stdio: ["ignore", "pipe", "inherit"]
           })
           readers.push(reader)
           await once(reader.stdout!, "data")
           reader.kill(signal)
-        }
+        })
+        await Promise.all(struck)
         for (let i = 0; i < 200; i++) {
           await run(store.write(held(tenure, chain(5_000 + i))))
           expect(await depth(store, chain(5_000 + i))).toBe(40)
@@ -260,6 +268,31 @@ describe("A memory node", () => {
       await once(rude, "close")
       expect(output()).toMatch(/refused 127\.0\.0\.1:\d+: the memory node has another token/)
       expect(output()).not.toMatch(/secret|wrong/)
+    })
+  })
+
+  it("says what of its flags cannot be, and whose the file is already", async () => {
+    const backing = join(folder, "own")
+    await withNode("tcp", ["--backing", backing], async () => {
+      const said = (more: ReadonlyArray<string>) =>
+        MemoryNodeProcess.freePort()
+          .then((port) => MemoryNodeProcess.start(port, args("tcp", more)))
+          .then(
+            () => "it started",
+            (error: Error) => error.message
+          )
+      const all = [
+        said(["--backing", backing]),
+        said(["--backing", join(folder, "no/such/file")]),
+        said(["--ttl", "0"]),
+        said(["--spin", "-1"])
+      ]
+      expect(await Promise.all(all)).toEqual([
+        expect.stringMatching(/Cannot use .*own as memory: another process has it\. Give --backing/),
+        expect.stringMatching(/no\/such\/file as memory: .*No such file.* Give --backing a file/),
+        expect.stringMatching(/--ttl 0: must be 1 to/),
+        expect.stringMatching(/--spin -1: must be 0 to/)
+      ])
     })
   })
 
