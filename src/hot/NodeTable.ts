@@ -159,14 +159,10 @@ export class NodeTable {
       const granule = this.index.find(lo, hi)
       if (granule !== 0) this.erase(granule)
     },
-    drop: (headLo, headHi) => {
+    // Bytes here are ours: where a node is not as it should be for a share, the piece is that of others, who cut their chains
+    // into pieces of another length. It stays, as `put` leaves what is of another chain; when they write no more, it goes.
+    drop: () => {
       this.path.length = 0
-      // Never seen but where bytes are not what was written, so all that is there may be looked at.
-      for (let at = this.pages.recordFrom(0); at >= 0; at = this.pages.recordFrom(at)) {
-        const next = at + this.pages.granulesAt(at)
-        if (this.isOf(at * granuleWords, headLo, headHi)) this.erase(at)
-        at = next
-      }
     }
   }
 

@@ -93,7 +93,7 @@ const shapes = [
 
 describe("NodeTable", () => {
   it.each(shapes)("takes all of $what until its memory is full to the last page", ({ perBlock, ...shape }) => {
-    const { table } = open(wordsOf(16))
+    const { table } = open(wordsOf(10))
     const workers = Array.from({ length: 1_000 }, (_, i) => enter(table, `w${i}`))
     expect(workers).toHaveLength(1_000)
     let before = { used: 0, blocks: 0 }
@@ -110,7 +110,7 @@ describe("NodeTable", () => {
   })
 
   it.each(shapes)("makes room for more of $what by what was written longest ago", (shape) => {
-    const { table } = open(wordsOf(12))
+    const { table } = open(wordsOf(9))
     for (let i = 0; i < 800; i++) enter(table, `w${i}`)
     let now = 100
     let full = 0
@@ -136,7 +136,7 @@ describe("NodeTable", () => {
   })
 
   it("is as good after days in which everything in it was replaced many times", () => {
-    const { table } = open(wordsOf(10))
+    const { table } = open(wordsOf(9))
     for (let i = 0; i < 300; i++) enter(table, `w${i}`)
     const dayS = 86_400
     const held: Array<number> = []
@@ -152,7 +152,7 @@ describe("NodeTable", () => {
         (chains) => {
           now++
           sweep(table, 200, 100 + day * dayS - 7_200)
-          return table.hands.evicted > before + 1_000 || chains.length > 40_000
+          return table.hands.evicted > before + 600 || chains.length > 15_000
         },
         () => now
       )
@@ -197,6 +197,26 @@ describe("NodeTable", () => {
     for (let i = 0; i < mine.length; i++) put(table, kept, chain(next, 64))
     expect(table.hands.evicted).toBe(0)
     for (const keys of mine) expect(depth(table, keys)).toEqual({ kept: 64 })
+    check(table)
+  })
+
+  it("leaves pieces of another length as they are, and looks at nothing else for that", () => {
+    const { table } = open(wordsOf(16))
+    const [mine, other] = [enter(table, "mine"), enter(table, "other")]
+    const next = random(8)
+    const keys = chain(next, 32)
+    put(table, mine, keys)
+    for (let i = 0; i < 2_000; i++) put(table, mine, chain(next, 8))
+    let looked = 0
+    const { recordFrom } = table.pages
+    table.pages.recordFrom = (from) => {
+      looked++
+      return recordFrom.call(table.pages, from)
+    }
+    put(table, other, keys, { stride: 8, to: 8 })
+    put(table, other, keys, { stride: 8, to: 8, isHeld: false })
+    expect(looked).toBe(0)
+    expect([depth(table, keys), depth(table, keys, 8)]).toEqual([{ mine: 32 }, {}])
     check(table)
   })
 
