@@ -54,6 +54,20 @@ const pair = (options = {}) =>
 /** One of the nodes alone, as it is. */
 const alone = (which: number) => opened.open(`rdma://127.0.0.1:${nodes[which]!.port}`)
 
+describe("A memory node", () => {
+  it("is measured where some lookups are late", async () => {
+    const store = await alone(0)
+    await run(store.write(held(await enter(store, "w"), chain(1))))
+    let sent = 0
+    fabric.dropOneIn = 41
+    // One in 41: not those that ask for its state, and for what it has.
+    fabric.next = (below) => (++sent + 20) % below
+    const findings = await run(store.findings)
+    fabric.dropOneIn = 0
+    expect(findings.find(({ what }) => what === "lookup of a piece")?.value).toMatch(/µs asked, .* µs read/)
+  })
+})
+
 describe("Two memory nodes", () => {
   it("have all that is written, each by itself, under the same tenures", async () => {
     const store = await pair()
