@@ -6,6 +6,8 @@ export default defineConfig({
   root: fileURLToPath(new URL("..", import.meta.url)),
   test: {
     reporters: ["default", new ClosingLine()],
+    // Of any kind: some only reckon, others mostly wait for each other.
+    maxWorkers: 2,
     projects: [
       {
         extends: true,
@@ -13,14 +15,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        // Real processes and sockets, that mostly wait for each other: two files at a time.
+        // Real processes and sockets.
         test: {
           name: "int",
           include: ["test/**/*.int.test.ts"],
           testTimeout: 60_000,
-          hookTimeout: 60_000,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 }
+          hookTimeout: 60_000
         }
       }
     ]
