@@ -112,6 +112,8 @@ export const make = Effect.fnUntraced(function* (
     const close = (): void => connection.close()
     signal.addEventListener("abort", close, { once: true })
     try {
+      // Closed while it connected: nobody would be told any more.
+      signal.throwIfAborted()
       const isBroken = connection.broken.then((error) => Promise.reject(error))
       isBroken.catch(() => {})
       const session = await within(paces.connectMs, "it", Promise.race([looked(connection, address, keys), isBroken]))

@@ -36,6 +36,20 @@ describe("A Redis that fails", () => {
     for (const one of closing.splice(0).reverse()) await one.close()
   })
 
+  it("that answers a greeting only when the store is closed does not keep it from closing", async () => {
+    const { pause, port, resume } = await server({ config: ["requirepass secret"] })
+    const store = await open(options(`redis://127.0.0.1:${port}`, { password: Redacted.make("secret") }))
+    await store.until(({ connected }) => connected)
+    await pause()
+    await store.until(({ connected }) => !connected)
+    // It has been connected to again, and has not said whether the password will do.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const closed = store.close()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    resume()
+    await closed
+  })
+
   it("is away from the start: the store opens all the same, and is there when Redis is", async () => {
     const port = await RedisServer.freePort()
     const { lines, store, until } = await opened(open(options(`redis://127.0.0.1:${port}`)))
