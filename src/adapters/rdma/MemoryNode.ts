@@ -94,6 +94,8 @@ export const start = async (fabric: FabricAddon, options: Options): Promise<Node
   // Before a file is touched: whoever has the address may have the file, too.
   server.listen(options.port, options.host)
   await once(server, "listening")
+  // One connection that cannot be taken, for want of files or memory, does not end the node: who asked tries again.
+  server.on("error", ({ message }) => options.log(`could not let a router in: ${message}`))
   try {
     const { door, endpoint, serving, table } = await serve(fabric, options)
     take = door.take

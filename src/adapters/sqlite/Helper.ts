@@ -44,6 +44,8 @@ export const open = (url: string, workerData: Start): Effect.Effect<Helper, Stor
       const unusable = (code: string, why: string, fix: string) => new StoreUnusable({ store: url, code, why, fix })
       spawned.on("message", (said: Said) => {
         if (said._tag === "Opened") {
+          // Begun again just before the store was closed.
+          if (isClosed) return void spawned.terminate()
           version = `sqlite ${said.version}`
           worker = spawned
           why = ""
