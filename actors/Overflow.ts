@@ -20,7 +20,7 @@ import { type Reach, type Interface as Store, strideOf } from "../src/ports/Stat
 export interface Deps {
   readonly store: Pick<Store, "lookup" | "status">
   /** Longest a request waits. */
-  readonly budgetMs: number
+  readonly budgetMs: () => number
   /** The index may once have had this block, the first of a request that it lacks: it has evicted it, or is to be told. Cheap. */
   readonly isShort: (lo: number, hi: number) => boolean
   /** Monotonic, ms. */
@@ -153,7 +153,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<O
       tally.late++
       miss()
       if (listeners !== null) for (const listener of listeners) listener()
-    }, budgetMs)
+    }, budgetMs())
     fork(
       Effect.matchCause(store.lookup(keys, count, stride), {
         onFailure: () => answered(want, lookup, null),

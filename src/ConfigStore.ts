@@ -58,7 +58,7 @@ export const knobs = {
   storeLookupMs: knob(
     between(0, 1_000),
     5,
-    "Longest time a request waits for the store when the index knows only its beginning; far less than the prefill it may save. 0: never asked.",
+    "Longest time a request waits for the store when the index knows only its beginning, ten times that in the first seconds after a start; far less than the prefill it may save. 0: never asked.",
     { unit: "ms" }
   ),
   storeBytesMax: bytes(1024 * MiB, "Largest sqlite file; some 60 million blocks.", MiB)

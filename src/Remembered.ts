@@ -43,6 +43,12 @@ export interface Remembered {
 /** How late it is noticed that a worker has become this router's to write of, or that its blocks are of another size. */
 const lookMs = 500
 
+/**
+ * As many times as long a request waits while workers' memory is still read: that takes a second or two, in which the store knows all
+ * and the index nothing, and both are busy.
+ */
+const warmingTimes = 10
+
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Remembered, never, Scope.Scope> {
   const { config, guesses, index, now, pictures, store, workerOf, writes } = deps
   const names = new Map<number, string>()
@@ -65,7 +71,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<R
       ? null
       : yield* Overflow.make({
           store,
-          budgetMs: config.storeLookupMs,
+          budgetMs: () => config.storeLookupMs * (warm.isWarming() ? warmingTimes : 1),
           isShort: (lo, hi) => index.hasEvicted(lo, hi) || warm.isWarming(),
           now
         })

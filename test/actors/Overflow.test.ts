@@ -46,7 +46,7 @@ describe("Overflow", () => {
     const overflow = await Effect.runPromise(
       Overflow.make({
         store: { lookup, status: store.status },
-        budgetMs: 5,
+        budgetMs: () => 5,
         isShort: () => true,
         now: () => nowMs,
         ...deps

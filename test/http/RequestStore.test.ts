@@ -61,7 +61,7 @@ describe("a request that the index knows nothing of", () => {
     }
     const overflow = await Effect.runPromise(
       Overflow.make({
-        budgetMs,
+        budgetMs: () => budgetMs,
         isShort: () => true,
         now: () => performance.now(),
         store: {
