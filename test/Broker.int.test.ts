@@ -4,6 +4,7 @@ import { createServer } from "node:net"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import * as SimFleet from "../loadtest/fleet/SimFleet.ts"
 import * as NatsServer from "../loadtest/servers/NatsServer.ts"
+import { freePort } from "../loadtest/servers/ServerProcess.ts"
 import { keysOf } from "./cluster/Agree.ts"
 import * as Processes from "./support/Processes.ts"
 
@@ -102,7 +103,7 @@ describe("a NATS that is of no use", () => {
   }
 
   beforeAll(async () => {
-    port = await NatsServer.freePort()
+    port = await freePort()
     broker = await brokers[0]!.start(port)
     fleet = await SimFleet.start({ engines: 2, speed: 20 })
     routers = await Promise.all(

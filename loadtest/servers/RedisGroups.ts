@@ -1,7 +1,8 @@
 /** Several redis-servers that belong together: a cluster, and a primary whose replica a sentinel promotes. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { createClient } from "redis"
-import { freePort, type RedisServer, start } from "./RedisServer.ts"
+import { type RedisServer, start } from "./RedisServer.ts"
+import { freePort } from "./ServerProcess.ts"
 
 const slots = 16_384
 const settleMs = 20_000

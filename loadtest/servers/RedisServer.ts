@@ -1,12 +1,9 @@
 /** A real redis-server on a free port of this machine, its data in a folder of its own; ended with the test whatever happens. */
-import { type ChildProcess, spawn } from "node:child_process"
-import { once } from "node:events"
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { obtain } from "./Obtain.ts"
+import * as ServerProcess from "./ServerProcess.ts"
 
 export interface RedisServer {
   readonly port: number
@@ -51,20 +48,6 @@ export const executable = (): Promise<string> =>
     image: { name: "redis:7", path: "/usr/local/bin/redis-server" }
   })
 
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, "close")
-  return port
-}
-
-const alive = new Set<ChildProcess>()
-process.once("exit", () => {
-  for (const child of alive) child.kill("SIGKILL")
-})
-
 /** Said once it takes connections, also after it has read what is on disk; the last is a sentinel's. */
 const ready = /Ready to accept connections|Sentinel ID is/
 
@@ -80,67 +63,32 @@ const linesOf = async (options: Options, port: number, folder: string): Promise<
 }
 
 export const start = async (options: Options = {}): Promise<RedisServer> => {
-  const port = options.port ?? (await freePort())
+  const port = options.port ?? (await ServerProcess.freePort())
   const path = await executable()
   const folder = await mkdtemp(join(tmpdir(), "redis-"))
   const file = join(folder, "redis.conf")
   await writeFile(file, (await linesOf(options, port, folder)).join("\n"))
-  let child: ChildProcess | null = null
-  let output = ""
-
-  const launch = async (): Promise<void> => {
-    const args = options.isSentinel === true ? [file, "--sentinel"] : [file]
-    const begun = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] })
-    child = begun
-    alive.add(begun)
-    await new Promise<void>((resolve, reject) => {
-      const take = (chunk: Buffer) => {
-        output += chunk.toString()
-        if (ready.test(output)) resolve()
-      }
-      begun.stdout.on("data", take)
-      begun.stderr.on("data", take)
-      begun.once("error", reject)
-      begun.once("close", (code) => {
-        alive.delete(begun)
-        reject(new Error(`redis-server ended (${code}):\n${output}`))
-      })
-    })
-  }
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const ending = child
-    child = null
-    output = ""
-    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return
-    const ended = once(ending, "close")
-    // A paused one would not hear of anything else.
-    ending.kill("SIGCONT")
-    ending.kill(signal)
-    await ended
-  }
-  await launch()
+  const args = options.isSentinel === true ? [file, "--sentinel"] : [file]
+  const server = ServerProcess.make("redis-server", { path, args, ready })
+  await server.start()
   return {
     port,
-    pid: () => child?.pid ?? 0,
-    output: () => output,
-    stop: () => end("SIGTERM"),
-    kill: () => end("SIGKILL"),
-    start: launch,
+    pid: server.pid,
+    output: server.output,
+    stop: () => server.end("SIGTERM"),
+    kill: () => server.end("SIGKILL"),
+    start: server.start,
     wipe: async () => {
-      await end("SIGKILL")
+      await server.end("SIGKILL")
       for (const name of await readdir(folder)) {
         if (!/\.(conf|pem)$/.test(name)) await rm(join(folder, name), { recursive: true })
       }
-      await launch()
+      await server.start()
     },
-    pause: async () => {
-      child?.kill("SIGSTOP")
-      // The signal takes a moment to reach every thread.
-      await sleep(100)
-    },
-    resume: () => void child?.kill("SIGCONT"),
+    pause: server.pause,
+    resume: server.resume,
     close: async () => {
-      await end("SIGKILL")
+      await server.end("SIGKILL")
       await rm(folder, { recursive: true, force: true })
     }
   }

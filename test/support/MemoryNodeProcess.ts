@@ -15,10 +15,6 @@ export interface NodeProcess {
   readonly kill: (signal?: NodeJS.Signals) => Promise<void>
 }
 
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as { port: number }
   server.close()
   await once(server, "close")
   return port

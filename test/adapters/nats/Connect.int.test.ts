@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { Effect, Exit, Redacted, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import * as NatsServer from "../../../loadtest/servers/NatsServer.ts"
+import { freePort } from "../../../loadtest/servers/ServerProcess.ts"
 import type { Options } from "../../../src/adapters/nats/NatsBus.ts"
 import type { Bus } from "../../../src/ports/Bus.ts"
 import * as NatsKeys from "../../support/NatsKeys.ts"
@@ -66,7 +67,7 @@ const works = async (it: Bus["Service"]): Promise<void> => {
 
 describe("NATS", () => {
   it("that is away does not keep the router from starting, and is used once it is there", async () => {
-    const port = await NatsServer.freePort()
+    const port = await freePort()
     const connected = await bus([`nats://127.0.0.1:${port}`])
     const { why } = await connected.until((status) => status.why.includes("refused"))
     expect(why).toContain(`cannot connect to nats://127.0.0.1:${port}`)

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, Redacted } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { freePort } from "../../../loadtest/servers/ServerProcess.ts"
 import * as Fabric from "../../../src/adapters/rdma/Fabric.ts"
 import { DEVICE } from "../../../src/domain/Tier.ts"
 import type { Interface, StoreError } from "../../../src/ports/StateStore.ts"
@@ -134,7 +135,7 @@ const withNode = async (
     open: (mode?: string, lookupMs?: number) => Promise<Store>
   ) => Promise<void>
 ) => {
-  const port = await MemoryNodeProcess.freePort()
+  const port = await freePort()
   const node = await MemoryNodeProcess.start(port, args(provider, more))
   const opened = stores(fabric)
   try {
@@ -275,7 +276,7 @@ describe("A memory node", () => {
     const backing = join(folder, "own")
     await withNode("tcp", ["--backing", backing], async () => {
       const said = (more: ReadonlyArray<string>) =>
-        MemoryNodeProcess.freePort()
+        freePort()
           .then((port) => MemoryNodeProcess.start(port, args("tcp", more)))
           .then(
             () => "it started",

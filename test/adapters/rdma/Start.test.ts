@@ -1,9 +1,9 @@
 import { once } from "node:events"
 import { connect } from "node:net"
 import { describe, expect, it } from "vitest"
+import { freePort } from "../../../loadtest/servers/ServerProcess.ts"
 import * as Frames from "../../../src/adapters/rdma/Frames.ts"
 import * as FakeFabric from "../../support/FakeFabric.ts"
-import { freePort } from "../../support/MemoryNodeProcess.ts"
 import { node, stores } from "../../support/MemoryNodes.ts"
 
 describe("A store whose memory node does not answer", () => {

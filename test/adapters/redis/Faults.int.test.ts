@@ -2,6 +2,7 @@ import { Effect, Redacted } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import { ask, startSentinel } from "../../../loadtest/servers/RedisGroups.ts"
 import * as RedisServer from "../../../loadtest/servers/RedisServer.ts"
+import { freePort } from "../../../loadtest/servers/ServerProcess.ts"
 import { DEVICE } from "../../../src/domain/Tier.ts"
 import type { Interface } from "../../../src/ports/StateStore.ts"
 import { readAll } from "../../ports/StateStoreHistory.ts"
@@ -51,7 +52,7 @@ describe("A Redis that fails", () => {
   })
 
   it("is away from the start: the store opens all the same, and is there when Redis is", async () => {
-    const port = await RedisServer.freePort()
+    const port = await freePort()
     const { lines, store, until } = await opened(open(options(`redis://127.0.0.1:${port}`)))
     expect(store.status()).toMatchObject({ connected: false, server: null })
     expect(store.status().why).toMatch(/ECONNREFUSED/)
