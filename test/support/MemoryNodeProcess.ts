@@ -1,7 +1,6 @@
 /** Memory nodes as processes of their own, on a real fabric. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { createServer } from "node:net"
 import { fileURLToPath } from "node:url"
 
 const cli = fileURLToPath(new URL("./MemoryNodeCli.ts", import.meta.url))
@@ -13,11 +12,6 @@ export interface NodeProcess {
   readonly output: () => string
   /** With what it has, at once. */
   readonly kill: (signal?: NodeJS.Signals) => Promise<void>
-}
-
-  server.close()
-  await once(server, "close")
-  return port
 }
 
 /** Starts one, and answers when it serves; rejects with what it said when it ends before. */
