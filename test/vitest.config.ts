@@ -19,8 +19,21 @@ export default defineConfig({
         test: {
           name: "int",
           include: ["test/**/*.int.test.ts"],
+          exclude: ["test/adapters/rdma/**"],
           testTimeout: 60_000,
           hookTimeout: 60_000
+        }
+      },
+      {
+        extends: true,
+        // Fabrics that spin take all cores: nobody else's clocks would be right meanwhile.
+        test: {
+          name: "fabric",
+          include: ["test/adapters/rdma/**/*.int.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 }
         }
       }
     ]

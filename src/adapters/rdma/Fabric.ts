@@ -5,8 +5,9 @@
  * An endpoint is connectionless and reliable (RDM). Peers know each other's addresses from elsewhere, a TCP connection that also
  * tells that one of them went. Nothing relies on order between messages, on atomics, or on remote writes.
  */
-import { existsSync } from "node:fs"
+import { existsSync, readdirSync, rmSync } from "node:fs"
 import { createRequire } from "node:module"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { NativeAddon } from "./FabricEndpoint.ts"
 import * as FabricEndpoint from "./FabricEndpoint.ts"
@@ -86,6 +87,23 @@ export interface FabricAddon {
 
 const place = `native/prebuilt/${process.platform}-${process.arch}/fabric.node`
 
+const sharedMemory = "/dev/shm"
+
+/**
+ * libfabric's shm makes files there, named by process number first, and a process that is killed leaves them: one that is given
+ * its number later could not open an endpoint.
+ */
+const forgetNamesakes = (): void => {
+  try {
+    for (const name of readdirSync(sharedMemory)) {
+      if (name.startsWith(`${process.pid}:`)) rmSync(join(sharedMemory, name), { force: true })
+    }
+  } catch {
+    // Not there, or somebody else's: then libfabric says what is wrong.
+  }
+}
+let isFirst = true
+
 /** Why there is no addon: an Error with `code` `ERR_RDMA_ADDON`. */
 const missing = (why: string): Error =>
   Object.assign(new Error(`The RDMA store needs its native addon, and ${why}`), { code: "ERR_RDMA_ADDON" })
@@ -112,6 +130,8 @@ export const load = (path: string | null = null): FabricAddon => {
   return {
     ...native,
     open: (options) => {
+      if (isFirst) forgetNamesakes()
+      isFirst = false
       try {
         return FabricEndpoint.open(native, options)
       } catch (error) {
