@@ -169,7 +169,7 @@ describe("Faults of the fabric over tcp", () => {
     expect(own.send(to, new Uint8Array(0))).toBe(true)
   })
 
-  it("loses a peer that takes only smaller messages; it serves others all the same", async () => {
+  it("loses a peer that takes only smaller messages, or the message; the peer serves others all the same", async () => {
     const own = rig.open()
     const other = rig.open()
     const small = rig.open({ messageBytesMax: 1_024 })
@@ -181,12 +181,11 @@ describe("Faults of the fabric over tcp", () => {
     own.send(to, new Uint8Array(1_000))
     await until(() => came.length === 1)
     own.send(to, new Uint8Array(2_000))
-    await until(() => own.send(to, new Uint8Array(1_000)) === false)
-    expect(lost).toEqual([to])
-    const seen = came.length
+    // The peer drops the connection: libfabric says so, or makes another one.
+    await until(() => came.length > 1 || own.send(to, new Uint8Array(1_000)) === false)
+    expect(lost).toEqual(came.length > 1 ? [] : [to])
     other.send(other.insert(small.address), new Uint8Array(900))
-    await until(() => came.length > seen)
-    expect(came.at(-1)).toBe(900)
+    await until(() => came.includes(900))
     expect(came.every((length) => length <= 1_024)).toBe(true)
   })
 })
