@@ -32,8 +32,6 @@ export interface Options {
   readonly bytesMax?: number
   /** Whether this router tells of a slot. Alone it tells of all. */
   readonly owns?: (slot: number) => boolean
-  /** Awaited before anything is written: who reads what was there before. */
-  readonly after?: Effect.Effect<void>
   readonly random?: () => number
 }
 
@@ -367,8 +365,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   }).pipe(Effect.timeoutOption(leavingMs))
 
   yield* Effect.addFinalizer(() => flush)
-  yield* (options.after ?? Effect.void).pipe(
-    Effect.andThen(Effect.forever(turn)),
+  yield* Effect.forever(turn).pipe(
     Effect.tapCause((cause) =>
       Effect.suspend(() => {
         // Whatever it was, it is not to be met again with the same batch.

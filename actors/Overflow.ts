@@ -27,8 +27,6 @@ export interface Deps {
   readonly now: () => number
   /** Lookups under way at most; 64 when left out. */
   readonly lookupsMax?: number
-  /** Bytes of answers kept, about; 16 MiB when left out. */
-  readonly bytesMax?: number
 }
 
 export interface Stats {
@@ -88,6 +86,8 @@ interface Lookup {
 }
 
 const answersMax = 65_536
+/** About. */
+const answerBytesMax = 16 << 20
 /** A worker may have evicted by then what it is said to hold. */
 const answerMs = 3_000
 /** In a row, too late or failed. */
@@ -95,11 +95,11 @@ const missesMax = 5
 const openMs = 1_000
 
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Overflow, never, Scope.Scope> {
-  const { budgetMs, bytesMax = 16 << 20, isShort, lookupsMax = 64, now, store } = deps
+  const { budgetMs, isShort, lookupsMax = 64, now, store } = deps
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const answers = new LRUCache<string, StoreAnswer.StoreAnswer>({
     max: answersMax,
-    maxSize: bytesMax,
+    maxSize: answerBytesMax,
     sizeCalculation: StoreAnswer.bytesOf,
     ttl: answerMs,
     perf: { now }

@@ -25,8 +25,6 @@ export interface Deps {
   readonly workerOf: (slot: number) => Worker | undefined
   /** Nobody waits any more for what a slot's name held: from now on it may be told anew. */
   readonly done?: (slot: number) => void
-  /** Blocks taken per turn of the event loop, near 0.5 us each. */
-  readonly blocksPerTurn?: number
 }
 
 export interface Stats {
@@ -53,6 +51,8 @@ export interface WarmStart {
 
 /** Workers are found together, a probe apart. */
 const gatherMs = 100
+/** Taken per turn of the event loop, near 0.5 us each. */
+const blocksPerTurn = 2_048
 const retryMs = 500
 /** In a row; each takes as long as the adapter waits for an answer. */
 const latesMax = 10
@@ -110,7 +110,7 @@ const isOutlived = (oldest: number, startedAtMs: number | null): boolean =>
   startedAtMs !== null && (oldest + 1) * 1_000 <= startedAtMs
 
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<WarmStart, never, Scope.Scope> {
-  const { blocksPerTurn = 2_048, guesses, pictures, store, workerOf } = deps
+  const { guesses, pictures, store, workerOf } = deps
   const bell = yield* Queue.sliding<true>(1)
   const known = new Set<string>()
   /** Slots by name that wait. */

@@ -150,20 +150,6 @@ describe("MetadataSync", () => {
     })
   )
 
-  it.effect("does not write before that was read which was there", () =>
-    Effect.gen(function* () {
-      const hub = StateStoreMemory.make()
-      const router = yield* start(hub.client(), { after: Effect.sleep("3 seconds") })
-      const keys = chain(40)
-      router.sync.join(0, "w0", 16)
-      router.tell(stored(0, keys))
-      yield* pass(2_000, 100)
-      assert.deepEqual(yield* tenures(hub.client().store), {})
-      yield* pass(1_200, 100)
-      assert.deepEqual(yield* reach(hub.client().store, keys), { w0: [40, 40, 0] })
-    })
-  )
-
   it.effect("writes only for slots that are its own, and all of one that becomes so", () =>
     Effect.gen(function* () {
       const hub = StateStoreMemory.make()
