@@ -42,7 +42,7 @@ export interface Sessions {
   readonly close: () => Promise<void>
 }
 
-export interface Play {
+interface Play {
   readonly answered: ReadonlyArray<Answered>
   /** No more; done when all that were sent are answered. */
   readonly stop: () => Promise<ReadonlyArray<Answered>>

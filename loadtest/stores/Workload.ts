@@ -31,7 +31,7 @@ export interface Blocks {
   readonly masks: Int32Array
 }
 
-export interface QuerySet {
+interface QuerySet {
   readonly name: string
   readonly queries: ReadonlyArray<Query>
 }

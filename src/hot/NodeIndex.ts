@@ -20,7 +20,7 @@ const tagBits = 27
 const tagMask = (1 << tagBits) - 1
 
 /** Word of a record where its node's first key begins: after checksum and length, and six words of the node. */
-export const firstKeyWord = 8
+const firstKeyWord = 8
 
 const mixed = (lo: number, hi: number): number => {
   let x = lo ^ Math.imul(hi, 0x85ebca6b)

@@ -17,7 +17,7 @@ export const magic = 0x544e5057
 export const layoutVersion = 1
 export const superWords = 32
 export const directoryWord = 65_536 / 4
-export const namesWord = 2_097_152 / 4
+const namesWord = 2_097_152 / 4
 export const headerBytes = 6_291_456
 export const headerPages = headerBytes / pageBytes
 
@@ -59,7 +59,7 @@ export const namesOf = (words: Int32Array): Int32Array => words.subarray(namesWo
 
 /** Words of a record before its node, and after that of a branch. */
 export const recordWords = 2
-export const branchWords = 4
+const branchWords = 4
 
 export const sealRecord = (words: Int32Array, at: number): void => {
   words[at] = crc32c(words, at + 1, at + recordWords + words[at + 1]!)

@@ -11,7 +11,7 @@ export const namesMax = 4_096
 const slotWords = 256
 const tenuresAt = 3
 const nameAt = 64
-export const nameBytesMax = 4 * (slotWords - nameAt)
+const nameBytesMax = 4 * (slotWords - nameAt)
 /** Of one name. An engine that restarts oftener before it settles loses its oldest. */
 const tenuresMax = nameAt - tenuresAt
 const encoder = new TextEncoder()

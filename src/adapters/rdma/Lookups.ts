@@ -18,7 +18,7 @@ import type { ReachReply } from "./Wire.ts"
 const probes = 200
 const probeMs = 100
 
-export interface Probed {
+interface Probed {
   readonly rpcUs: number
   readonly readUs: number
 }

@@ -23,7 +23,7 @@ export const library = [
   ...calls.map((call) => `redis.register_function('${functionName(call)}', ${call})`)
 ].join("\n")
 
-export interface Eval {
+interface Eval {
   readonly text: string
   readonly sha: string
 }

@@ -19,7 +19,7 @@ const oldest = 6
 
 export type Info = Readonly<Record<string, string>>
 
-export const infoOf = (text: string): Info =>
+const infoOf = (text: string): Info =>
   Object.fromEntries([...text.matchAll(/^([a-z0-9_]+):(.*?)\r?$/gim)].map(([, name, value]) => [name, value]))
 
 export const info = async ({ primaries }: Connection, section: string): Promise<Info> =>
