@@ -162,12 +162,3 @@ export const make = (name: string, options: Options): Workload => {
     ...{ stride: strideOf(tokens), workers, blocks, queries: [{ name: `${mean.toFixed(0)} blocks`, queries }] }
   }
 }
-
-/** Of a request's blocks in the trace, in groups of two and more neighbours. */
-export const sequentialShare = (queries: ReadonlyArray<Query>): number => {
-  const shares = queries.map(({ blocks, groups }) => {
-    const alone = groups?.filter((count) => count === 1).length ?? 0
-    return 1 - alone / blocks.length
-  })
-  return shares.reduce((sum, share) => sum + share, 0) / shares.length
-}
