@@ -10,7 +10,7 @@ import { strideOf } from "../../src/ports/StateStore.ts"
 import * as Random from "../Random.ts"
 import * as Lineage from "../replay/Lineage.ts"
 import * as Trace from "../replay/Trace.ts"
-import { type Blocks, hold, keysOf, type Query, query, type Workload } from "./Workload.ts"
+import { type Blocks, hold, keysOf, query, type Workload } from "./Workload.ts"
 
 export type Shape = "whole" | "split" | "parted"
 
