@@ -142,8 +142,11 @@ export class Ledger extends Context.Service<
     readonly place: (ask: Ask, nowMs: number) => number
     /** The same decision, not taken: every candidate's terms. Leaves the rotation alone. */
     readonly explain: (ask: Ask, nowMs: number) => Placement
-    /** All that the same decision by cost follows from, so that it can be made again elsewhere. */
-    readonly decision: (ask: Ask, nowMs: number) => Decision.Decision
+    /**
+     * All that the same decision by cost follows from, so that it can be made again elsewhere. Of more candidates than
+     * `most` those that came nearest to being chosen, and those that hold the longest prefixes.
+     */
+    readonly decision: (ask: Ask, nowMs: number, most?: number) => Decision.Decision
     /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
     /** Charges what another replica has sent to the worker. */
@@ -214,9 +217,17 @@ export const make = (options: Options): Ledger["Service"] => {
         policy: options.policy
       }
     },
-    decision: (ask, nowMs) => {
+    decision: (ask, nowMs, most) => {
       const eligible = prepare(ask, nowMs)
-      return Decision.of(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, eligible)
+      const { cachedTokens, promptTokens } = ask
+      if (most === undefined) return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
+      let kept: ReadonlyArray<number> = slotsOf(eligible, load.slots)
+      if (kept.length > most) {
+        const chosen = choose(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
+        const costs = Cost.costs(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
+        kept = Decision.nearest(kept, costs, cachedTokens, chosen, most)
+      }
+      return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible, kept)
     },
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!
@@ -256,6 +267,12 @@ export const make = (options: Options): Ledger["Service"] => {
       return load.present[slot] === 1 ? workerLoad(load, slot, nowMs) : null
     }
   })
+}
+
+const slotsOf = (mask: Uint8Array, count: number): ReadonlyArray<number> => {
+  const slots: Array<number> = []
+  for (let slot = 0; slot < count; slot++) if (mask[slot] === 1) slots.push(slot)
+  return slots
 }
 
 const makeBooking = (

@@ -112,7 +112,7 @@ const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Le
       return all[last]!.place(ask, at(nowMs))
     },
     explain: (ask, nowMs) => all[next]!.explain(ask, at(nowMs)),
-    decision: (ask, nowMs) => all[next]!.decision(ask, at(nowMs)),
+    decision: (ask, nowMs, most) => all[next]!.decision(ask, at(nowMs), most),
     book: (slot, ask, streams, nowMs) => {
       const booking = all[last]!.book(slot, ask, streams, at(nowMs))
       return {

@@ -14,6 +14,7 @@ const Told = Schema.Struct({
   atMs: Schema.Finite,
   promptTokens: Count,
   rotation: Count,
+  slots: Schema.Array(Count),
   eligible: Numbers,
   cachedTokens: Schema.Array(Count),
   fleet: each(Decision.figures, Schema.Finite),
@@ -41,6 +42,7 @@ export const read = (line: Line): Decisions.Told => {
     if (of.length !== length) line.fail(`${name} holds ${of.length} numbers where there should be ${length}`, accepted)
   }
   for (const name of Decision.columns) check(`load.${name}`, told.load[name], workers)
+  check("slots", told.slots, workers)
   check("eligible", told.eligible, workers)
   check("hintMs", told.hintMs, workers)
   check("rates.fleet", told.rates.fleet, RateModel.terms)

@@ -69,6 +69,24 @@ export const explain = (
   return { slot, policy: "eta", price: priceOf(load), arrivalsPerMs: arrivalsPerMs(load), candidates }
 }
 
+/** What each eligible worker would cost, by slot. Allocates. */
+export const costs = (
+  load: LoadTable,
+  cachedTokens: Uint32Array,
+  promptTokens: number,
+  nowMs: number,
+  start: number,
+  eligible: Uint8Array = load.eligible
+): Float64Array => {
+  const found = new Float64Array(load.slots * terms)
+  scan(load, cachedTokens, promptTokens, nowMs, start, eligible, found)
+  const sums = new Float64Array(load.slots)
+  for (let slot = 0, at = 0; slot < load.slots; slot++, at += terms) {
+    sums[slot] = found[at]! + found[at + 1]! + found[at + 2]! + found[at + 3]! + found[at + 4]!
+  }
+  return sums
+}
+
 type Terms = readonly [waitMs: number, ownMs: number, othersMs: number, decodeMs: number, recentMs: number]
 
 /** Predicted ms of prefill ahead of a new request that passes none, with what the engine reports of others' requests. */

@@ -2,7 +2,8 @@
  * Decision: all that one placement by cost follows from, as plain data: what `Cost.ts` read of the load table, the fleet
  * and the request. `again` puts it back into a table and makes the placement with the same code, to the last bit.
  *
- * Lists are indexed by slot. A test watches which columns `Cost.ts` reads, so that none is missing here.
+ * Lists are in the order of `slots`. Workers that were not the cheapest may be left out: the placement among those that
+ * are kept is the same. A test watches which columns `Cost.ts` reads, so that none is missing here.
  */
 import type { Placement } from "../domain/Placement.ts"
 import * as Cost from "./Cost.ts"
@@ -14,6 +15,8 @@ export interface Decision {
   readonly promptTokens: number
   /** Ties go to the first slot at or after it. */
   readonly rotation: number
+  /** Ascending. */
+  readonly slots: ReadonlyArray<number>
   readonly eligible: ReadonlyArray<number>
   /** Leading prompt tokens held or on their way, before `credit`. */
   readonly cachedTokens: ReadonlyArray<number>
@@ -24,7 +27,7 @@ export interface Decision {
   readonly rates: Rates
 }
 
-/** Coefficients of `RateModel`: the fleet's a, b, c, d and e; by slot those of workers with their own. */
+/** Coefficients of `RateModel`: the fleet's a, b, c, d and e; those of workers with their own, by their place in `slots`. */
 export interface Rates {
   readonly fleet: ReadonlyArray<number>
   /** a, b, c */
@@ -64,53 +67,88 @@ export type Column = (typeof columns)[number]
 /** Where those of decode begin in a row of `RateModel`. */
 export const decodeFrom = 3
 
+/** `kept`: the slots to keep, ascending; all of them unless given. */
 export const of = (
   load: LoadTable.LoadTable,
   cachedTokens: Uint32Array,
   promptTokens: number,
   nowMs: number,
   rotation: number,
-  eligible: Uint8Array = load.eligible
+  eligible: Uint8Array = load.eligible,
+  kept: ReadonlyArray<number> = Array.from({ length: load.slots }, (_, slot) => slot)
 ): Decision => {
-  const { slots } = load
-  const first = (column: ArrayLike<number> & Iterable<number>) => Array.from(column).slice(0, slots)
+  const pick = (column: ArrayLike<number>) => kept.map((slot) => column[slot]!)
+  const fleet = {} as Record<Figure, number>
+  for (const name of figures) fleet[name] = load[name]
+  const columnsKept = {} as Record<Column, Array<number>>
+  for (const name of columns) columnsKept[name] = pick(load[name])
   return {
     atMs: nowMs,
     promptTokens,
     rotation,
-    eligible: first(eligible),
-    cachedTokens: first(cachedTokens),
-    fleet: Object.fromEntries(figures.map((name) => [name, load[name]])) as Record<Figure, number>,
-    load: Object.fromEntries(columns.map((name) => [name, first(load[name])])) as Record<Column, Array<number>>,
-    hintMs: first(load.hintMs).map((ms) => (ms === -Infinity ? null : ms)),
-    rates: ratesOf(load.rates, slots)
+    slots: kept,
+    eligible: pick(eligible),
+    cachedTokens: pick(cachedTokens),
+    fleet,
+    load: columnsKept,
+    hintMs: kept.map((slot) => (load.hintMs[slot] === -Infinity ? null : load.hintMs[slot]!)),
+    rates: ratesOf(load.rates, kept)
   }
 }
 
-const ratesOf = (rates: RateModel.RateModel, slots: number): Rates => {
+/**
+ * Of these slots `most`, ascending: the one chosen, those with the longest prefixes (a quarter), and the cheapest.
+ */
+export const nearest = (
+  slots: ReadonlyArray<number>,
+  costs: Float64Array,
+  cachedTokens: Uint32Array,
+  chosen: number,
+  most: number
+): ReadonlyArray<number> => {
+  const kept = new Set<number>([chosen])
+  const held = slots.filter((slot) => cachedTokens[slot]! > 0).sort((a, b) => cachedTokens[b]! - cachedTokens[a]!)
+  for (const slot of held) {
+    if (kept.size > most / 4) break
+    kept.add(slot)
+  }
+  for (const slot of [...slots].sort((a, b) => costs[a]! - costs[b]!)) {
+    if (kept.size >= most) break
+    kept.add(slot)
+  }
+  return [...kept].sort((a, b) => a - b)
+}
+
+const ratesOf = (rates: RateModel.RateModel, kept: ReadonlyArray<number>): Rates => {
   const row = (of: number, from: number, to: number) => [
     ...rates.theta.subarray(of * RateModel.terms + from, of * RateModel.terms + to)
   ]
   const prefill: Record<string, ReadonlyArray<number>> = {}
   const decode: Record<string, ReadonlyArray<number>> = {}
-  for (let slot = 0; slot < slots; slot++) {
-    if (rates.row[slot] === slot) prefill[slot] = row(slot, 0, decodeFrom)
-    if (rates.decodes[slot]! > 0) decode[slot] = row(slot, decodeFrom, RateModel.terms)
+  for (const [at, slot] of kept.entries()) {
+    if (rates.row[slot] === slot) prefill[at] = row(slot, 0, decodeFrom)
+    if (rates.decodes[slot]! > 0) decode[at] = row(slot, decodeFrom, RateModel.terms)
   }
   return { fleet: row(rates.workersMax, 0, RateModel.terms), prefill, decode }
 }
 
 /** The placement, made again. */
 export const again = (decision: Decision): Placement => {
-  const { atMs, cachedTokens, eligible, promptTokens, rotation } = decision
-  return Cost.explain(
+  const { atMs, cachedTokens, eligible, promptTokens, rotation, slots } = decision
+  const start = slots.findIndex((slot) => slot >= rotation)
+  const { candidates, slot, ...found } = Cost.explain(
     tableOf(decision),
     Uint32Array.from(cachedTokens),
     promptTokens,
     atMs,
-    rotation,
+    Math.max(0, start),
     Uint8Array.from(eligible)
   )
+  return {
+    ...found,
+    slot: slots[slot] ?? LoadTable.NONE,
+    candidates: candidates.map((candidate) => ({ ...candidate, slot: slots[candidate.slot]! }))
+  }
 }
 
 const tableOf = (decision: Decision): LoadTable.LoadTable => {

@@ -25,13 +25,18 @@ import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
 import * as Problem from "./Problem.ts"
 import * as PromptBlocks from "./PromptBlocks.ts"
+import * as Trail from "./Trail.ts"
 import type { Forward, Outcome } from "./Upstream.ts"
 import { WorkerAnswer } from "./WorkerAnswer.ts"
 
-/** What one request came to: for metrics. */
+/** What one request came to: for its receipt, its spans and metrics. */
 export interface Settled extends Finished {
-  readonly endpoint: string
+  readonly trail: Trail.Trail
+  readonly endpoint: "chat" | "completions"
+  /** As the client named it; the canonical name of what it is. */
+  readonly asked: string
   readonly model: string
+  readonly stream: boolean
   /** Null when no worker was ever chosen. */
   readonly worker: string | null
   /** Where it ended; null when nowhere. */
@@ -39,6 +44,9 @@ export interface Settled extends Finished {
   readonly outcome: "complete" | "clientGone" | "failed"
   readonly status: number
   readonly tries: number
+  /** The most that any eligible worker was thought to hold, of the last try. */
+  readonly bestTokens: number
+  readonly outputTokens: number | null
   /** Null for an answer that was not streamed or never began. */
   readonly ttftMs: number | null
   /** The router's own share: from the request read to its first worker chosen; null when none was. */
@@ -70,8 +78,12 @@ export interface Deps extends Match.Deps {
   /** Monotonic, ms. */
   readonly now: () => number
   readonly settled: (record: Settled) => void
-  /** A request was answered with an error before a worker was looked for. */
-  readonly refused: (status: number) => void
+  /** A request was answered with an error before a worker was looked for; `trail` is null where it asked for no answer. */
+  readonly refused: (status: number, trail: Trail.Trail | null) => void
+  /** Where requests are traced. */
+  readonly traces?: Trail.Traces
+  /** Where there are receipts: what is known of a slot now, the prompt just matched included; and of how many to keep it. */
+  readonly witness?: { readonly known: (slot: number) => Trail.Known; readonly most: number }
 }
 
 /** Longest client request id that is kept; a longer or odder one is replaced. */
@@ -113,8 +125,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     request: Routed,
     found: Route,
     prompts: PromptBlocks.Hashed,
-    startedMs: number
+    trail: Trail.Trail
   ): void => {
+    const startedMs = trail.receivedMs
+    trail.hashedMs = now()
     const { exact, prompts: promptCount, promptTokens } = prompts
     /** Let go once the answer has begun: a stream may last for minutes, and tokens of long prompts are many. */
     let hashed: PromptBlocks.Hashed | null = prompts
@@ -135,15 +149,22 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       usage: Usage | null = null,
       ttftMs: number | null = null,
       evictedBlocks = 0
-    ): void =>
+    ): void => {
+      trail.settledMs = now()
+      const last = trail.tries.at(-1)
       deps.settled({
+        trail,
         endpoint: request.endpoint,
+        asked: request.model,
         model: found.model,
+        stream: request.stream,
         worker,
         slot,
         outcome,
         status,
         tries,
+        bestTokens: last?.bestTokens ?? 0,
+        outputTokens: last?.outputTokens ?? null,
         prompts: promptCount,
         promptTokens,
         exact,
@@ -153,8 +174,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         reportedPromptTokens: usage?.promptTokens ?? null,
         ttftMs,
         decisionMs,
-        totalMs: now() - startedMs
+        totalMs: trail.settledMs - startedMs
       })
+    }
 
     const attempt = (last: { readonly worker: string; readonly reason: string } | null): void => {
       if (exchange.gone) {
@@ -171,13 +193,16 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       }
       const { priority } = request
       const order = priority === null ? null : Dialect.orderOf(fleet.worker, workersMax, current?.served ?? served)
+      const matchMs = now()
       const ask = match(hashed!, eligible, Dialect.lowFirst(priority, order))
       if (!waited) {
         waited = true
-        const { id } = request
-        if (deps.overflow?.wait(() => guarded(exchange, id, () => attempt(null))) === true) return
+        if (deps.overflow?.wait(() => guarded(exchange, trail, () => attempt(null))) === true) return
       }
-      const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, now())
+      const placeMs = now()
+      const { witness } = deps
+      const decision = witness === undefined || candidates === 0 ? null : ledger.decision(ask, placeMs, witness.most)
+      const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, placeMs)
       const worker = slot < 0 ? undefined : fleet.worker(slot)
       if (current === undefined || worker === undefined) {
         const { states, workers } = current ?? { states: "all have left", workers: 0 }
@@ -196,20 +221,46 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const bytes = Dialect.body(body, request, worker.facts, order)
       tried[slot] = 1
       tries++
-      const booking = ledger.book(slot, ask, request.stream, now())
-      decisionMs ??= now() - startedMs
+      const bookMs = now()
+      const booking = ledger.book(slot, ask, request.stream, bookMs)
+      const sentMs = now()
+      decisionMs ??= sentMs - startedMs
+      const step: Trail.Try = {
+        worker: worker.spec.id,
+        slot,
+        spanId: deps.traces?.spanId() ?? null,
+        decision,
+        candidates: decision === null ? [] : decision.slots.map(witness!.known),
+        eligible: candidates,
+        states: current.states,
+        heldTokens: booking.heldTokens,
+        bestTokens: most(ask.heldTokens, eligible),
+        matchMs,
+        placeMs,
+        bookMs,
+        sentMs,
+        firstByteMs: Number.NaN,
+        endMs: Number.NaN,
+        end: null,
+        usage: null,
+        outputTokens: null
+      }
+      trail.tries.push(step)
       deps.inFlight[slot]!++
       fleet.sent(slot)
       if (request.reportsFull) deps.reportsFull(slot)
       const others = candidates > 1 && tries <= deps.retriesMax
-      send(booking, worker, others, bytes)
+      send(booking, worker, others, bytes, step)
     }
 
-    const send = (booking: Booking, { facts, spec }: Worker, others: boolean, bytes: Buffer): void => {
+    const send = (booking: Booking, { facts, spec }: Worker, others: boolean, bytes: Buffer, step: Trail.Try): void => {
       const { slot } = booking
       const origin = originOf(spec)
       const addsUsage = Dialect.addsUsage(request, facts.engine)
       const extraHeaders = ["x-request-id", request.id]
+      if (step.spanId !== null) {
+        extraHeaders.push("traceparent", Trail.parentOf(trail.trace!, step.spanId))
+      }
       const rank = deps.rankOf(slot)
       if (rank !== null) extraHeaders.push("x-data-parallel-rank", String(rank))
       // A record in a compressed stream could not be taken out.
@@ -255,8 +306,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           status === 503 && others ? "hold" : answer.begin(status, header),
         onBytes: (payload) => {
           if (!answer.feed(payload)) return
-          ttftMs = now() - startedMs
-          booking.firstByte(now())
+          step.firstByteMs = now()
+          ttftMs = step.firstByteMs - startedMs
+          booking.firstByte(step.firstByteMs)
           began()
         },
         edit: (payload, last) => answer.edit(payload, last),
@@ -268,6 +320,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
           if (usage !== null && isGood) {
             usage = cached.read(spec, facts, `${request.endpoint} ${request.stream}`, usage)
           }
+          step.endMs = now()
+          step.end = outcome
+          step.usage = usage
+          step.outputTokens = answer.outputTokens
           settle(isGood ? "complete" : outcome.kind === "clientGone" ? "aborted" : "failed")
           const conclude = (how: Settled["outcome"], status: number): void => {
             report?.({
@@ -312,40 +368,45 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   }
 
   /** Our own fault, off the front's turn: it must cost this request, never the process. */
-  const broke = (exchange: Exchange, id: string, defect: unknown): void => {
+  const broke = (exchange: Exchange, trail: Trail.Trail, defect: unknown): void => {
     process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
     if (exchange.started) exchange.destroy()
-    else refuse(exchange, id, { _tag: "Defect" })
+    else refuse(exchange, trail.id, { _tag: "Defect" }, trail)
   }
 
   /** On a turn of its own, where nobody else would hear of a defect. */
-  const guarded = (exchange: Exchange, id: string, run: () => void): void => {
+  const guarded = (exchange: Exchange, trail: Trail.Trail, run: () => void): void => {
     try {
       run()
     } catch (defect) {
-      broke(exchange, id, defect)
+      broke(exchange, trail, defect)
     }
   }
 
-  const refuse = (exchange: Exchange, id: string, error: RouteError): void =>
-    deps.refused(sendError(exchange, id, error))
+  const refuse = (exchange: Exchange, id: string, error: RouteError, trail: Trail.Trail | null = null): void => {
+    const status = sendError(exchange, id, error)
+    if (trail !== null) trail.settledMs = now()
+    deps.refused(status, trail)
+  }
 
   const generate = (exchange: Exchange, endpoint: "chat" | "completions", id: string): void => {
-    const startedMs = now()
+    const trace = deps.traces?.begin(exchange.header("traceparent"), exchange.header("tracestate")) ?? null
+    const trail = Trail.make(id, trace, now())
     const parsed = OpenAi.parse(endpoint, id, exchange.body)
-    if (!parsed.ok) return refuse(exchange, id, parsed.error)
+    trail.hashMs = now()
+    if (!parsed.ok) return refuse(exchange, id, parsed.error, trail)
     const { prompts, ...request } = parsed.request
     const found = fleet.resolve(request.model)
     if (found === undefined) {
       const known = fleet.models().map((model) => model.id)
-      return refuse(exchange, id, { _tag: "UnknownModel", model: request.model, known })
+      return refuse(exchange, id, { _tag: "UnknownModel", model: request.model, known }, trail)
     }
     const hashed = PromptBlocks.hash(deps.hasher, deps.tokenizerOf(found), prompts, { ...found, salt: request.salt })
     if (hashed instanceof Promise) {
       hashed
-        .then((done) => route(exchange, request, found, done, startedMs))
-        .catch((defect: unknown) => broke(exchange, id, defect))
-    } else route(exchange, request, found, hashed, startedMs)
+        .then((done) => route(exchange, request, found, done, trail))
+        .catch((defect: unknown) => broke(exchange, trail, defect))
+    } else route(exchange, request, found, hashed, trail)
   }
 
   const models = (exchange: Exchange, id: string, name: string | null): void => {
@@ -394,6 +455,13 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       allowed === null ? { _tag: "UnknownPath", method, path } : { _tag: "WrongMethod", method, path, allowed }
     )
   }
+}
+
+/** The most that any of the slots that may be chosen holds. */
+const most = (tokens: Uint32Array, eligible: Uint8Array): number => {
+  let best = 0
+  for (let slot = 0; slot < eligible.length; slot++) if (eligible[slot] === 1) best = Math.max(best, tokens[slot]!)
+  return best
 }
 
 const answerJson = (exchange: Exchange, id: string, status: number, body: unknown): void =>
