@@ -9,6 +9,7 @@ import { Equal, Result, Schema } from "effect"
 import { between, bytes, KiB, type Knob, knob, listed, MiB, ms, numeric } from "./ConfigKnob.ts"
 import * as ConfigNats from "./ConfigNats.ts"
 import * as ConfigStore from "./ConfigStore.ts"
+import * as ConfigTelemetry from "./ConfigTelemetry.ts"
 import { explain, nearest } from "./domain/Explain.ts"
 import type { WorkerSpec } from "./domain/Worker.ts"
 import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
@@ -201,7 +202,8 @@ export const knobs = {
     100
   ),
   ...ConfigNats.knobs,
-  ...ConfigStore.knobs
+  ...ConfigStore.knobs,
+  ...ConfigTelemetry.knobs
 }
 
 type Knobs = typeof knobs
@@ -252,7 +254,7 @@ const together = (config: Config): ReadonlyArray<string> => {
   if (config.port !== 0 && config.port === config.adminPort) {
     problems.push(`port and adminPort are both ${config.port}: choose two`)
   }
-  problems.push(...ConfigNats.together(config), ...ConfigStore.together(config))
+  problems.push(...ConfigNats.together(config), ...ConfigStore.together(config), ...ConfigTelemetry.together(config))
   for (const [low, high] of [
     ["joinRetryMsMin", "joinRetryMsMax"],
     ["breakerOpenMsMin", "breakerOpenMsMax"]

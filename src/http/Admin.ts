@@ -69,6 +69,17 @@ const send = async (request: IncomingMessage, response: ServerResponse, reply: R
     else await pipeline(Readable.from(reply.pieces), response)
     return
   }
+  if ("live" in reply) {
+    response.writeHead(reply.status, { ...headers, "content-type": "text/event-stream" })
+    if (request.method === "HEAD") response.end()
+    else reply.live(response)
+    return
+  }
+  if ("bytes" in reply) {
+    response.writeHead(reply.status, { ...headers, ...reply.headers, "content-length": reply.bytes.length })
+    response.end(request.method === "HEAD" ? undefined : reply.bytes)
+    return
+  }
   const text = "json" in reply ? `${JSON.stringify(reply.json)}\n` : reply.text
   const own = "json" in reply ? { ...json, ...reply.headers } : { ...headers, "content-type": reply.type }
   response.writeHead(reply.status, { ...own, "content-length": Buffer.byteLength(text) })

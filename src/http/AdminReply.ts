@@ -1,11 +1,17 @@
 /** What the admin API answers with, and what it reads of a request. */
-import type { IncomingMessage } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { Result } from "effect"
 
 export type Reply =
   | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
   | { readonly status: number; readonly text: string; readonly type: string }
   | { readonly status: number; readonly pieces: Iterable<string> }
+  | { readonly status: number; readonly bytes: Buffer; readonly headers: Readonly<Record<string, string>> }
+  /** Written by `live` for as long as the client stays. */
+  | { readonly status: number; readonly live: (response: ServerResponse) => void }
+
+/** What answers for one name under `/admin/`, or for one path at the top. `rest`: what of the path follows it, decoded. */
+export type Room = (request: IncomingMessage, url: URL, rest: ReadonlyArray<string>) => Reply | Promise<Reply>
 
 export const fault = (
   status: number,

@@ -29,7 +29,7 @@ import type { EngineLoad, WorkerSpec } from "../domain/Worker.ts"
 import { toSpec, WorkerInput } from "../domain/WorkerInput.ts"
 import { contentType } from "../telemetry/Metrics.ts"
 import type * as AdminPrefix from "./AdminPrefix.ts"
-import { bodyOf, fault, type Reply } from "./AdminReply.ts"
+import { bodyOf, fault, type Reply, type Room } from "./AdminReply.ts"
 import * as PrefixQuestion from "./PrefixQuestion.ts"
 
 /** What the admin API needs of the program. */
@@ -55,6 +55,9 @@ export interface Deps {
   readonly config: () => unknown
   /** Prometheus text. */
   readonly metrics: () => string
+  /** More that is answered under `/admin/NAME`; and by `/` and `/assets/…`, the page. */
+  readonly rooms?: Readonly<Record<string, Room>>
+  readonly page?: Room
 }
 
 /** Larger than any worker a person writes. */
@@ -208,6 +211,22 @@ const blocks = (worker: WorkerStatus, { search, searchParams }: URL, deps: Deps)
   return { status: 200, pieces: keyPieces(id, keys, start, Math.min(start + most, keys.length / 2)) }
 }
 
+/** The parts of a path after the first ones, decoded; null where one cannot be. */
+const namesOf = ({ pathname }: URL, from: number): ReadonlyArray<string> | null => {
+  try {
+    return pathname
+      .slice(1)
+      .split("/")
+      .slice(from)
+      .map((part) => decodeURIComponent(part))
+  } catch {
+    return null
+  }
+}
+
+const badName = (path: string): Reply =>
+  fault(400, "bad_id", `"${path}" is not URL-encoded.`, "Encode names with percent signs.")
+
 /** What one request is answered with. */
 export const route = async (request: IncomingMessage, deps: Deps, hands: Hands): Promise<Reply> => {
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET")
@@ -222,7 +241,14 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })
-  if (url === null || rest.length > 0) return unknown
+  if (url === null) return unknown
+  if (room === "" || room === "assets") return deps.page?.(request, url, [kind ?? ""]) ?? unknown
+  const owner = room === "admin" && Object.hasOwn(deps.rooms ?? {}, kind ?? "") ? deps.rooms![kind!] : undefined
+  if (owner !== undefined) {
+    const names = namesOf(url, 2)
+    return names === null ? badName(path) : owner(request, url, names)
+  }
+  if (rest.length > 0) return unknown
 
   if (kind === undefined) {
     if (room !== "health" && room !== "metrics" && room !== "ready") return unknown
@@ -273,12 +299,8 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
   }
   if ((kind !== "workers" && kind !== "blocks") || rawId === undefined) return unknown
 
-  let id: string
-  try {
-    id = decodeURIComponent(rawId)
-  } catch {
-    return fault(400, "bad_id", `"${rawId}" is not a URL-encoded id.`, "Encode it with percent signs.")
-  }
+  const id = namesOf(url, 2)?.[0]
+  if (id === undefined) return badName(path)
   const worker = deps.find(id)
   const missing = fault(404, "unknown_worker", `There is no worker "${id}".`, "See GET /admin/workers for the ids.")
   if (kind === "blocks") {
