@@ -2,13 +2,15 @@
  * What tests of RDMA need, without root: the addon, built when it is not there or older than its sources, and a folder with
  * libfabric and all it links, out of Debian's packages where the system has none.
  */
+import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises"
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { unpack } from "../../loadtest/servers/Debian.ts"
-import { build, target } from "../../src/adapters/rdma/native/build.ts"
+import { build, compilerOf, fabricHeaders, target } from "../../src/adapters/rdma/native/build.ts"
 
 const sources = fileURLToPath(new URL("../../src/adapters/rdma/native/", import.meta.url))
 const cache = fileURLToPath(new URL("../../node_modules/.cache/", import.meta.url))
@@ -111,4 +113,33 @@ export const libfabric = async (): Promise<string | null> => {
     }
   })
   return kept
+}
+
+/**
+ * A libfabric, in `folder`, that registers as much memory as the process may lock, and what a process needs in its
+ * environment to use it.
+ */
+export const lockedLibrary = async (
+  folder: string
+): Promise<{ readonly library: string; readonly env: Readonly<Record<string, string>> }> => {
+  const library = join(folder, "liblocked.so")
+  const versions = join(folder, "versions")
+  await writeFile(
+    versions,
+    "FABRIC_1.0 { global: fi_version; fi_strerror; local: *; };\nFABRIC_1.1 { } FABRIC_1.0;\nFABRIC_1.3 { } FABRIC_1.1;\n"
+  )
+  const source = fileURLToPath(new URL("LockedMemory.cc", import.meta.url))
+  const flags = [
+    "-std=c++17",
+    "-shared",
+    "-fPIC",
+    "-isystem",
+    await fabricHeaders(),
+    `-Wl,--version-script=${versions}`
+  ]
+  await promisify(execFile)(await compilerOf(), [...flags, source, "-ldl", "-o", library])
+  const real = await libfabric()
+  const paths = real === null ? {} : { LD_LIBRARY_PATH: real }
+  const file = real === null ? "libfabric.so.1" : join(real, "libfabric.so.1")
+  return { library, env: { ...paths, WARMPATH_TEST_LIBFABRIC: file } }
 }

@@ -27,8 +27,7 @@ const fixes: Readonly<Record<string, string>> = {
   ERR_RDMA_PROVIDER:
     "Name one that there is, the same on both sides (?provider= in the store's address, --provider of the memory node), or install what it needs.",
   ERR_RDMA_BACKING: "Give --backing a file of its own, in a folder that is there and has room for it.",
-  ERR_RDMA_MEMORY:
-    "Raise the limit of locked memory: ulimit -l unlimited, LimitMEMLOCK=infinity in systemd, the capability IPC_LOCK in a container.",
+  ERR_RDMA_MEMORY: "Or let it take less: --size of the memory node.",
   ERR_RDMA_ADDON: "Or use another store: sqlite, redis://."
 }
 

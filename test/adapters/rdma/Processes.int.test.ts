@@ -17,10 +17,11 @@ import { extend, random } from "../../support/Chains.ts"
 import * as MemoryNodeHost from "../../support/MemoryNodeHost.ts"
 import * as MemoryNodeProcess from "../../support/MemoryNodeProcess.ts"
 import { rig, type Store, stores, until } from "../../support/MemoryNodes.ts"
-import { addonFile, libfabric } from "../../support/Rdma.ts"
+import { addonFile, libfabric, lockedLibrary } from "../../support/Rdma.ts"
 import { stretchOf } from "../../support/Shares.ts"
 import * as TcpProxy from "../../support/TcpProxy.ts"
 
+const bin = fileURLToPath(new URL("../../../src/bin.ts", import.meta.url))
 const readerCli = fileURLToPath(new URL("../../support/RdmaReaderCli.ts", import.meta.url))
 
 let fabric: Fabric.FabricAddon
@@ -295,6 +296,31 @@ describe("A memory node", () => {
         expect.stringMatching(/--spin -1: must be 0 to/)
       ])
     })
+  })
+
+  it("says how much it may lock where memory must be locked and it may not lock enough", async () => {
+    const locking = await lockedLibrary(folder)
+    const said = async (size: string) => {
+      const flags = ["--listen", `127.0.0.1:${await freePort()}`, "--provider", "tcp", "--library", locking.library]
+      const command = [process.execPath, bin, "memory-node", ...flags, "--size", size]
+      const node = spawn("bash", ["-c", 'ulimit -l 8192; exec "$@"', "bash", ...command], {
+        env: { ...process.env, ...locking.env },
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+      let text = ""
+      for (const stream of [node.stdout, node.stderr]) {
+        stream.on("data", (bytes: Buffer) => {
+          text += bytes
+          if (/admin at/.test(text)) node.kill("SIGKILL")
+        })
+      }
+      await once(node, "close")
+      return text
+    }
+    expect(await said("16MiB")).toMatch(
+      /cannot register 16777216 bytes: Cannot allocate memory.* may lock 8192 KiB of memory: raise it \(ulimit -l unlimited.*--size/
+    )
+    expect(await said("8MiB")).toMatch(/admin at/)
   })
 
   it("says how it is", async () => {

@@ -23,7 +23,8 @@ const { resolve } = createRequire(import.meta.url)
 export const target = (sanitize: boolean): string =>
   join(here, "prebuilt", `${process.platform}-${process.arch}`, sanitize ? "fabric.sanitize.node" : "fabric.node")
 
-const compilerOf = async (): Promise<string> => {
+/** The first there is. Rejects with what to do. */
+export const compilerOf = async (): Promise<string> => {
   for (const name of [process.env.CXX, "g++", "clang++"]) {
     if (name === undefined || name === "") continue
     const runs = await run(name, ["--version"]).then(
@@ -76,19 +77,20 @@ const nodeHeaders = (): ReadonlyArray<string> => {
   return [...folders, "/usr/include/node", "/usr/include"]
 }
 
+/** The folder with `rdma/fabric.h`. */
+export const fabricHeaders = (): Promise<string> =>
+  headers(
+    "rdma/fabric.h",
+    [...(process.env.CPATH ?? "").split(":"), "/usr/include", "/usr/local/include"],
+    "libfabric-dev"
+  )
+
 /** Compiles it, and answers what it did. Rejects with what to do. */
 export const build = async (options: { readonly sanitize: boolean }): Promise<string> => {
   if (process.platform !== "linux") throw new Error(`The RDMA addon is for Linux, and this is ${process.platform}.`)
   const started = performance.now()
   const compiler = await compilerOf()
-  const [fabric, uv] = await Promise.all([
-    headers(
-      "rdma/fabric.h",
-      [...(process.env.CPATH ?? "").split(":"), "/usr/include", "/usr/local/include"],
-      "libfabric-dev"
-    ),
-    headers("uv.h", nodeHeaders(), "libuv1-dev")
-  ])
+  const [fabric, uv] = await Promise.all([fabricHeaders(), headers("uv.h", nodeHeaders(), "libuv1-dev")])
   const napi = join(dirname(resolve("node-api-headers/package.json")), "include")
   const into = target(options.sanitize)
   await mkdir(dirname(into), { recursive: true })
