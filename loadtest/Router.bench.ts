@@ -13,9 +13,9 @@ import { connect, type Socket } from "node:net"
 import { cpus } from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
-import autocannon from "autocannon"
 import { percentile } from "./client/Stats.ts"
 import * as CannedWorker from "./proxies/CannedWorker.ts"
+import { answers, body, conversation } from "./proxies/Conversation.ts"
 import * as Measured from "./proxies/Measured.ts"
 
 const help = `Usage: node loadtest/Router.bench.ts [options]
@@ -62,66 +62,8 @@ interface Target {
   readonly measured: Measured.Measured
 }
 
-const words =
-  "the cache of a worker holds blocks that were computed before and a router sends each prompt to them while it can".split(
-    " "
-  )
-
-/** A conversation of about `bytes`, without its last question: the same every time. */
-const conversation = (bytes: number): string => {
-  const messages: Array<string> = [JSON.stringify({ role: "system", content: "You are a careful assistant." })]
-  let seed = 7
-  for (let left = bytes - 300; left > 0; ) {
-    let text = ""
-    while (text.length < Math.min(left, 1_500)) {
-      seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff
-      text += `${words[(seed >> 8) % words.length]} `
-    }
-    const message = JSON.stringify({ role: messages.length % 2 === 1 ? "user" : "assistant", content: text })
-    messages.push(message)
-    left -= message.length + 1
-  }
-  return messages.join(",")
-}
-
-let asked = 0
-/** A body with a question that was never asked before. `canned` tells the worker how to answer. */
-const body = (history: string, stream: boolean, canned = "{}"): string =>
-  `{"model":"${CannedWorker.model}","stream":${stream},"canned":${canned},"temperature":0.7,"max_tokens":256,` +
-  `"messages":[${history},{"role":"user","content":"Question ${++asked}: what follows from the above, in a few words?"}]}`
-
 const post = (text: string): string =>
   `POST /v1/chat/completions HTTP/1.1\r\nhost: router\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
-
-/** Whole answers, each checked. Resolves with their number. */
-const answers = async (
-  port: number,
-  history: string,
-  stream: boolean,
-  amount: number,
-  connections: number
-): Promise<number> => {
-  const wanted = stream ? CannedWorker.streamed(CannedWorker.chunksAtOnce) : CannedWorker.reply
-  let right = 0
-  await autocannon({
-    url: `http://127.0.0.1:${port}/v1/chat/completions`,
-    connections: Math.min(connections, amount),
-    amount,
-    sampleInt: 100,
-    requests: [
-      {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        setupRequest: (asks) => ({ ...asks, body: body(history, stream) }),
-        onResponse: (status, answer) => {
-          if (status === 200 && answer === wanted) right++
-        }
-      }
-    ]
-  })
-  if (right !== amount) throw new Error(`Of ${amount} answers ${right} were right: no figure is worth giving.`)
-  return amount
-}
 
 /** Opens a stream; `until` is told its bytes as they grow. */
 const openStream = (port: number, text: string, until: (payload: string) => boolean): Promise<Socket> =>
