@@ -13,8 +13,11 @@ import * as Prepare from "./Prepare.ts"
 import * as Progress from "./Progress.ts"
 import * as Recompute from "./Recompute.ts"
 import * as Replicas from "./Replicas.ts"
+import * as Receipts from "./receipts/Receipts.ts"
+import * as Variants from "./receipts/Variants.ts"
 import * as Json from "./report/Json.ts"
 import * as Picture from "./report/Picture.ts"
+import * as Rescored from "./report/Rescored.ts"
 import * as Table from "./report/Table.ts"
 import * as Why from "./report/Why.ts"
 
@@ -112,9 +115,23 @@ const recompute = async (file: string, request: number | null): Promise<void> =>
   if (remade.differs !== null) throw new Prepare.Refused(Why.difference(remade))
 }
 
+/** Judges what routers wrote of their requests. Throws when a placement comes out otherwise than it was made. */
+const receipts = async (given: Given): Promise<void> => {
+  if (given.files.length === 0) throw new Prepare.Refused("Which receipts? warmpath replay --receipts FILE …")
+  const variants = given.weights.length > 0 ? given.weights.map(Variants.parse) : Variants.usual()
+  checkFiles(given)
+  const read = await Receipts.run(given.files, variants)
+  for (const to of Option.toArray(given.json)) writeFileSync(to, Rescored.json(read))
+  process.stdout.write(`${Rescored.text(read, colors())}\n`)
+  if (read.differ > 0) throw new Prepare.Refused(Rescored.difference(read))
+}
+
 const replay = async (given: Given, signal: AbortSignal, progress: Progress.Progress): Promise<void> => {
   if (given.list) return void process.stdout.write(`${Choice.list()}\n`)
-  const file = Option.getOrNull(given.trace)
+  if (given.receipts) return receipts(given)
+  if (given.weights.length > 0) throw new Prepare.Refused("--weights is for receipts: add --receipts.")
+  const [file = null, ...more] = given.files
+  if (more.length > 0) throw new Prepare.Refused(`One trace at a time, not ${given.files.join(", ")} at once.`)
   const decided = Option.getOrNull(given.recompute)
   if (decided !== null) {
     if (file !== null) throw new Prepare.Refused("--recompute needs no trace: each line says all. Leave it out.")

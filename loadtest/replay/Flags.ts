@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { Argument, type Command, Flag } from "effect/cli"
 import * as Choice from "./Choice.ts"
 import * as Profiles from "./Profiles.ts"
+import * as Variants from "./receipts/Variants.ts"
 
 const above0 = Schema.Finite.check(Schema.isGreaterThan(0))
 const atMost = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum }))
@@ -14,10 +15,10 @@ const text = (name: string, words: string) => Flag.String(name).pipe(Flag.option
 export const defaults = { workers: 8, cache: "medium", load: 0.8, sessions: 48, exchangeMs: 50 }
 
 export const flags = {
-  trace: Argument.String("trace").pipe(
-    Argument.optional,
+  files: Argument.String("trace").pipe(
+    Argument.variadic(),
     Argument.withDescription(
-      "File of requests, gzip or plain: Mooncake's JSON lines and others, see loadtest/replay/README.md"
+      "File of requests, gzip or plain: Mooncake's JSON lines and others, see loadtest/replay/README.md. With --receipts any number of files"
     )
   ),
   list: Flag.Boolean("list").pipe(Flag.withDefault(false), about("Name every policy, and what it does")),
@@ -77,6 +78,18 @@ export const flags = {
     Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
     Flag.optional,
     about("With --recompute: only the decision on this line, as a table: why this worker")
+  ),
+  receipts: Flag.Boolean("receipts").pipe(
+    Flag.withDefault(false),
+    about(
+      "The files are receipts of a router, as --receipts-file writes them, set-aside ones too: each placement is made again, and judged under other weights"
+    )
+  ),
+  weights: Flag.String("weights").pipe(
+    Flag.atLeast(0),
+    about(
+      `With --receipts: judge under these, as decode=0.1,space=1; may be repeated. Default each left out, and each doubled. They are ${Variants.now()}`
+    )
   ),
   offline: Flag.Boolean("offline").pipe(
     Flag.withDefault(false),

@@ -2,17 +2,13 @@
  * Recompute: placements of a replay made once more by the router's own code, each from nothing but the line that the
  * replay wrote about it. One line at a time: a file may be of any length.
  */
-import { closeSync, createReadStream, openSync, readSync } from "node:fs"
-import { PassThrough } from "node:stream"
-import { pipeline } from "node:stream/promises"
-import { createGunzip } from "node:zlib"
 import type { Placement } from "../../src/domain/Placement.ts"
 import * as Decision from "../../src/hot/Decision.ts"
 import * as Decisions from "./Decisions.ts"
-import { Line } from "./formats/Line.ts"
+import type { Line } from "./formats/Line.ts"
+import { eachLine } from "./Lines.ts"
 import * as ToldLine from "./ToldLine.ts"
 import { TraceError } from "./TraceError.ts"
-import { unreadable } from "./TraceFile.ts"
 
 /** What was written of a placement, and what it comes to now. */
 export interface Remade {
@@ -83,42 +79,4 @@ const differenceOf = (told: Decisions.Told, placement: Placement): string | null
     }
   }
   return null
-}
-
-/** Lines that say something, until `on` answers false. */
-const eachLine = async (file: string, on: (line: Line) => boolean): Promise<void> => {
-  let number = 0
-  let enough = false
-  const take = (text: string): boolean => {
-    number++
-    enough = text.trim() !== "" && !on(new Line(file, number, text))
-    return !enough
-  }
-  try {
-    const unpacked = isGzip(file) ? createGunzip() : new PassThrough()
-    await pipeline(createReadStream(file), unpacked, async (bytes: AsyncIterable<Buffer>) => {
-      const decoder = new TextDecoder()
-      let rest = ""
-      for await (const chunk of bytes) {
-        const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
-        rest = lines.pop()!
-        for (const line of lines) if (!take(line)) return
-      }
-      if (rest !== "") take(rest)
-    })
-  } catch (cause) {
-    // Streams that are left half read say so.
-    if (!enough) throw cause instanceof TraceError ? cause : unreadable(file, cause)
-  }
-}
-
-const isGzip = (file: string): boolean => {
-  const from = openSync(file, "r")
-  try {
-    const magic = Buffer.alloc(2)
-    readSync(from, magic)
-    return magic[0] === 0x1f && magic[1] === 0x8b
-  } finally {
-    closeSync(from)
-  }
 }
