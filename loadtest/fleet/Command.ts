@@ -85,6 +85,19 @@ const flags = {
   topic: Flag.String("topic").pipe(Flag.withDefault(defaults.topic), about("Topic of the events")),
   replay: Flag.Boolean("replay").pipe(Flag.withDefault(true), about("Serve replay requests")),
   bufferSteps: int("buffer-steps", defaults.bufferSteps, "Event batches kept for replay"),
+  apiKey: Flag.String("api-key").pipe(Flag.optional, about("Key that /v1 paths ask for")),
+  prefixCaching: Flag.Boolean("prefix-caching").pipe(Flag.withDefault(true), about("Find prompts' prefixes again")),
+  toldBlockSize: int("told-block-size", defaults.toldBlockSize, "Tokens a block as told over HTTP; 0 for the truth"),
+  saltIgnored: Flag.Boolean("salt-ignored").pipe(Flag.withDefault(false), about("cache_salt has no effect")),
+  saltAdded: Flag.String("salt-added").pipe(Flag.optional, about("Salt of every prompt that brings none")),
+  clockSkewMs: Flag.Finite("clock-skew-ms").pipe(
+    Flag.withDefault(defaults.clockSkewMs),
+    about("How far its clock is ahead, as events show it")
+  ),
+  eventsConnect: Flag.Boolean("events-connect").pipe(
+    Flag.withDefault(false),
+    about("The event publisher connects instead of binding, so that nobody hears it")
+  ),
   drop: chance("fault-drop", "an event batch is lost on the way"),
   duplicate: chance("fault-duplicate", "an event batch is sent twice"),
   reorder: chance("fault-reorder", "an event batch is overtaken by the next"),
@@ -171,6 +184,13 @@ const optionsOf = (given: Given): SimOptions => ({
   topic: given.topic,
   replay: given.replay,
   bufferSteps: given.bufferSteps,
+  apiKey: Option.getOrNull(given.apiKey),
+  prefixCaching: given.prefixCaching,
+  toldBlockSize: given.toldBlockSize,
+  saltIgnored: given.saltIgnored,
+  saltAdded: Option.getOrNull(given.saltAdded),
+  clockSkewMs: given.clockSkewMs,
+  eventsConnect: given.eventsConnect,
   faults: faultsOf(given),
   seed: given.seed
 })

@@ -20,6 +20,10 @@ export interface PublisherOptions {
   readonly replay: boolean
   readonly replayLayout: "topic" | "plain"
   readonly bufferSteps: number
+  /** Connects to the address it was given instead of binding it. */
+  readonly connects?: boolean
+  /** How far its clock is ahead. */
+  readonly skewMs?: number
   readonly encode: Encode
 }
 
@@ -87,7 +91,7 @@ export class EventPublisher {
 
   /** Opens the sockets. False, and nothing open, when a port cannot be had; `patient` waits a second for it. */
   async open(ports: EventPorts, patient: boolean): Promise<boolean> {
-    const { host, replay } = this.#options
+    const { connects, host, replay } = this.#options
     const publisher = new Publisher({ linger: 0, sendHighWaterMark: 100_000 })
     const router = replay ? new Router({ linger: 0, sendHighWaterMark: 100_000 }) : undefined
     const endpoint = await bindTcp(publisher, host, ports.events, patient)
@@ -97,6 +101,10 @@ export class EventPublisher {
       publisher.close()
       router?.close()
       return false
+    }
+    if (connects === true) {
+      await publisher.unbind(endpoint)
+      publisher.connect(endpoint)
     }
     this.#publisher = publisher
     this.#router = router
@@ -147,7 +155,7 @@ export class EventPublisher {
   publish(events: ReadonlyArray<CacheEvent>): void {
     const seq = Buffer.alloc(8)
     seq.writeBigUInt64BE(BigInt(this.#seq++))
-    const ts = (performance.timeOrigin + performance.now()) / 1000
+    const ts = (performance.timeOrigin + performance.now() + (this.#options.skewMs ?? 0)) / 1000
     const frames: Frames = [this.#topic, seq, this.#payload(ts, events)]
     this.#ring.push(frames)
     if (this.#ring.length > this.#options.bufferSteps) this.#ring.shift()

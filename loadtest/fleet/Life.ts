@@ -33,7 +33,7 @@ export class Life {
       // A namer for each: ranks are processes, and without a seed each draws its own root.
       const ways = { namer: dialect.namer(options), unique: dialect.unique }
       return new EngineCore(options, ways, (events) => {
-        if (options.events) this.publishers[rank]!.publish(events)
+        if (options.events && options.prefixCaching) this.publishers[rank]!.publish(events)
       })
     })
   }
@@ -85,11 +85,15 @@ export class Life {
   }
 
   #makePublishers(): ReadonlyArray<EventPublisher> {
-    const { bufferSteps, host, ranks, replay, replayLayout, topic } = this.#options
+    const { bufferSteps, clockSkewMs, eventsConnect, host, ranks, replay, replayLayout, topic } = this.#options
+    const wrong = { connects: eventsConnect, skewMs: clockSkewMs }
     const layout = replayLayout ?? this.#dialect.replayLayout(this.#options)
     return Array.from({ length: ranks }, (_, rank) => {
       const encode = this.#dialect.encode(this.#options, rank)
-      return new EventPublisher({ host, topic, replay, replayLayout: layout, bufferSteps, encode }, this.#faults)
+      return new EventPublisher(
+        { host, topic, replay, replayLayout: layout, bufferSteps, ...wrong, encode },
+        this.#faults
+      )
     })
   }
 

@@ -4,7 +4,7 @@
  * Source: vllm-project/vllm `vllm/entrypoints/openai` (protocol and serving of chat and completions). `n`, sampling
  * parameters and tools' choice are accepted and have no effect. What other engines do otherwise is in their dialect.
  */
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import type { Dialect } from "./Dialect.ts"
 import type { Picture } from "./Generation.ts"
 import type { Json, Model } from "./Model.ts"
@@ -118,7 +118,7 @@ export const make = (
     endpoint,
     model: lora ?? options.models[0]!,
     lora,
-    salt: (salt as string | null | undefined) ?? null,
+    salt: saltOf(options, (salt as string | null | undefined) ?? null),
     rank,
     priority: options.priorityScheduling ? Number(body["priority"] ?? 0) * dialect.priorityOrder(options) : 0,
     reportsAll:
@@ -135,6 +135,10 @@ export const make = (
     returnTokenIds: body["return_token_ids"] === true
   }
 }
+
+/** Without prefix caching every prompt is its own: it finds nothing, and nothing finds it. */
+const saltOf = ({ prefixCaching, saltAdded, saltIgnored }: SimOptions, given: string | null): string | null =>
+  prefixCaching ? (saltIgnored ? null : (given ?? saltAdded)) : randomUUID()
 
 const overflow = (limit: number, prompt: number, asked: number | null): Refusal =>
   bad(

@@ -79,6 +79,11 @@ export const answer = (
     refuse(asked, reply, Plan.refusal(405, "Method Not Allowed", "Method Not Allowed"))
     return
   }
+  const { apiKey } = asked.options
+  if (apiKey !== null && pathname.startsWith("/v1") && request.headers.authorization !== `Bearer ${apiKey}`) {
+    refuse(asked, reply, Plan.refusal(401, "Unauthorized", "Unauthorized"))
+    return
+  }
   const sibling = searchParams.get("engine")
   const engine = ours !== undefined && sibling !== null ? siblings[Number(sibling)] : asked
   if (engine === undefined) {

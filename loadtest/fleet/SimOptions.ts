@@ -75,6 +75,20 @@ export interface SimOptions {
   readonly replayLayout: "topic" | "plain" | null
   /** Batches kept for replay. */
   readonly bufferSteps: number
+  /** Key that `/v1` paths ask for, as engines do with `--api-key`; null for none. */
+  readonly apiKey: string | null
+  /** Off: no prompt ever finds anything, and no block is told of. */
+  readonly prefixCaching: boolean
+  /** Tokens a block as it is told over HTTP; 0 for the truth. */
+  readonly toldBlockSize: number
+  /** `cache_salt` has no effect, as in engines that do not know it. */
+  readonly saltIgnored: boolean
+  /** Salt of every prompt that brings none, as a gateway in front would add it; null for none. */
+  readonly saltAdded: string | null
+  /** How far the engine's clock is ahead, as its events show it; below 0 behind. */
+  readonly clockSkewMs: number
+  /** The publisher connects to its address instead of binding it, as vLLM does for one without `*`: nobody hears it. */
+  readonly eventsConnect: boolean
   readonly faults: FaultSpec
   /** Makes texts, lengths and faults repeatable. */
   readonly seed: number
@@ -104,7 +118,8 @@ export const problem = (options: SimOptions): string | null => {
     "externalBlocks",
     "hostLoadUs",
     "slidingWindow",
-    "imageTokens"
+    "imageTokens",
+    "toldBlockSize"
   ] as const) {
     if (!(options[name] >= 0)) return `${name} is ${options[name]}; it must be at least 0.`
   }
@@ -126,6 +141,10 @@ export const problem = (options: SimOptions): string | null => {
     return "floorMs and overheadMs are 0; a step must take time."
   return options.models.length === 0 ? "models is empty; give the model at least one name." : null
 }
+
+/** Tokens a block, as the engine says over HTTP. */
+export const toldBlockSize = ({ blockSize, toldBlockSize }: SimOptions): number =>
+  toldBlockSize > 0 ? toldBlockSize : blockSize
 
 /** Blocks that running requests hold at most: the device's, and what an engine says its size is. */
 export const roomBlocks = ({ blocks, runningBlocks }: Pick<SimOptions, "blocks" | "runningBlocks">): number =>
@@ -170,6 +189,13 @@ export const defaults: SimOptions = {
   replay: true,
   replayLayout: null,
   bufferSteps: 10_000,
+  apiKey: null,
+  prefixCaching: true,
+  toldBlockSize: 0,
+  saltIgnored: false,
+  saltAdded: null,
+  clockSkewMs: 0,
+  eventsConnect: false,
   faults: {},
   seed: 1
 }

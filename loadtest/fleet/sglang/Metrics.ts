@@ -3,7 +3,7 @@ import { ttftBounds } from "../Counters.ts"
 import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
-import { roomBlocks } from "../SimOptions.ts"
+import { roomBlocks, toldBlockSize } from "../SimOptions.ts"
 import * as ServerInfo from "./ServerInfo.ts"
 
 export const text = ({ cores, options }: SimEngine): string => {
@@ -29,12 +29,12 @@ export const text = ({ cores, options }: SimEngine): string => {
   gauge("full_token_usage", "The same, of full attention.", ({ usage }) => Number(usage.toFixed(2)))
   gauge("num_used_tokens", "Tokens in use.", (core) => ServerInfo.load(options, core).num_used_tokens)
   gauge("max_total_num_tokens", "Tokens there is room for.", () => total)
-  gauge("page_size", "Tokens a page.", () => options.blockSize)
+  gauge("page_size", "Tokens a page.", () => toldBlockSize(options))
   gauge("context_len", "Context limit, tokens.", () => Math.min(options.maxModelLen, total))
   gauge("gen_throughput", "Tokens generated a second.", () => 0)
   // Reports of decode steps set it to 0, so that is what is mostly seen.
   gauge("cache_hit_rate", "Share of prompt tokens found in the cache.", () => 0)
-  const config = { page_size: String(options.blockSize), num_pages: String(roomBlocks(options)) }
+  const config = { page_size: String(toldBlockSize(options)), num_pages: String(roomBlocks(options)) }
   series("gauge", "cache_config_info", "Configuration of the KV cache.", () => [[config, 1]])
   series("counter", "prompt_tokens", "Prompt tokens.", ({ counters }) => [[{}, counters.promptTokens]])
   series("counter", "cached_tokens", "Prompt tokens found in the cache.", ({ counters }) => [

@@ -9,7 +9,7 @@ import type { Json } from "../Model.ts"
 import * as Plan from "../Plan.ts"
 import { portOf } from "../Ports.ts"
 import type { SimEngine } from "../SimEngine.ts"
-import { roomBlocks, type SimOptions } from "../SimOptions.ts"
+import { roomBlocks, type SimOptions, toldBlockSize } from "../SimOptions.ts"
 
 export const version = "0.5.15"
 
@@ -44,7 +44,7 @@ export const serverInfo = (engine: SimEngine): Json => {
     api_key: "sim-secret-api-key",
     admin_api_key: "sim-secret-admin-key",
     context_length: Plan.contextMax(options),
-    page_size: options.blockSize,
+    page_size: toldBlockSize(options),
     tp_size: 1,
     dp_size: options.ranks,
     enable_dp_attention: options.ranks > 1,
@@ -77,7 +77,7 @@ const kvEvents = ({ eventSources, options }: SimEngine): Json | null =>
         endpoint_host: "*",
         endpoint_port_base: portOf(eventSources[0]!.endpoint),
         topic: options.topic,
-        block_size: options.blockSize,
+        block_size: toldBlockSize(options),
         dp_size: options.ranks
       }
 

@@ -3,7 +3,7 @@ import type { EngineCore } from "../EngineCore.ts"
 import type { Json } from "../Model.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
-import type { SimOptions } from "../SimOptions.ts"
+import { type SimOptions, toldBlockSize } from "../SimOptions.ts"
 
 /** One entry a rank: how things stand now. */
 export const iterations = (options: SimOptions, cores: ReadonlyArray<EngineCore>): ReadonlyArray<Json> =>
@@ -42,7 +42,7 @@ export const text = ({ cores, options }: SimEngine): string => {
     sum(({ waiting }) => waiting)
   )
   series("gauge", "kv_cache_utilization", "Fraction of KV blocks in use.", sum(({ usage }) => usage) / cores.length)
-  series("gauge", "kv_cache_tokens_per_block", "Tokens a block.", options.blockSize)
+  series("gauge", "kv_cache_tokens_per_block", "Tokens a block.", toldBlockSize(options))
   series("gauge", "kv_cache_max_blocks", "Blocks.", options.blocks * cores.length)
   series(
     "counter",

@@ -3,7 +3,7 @@ import { ttftBounds } from "../Counters.ts"
 import type { EngineCore } from "../EngineCore.ts"
 import { PrometheusText, type Row } from "../Prometheus.ts"
 import type { SimEngine } from "../SimEngine.ts"
-import { roomBlocks } from "../SimOptions.ts"
+import { roomBlocks, toldBlockSize } from "../SimOptions.ts"
 
 export const text = ({ cores, options }: SimEngine): string => {
   const out = new PrometheusText()
@@ -40,7 +40,7 @@ export const text = ({ cores, options }: SimEngine): string => {
     [{ finished_reason: "abort" }, counters.aborted]
   ])
   const config = {
-    block_size: String(options.blockSize),
+    block_size: String(toldBlockSize(options)),
     cache_dtype: "auto",
     enable_prefix_caching: "True",
     num_gpu_blocks: String(roomBlocks(options)),
