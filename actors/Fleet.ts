@@ -161,10 +161,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
     entry.quiet = 0
     if (state === "draining") entry.drainByMs = entry.sinceMs + knobs.drainMs
     changed()
-    const text = `Worker "${entry.spec.id}" is ${state} (was ${before}): ${why}`
-    // A stumble that one probe settles is for those who look closely.
-    const minor = state === "suspect" || (before === "suspect" && state === "ready")
-    log(minor ? Effect.logDebug(text) : state === "open" ? Effect.logWarning(text) : Effect.logInfo(text))
+    // A stumble that one probe settles, and each try to come back, are for those who look closely.
+    const minor = state === "suspect" || state === "halfOpen" || state === entry.said
+    const text = `Worker "${entry.spec.id}" is ${state} (was ${minor ? before : entry.said}): ${why}`
+    if (minor) log(Effect.logDebug(text))
+    else if (state === "open") log(Effect.logWarning(`${text}. It gets no requests until it answers again`))
+    else log(Effect.logInfo(text))
+    if (!minor) entry.said = state
     if (state === "gone") leave(entry)
   }
 
@@ -271,6 +274,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       spec,
       origin,
       state: "joining",
+      said: "joining",
       why: "listed",
       sinceMs: now(),
       worker: null,

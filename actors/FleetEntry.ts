@@ -44,6 +44,8 @@ export interface Entry {
   readonly spec: WorkerSpec
   origin: Origin
   state: Lifecycle.State
+  /** The state that the log told of last. */
+  said: Lifecycle.State
   why: string
   sinceMs: number
   worker: Worker | null

@@ -187,7 +187,7 @@ const start = async (): Promise<ReadonlyArray<Target>> => {
   const plain = Measured.start(Measured.path("PlainProxy.ts"), given)
   const router = Measured.start(
     Measured.path("../../src/bin.ts"),
-    ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", ...given],
+    ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--log-format", "pretty", ...given],
     values["node-flag"]
   )
   const plainPort = Number((await plain.says(/:(\d+)\n/))[1])

@@ -13,10 +13,11 @@ import * as Config from "./Config.ts"
 import { explain } from "./domain/Explain.ts"
 import { toSpec, WorkerInput } from "./domain/WorkerInput.ts"
 import * as FleetKnobs from "./FleetKnobs.ts"
+import * as Log from "./Log.ts"
 import * as NatsOptions from "./NatsOptions.ts"
 
 /** The knobs of `serve` that an agent has, too. */
-export const hasKnob = (name: string): boolean => name.startsWith("nats") || name === "deployment"
+export const hasKnob = (name: string): boolean => name.startsWith("nats") || name === "deployment" || Log.hasKnob(name)
 
 const flags = {
   worker: Flag.String("worker").pipe(
@@ -66,12 +67,7 @@ interface Given {
   readonly apiKey: Option.Option<Redacted.Redacted<string>>
 }
 
-const run = Effect.fnUntraced(function* (
-  given: Given,
-  knobs: Readonly<Record<string, unknown>>,
-  env: NodeJS.ProcessEnv
-) {
-  const config = yield* Effect.fromResult(Config.decode({ flags: knobs, env }))
+const run = Effect.fnUntraced(function* (given: Given, config: Config.Config, env: NodeJS.ProcessEnv) {
   if (config.nats.length === 0) {
     return yield* new AgentRefused({ detail: "Which NATS do the routers share? Add --nats nats://host:4222." })
   }
@@ -117,7 +113,12 @@ export const make = (
     const said = Object.entries(given.knobs).flatMap(([name, value]) =>
       Option.isSome(value) ? [[name, value.value]] : []
     )
-    return Effect.scoped(run(given, Object.fromEntries(said), process.env)).pipe(Effect.mapError(usage))
+    return Effect.fromResult(Config.decode({ flags: Object.fromEntries(said), env: process.env })).pipe(
+      Effect.flatMap((config) =>
+        Effect.scoped(run(given, config, process.env)).pipe(Effect.provide(Log.layer(config)))
+      ),
+      Effect.mapError(usage)
+    )
   }).pipe(
     Command.withDescription(
       "Runs beside an engine whose KV event sockets the routers cannot reach: reads them here, hands them on to all routers over NATS, and announces the engine to them"

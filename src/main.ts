@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from "node:timers/promises"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit, Logger, Option, References, Result, Scope } from "effect"
-import { CliError, Command, Flag } from "effect/cli"
+import { Cause, Console, Effect, Exit, Layer, Logger, Option, References, Result, Scope } from "effect"
+import { CliConfig, CliError, Command, Flag, GlobalFlag } from "effect/cli"
 import packageJson from "warmpath/package.json" with { type: "json" }
 import * as DemoCommand from "../loadtest/demo/Command.ts"
 import type { StartRouter } from "../loadtest/demo/Demo.ts"
@@ -15,6 +15,7 @@ import * as MemoryNodeCommand from "./adapters/rdma/MemoryNodeCommand.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as DoctorCommand from "./DoctorCommand.ts"
+import * as Log from "./Log.ts"
 import * as Router from "./Router.ts"
 
 /** Every knob of `Config` is a flag; the few that hold lists or maps are spelled for people. */
@@ -64,35 +65,42 @@ const plain = Object.fromEntries(
 const usage = (error: { readonly message: string }) =>
   new CliError.UserError({ cause: error, userMessage: error.message })
 
+/** The router, until Ctrl-C. `path`: the file that is followed. */
+const routing = Effect.fnUntraced(function* (
+  told: Config.Config,
+  path: string | null,
+  decode: (file: unknown) => Result.Result<Config.Config, Config.ConfigError>
+) {
+  const config = told.workers.length > 0 || path !== null ? told : yield* simulated(told)
+  const router = yield* Router.start(config)
+  if (path !== null) {
+    yield* ConfigFile.follow({ path, config, decode, apply: router.apply, lookMs: 5_000, settleMs: 100 })
+  }
+  yield* Console.log(
+    `Warmpath routes ${config.workers.length} ${config.workers.length === 1 ? "worker" : "workers"} (${config.policy}) at ${router.url}/v1 · admin at ${router.adminUrl}/admin/workers`
+  )
+  return yield* Effect.never
+})
+
 const serve = Command.make("serve", { ...spelled, knobs: plain }, (given) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const flags: Record<string, unknown> = {
-        ...(given.worker.length > 0 ? { workers: given.worker.join(",") } : {}),
-        ...Object.fromEntries(
-          [
-            ["modelAliases", given.alias] as const,
-            ["tokenizers", given.tokenizer] as const,
-            ["policy", given.policy] as const,
-            ...Object.entries(given.knobs)
-          ].flatMap(([name, value]) => (Option.isSome<unknown>(value) ? [[name, value.value]] : []))
-        )
-      }
-      const decode = (file: unknown) => Config.decode({ flags, env: process.env, file })
-      const path = Option.getOrNull(given.config)
-      const file = path === null ? undefined : yield* ConfigFile.read(path)
-      const told = yield* Effect.fromResult(decode(file))
-      const config = told.workers.length > 0 || path !== null ? told : yield* simulated(told)
-      const router = yield* Router.start(config)
-      if (path !== null) {
-        yield* ConfigFile.follow({ path, config, decode, apply: router.apply, lookMs: 5_000, settleMs: 100 })
-      }
-      yield* Console.log(
-        `Warmpath routes ${config.workers.length} ${config.workers.length === 1 ? "worker" : "workers"} (${config.policy}) at ${router.url}/v1 · admin at ${router.adminUrl}/admin/workers`
+  Effect.gen(function* () {
+    const flags: Record<string, unknown> = {
+      ...(given.worker.length > 0 ? { workers: given.worker.join(",") } : {}),
+      ...Object.fromEntries(
+        [
+          ["modelAliases", given.alias] as const,
+          ["tokenizers", given.tokenizer] as const,
+          ["policy", given.policy] as const,
+          ...Object.entries(given.knobs)
+        ].flatMap(([name, value]) => (Option.isSome<unknown>(value) ? [[name, value.value]] : []))
       )
-      return yield* Effect.never
-    })
-  ).pipe(
+    }
+    const decode = (file: unknown) => Config.decode({ flags, env: process.env, file })
+    const path = Option.getOrNull(given.config)
+    const file = path === null ? undefined : yield* ConfigFile.read(path)
+    const told = yield* Effect.fromResult(decode(file))
+    return yield* Effect.scoped(routing(told, path, decode)).pipe(Effect.provide(Log.layer(told)))
+  }).pipe(
     Effect.catchTags({
       ConfigError: (error) => Effect.fail(usage(error)),
       ListenFailed: (error) => Effect.fail(usage(error)),
@@ -161,7 +169,16 @@ const flagsOf = (isOne: (name: string) => boolean) =>
 
 const agent = AgentCommand.make(flagsOf(AgentCommand.hasKnob), usage)
 const doctor = DoctorCommand.make(flagsOf(DoctorCommand.hasKnob), usage)
-const memoryNode = MemoryNodeCommand.make(usage)
+/** A node has no other knob of `Config`, so nothing else of the environment concerns it. */
+const logOf = ({ logFormat, logLevel }: Record<string, Option.Option<string | number>>) => {
+  const { WARMPATH_LOG_FORMAT, WARMPATH_LOG_LEVEL } = process.env
+  const flags = { logFormat: Option.getOrUndefined(logFormat!), logLevel: Option.getOrUndefined(logLevel!) }
+  return Effect.fromResult(Config.decode({ flags, env: { WARMPATH_LOG_FORMAT, WARMPATH_LOG_LEVEL } }))
+}
+const memoryNode = MemoryNodeCommand.make(usage).pipe(
+  Command.withSharedFlags(flagsOf(Log.hasKnob)),
+  Command.provide((given) => Layer.unwrap(logOf(given).pipe(Effect.map(Log.layer), Effect.mapError(usage))))
+)
 
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
@@ -171,6 +188,10 @@ const root = Command.make("warmpath").pipe(
 export const main = (): void =>
   Command.run(root, { version: packageJson.version }).pipe(
     Effect.provide(NodeServices.layer),
+    // `--log-level` is a knob like any other.
+    Effect.provideService(CliConfig.CliConfig, {
+      builtIns: GlobalFlag.BuiltIns.filter((flag) => flag !== GlobalFlag.LogLevel)
+    }),
     // Standard output is for what was asked for: tables, JSON, addresses.
     Effect.provideService(Logger.LogToStderr, true),
     NodeRuntime.runMain({

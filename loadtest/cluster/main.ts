@@ -50,6 +50,7 @@ const startRouter = async (id: string, nats: string, engines: ReadonlyArray<stri
     process.execPath,
     [
       ...[bin, "serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--drain-ms", "1000"],
+      ...["--log-format", "pretty"],
       ...["--nats", nats, "--replica-id", id, ...engines.flatMap((url) => ["--worker", url])]
     ],
     { stdio: ["ignore", "pipe", "pipe"] }

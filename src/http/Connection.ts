@@ -1,4 +1,5 @@
 /** Connection: what the front knows of each of its client connections, whichever parser reads it. */
+import * as Defect from "./Defect.ts"
 import type { Exchange } from "./Exchange.ts"
 import type { FrontHandlers, Refusal } from "./Front.ts"
 
@@ -55,7 +56,7 @@ export const handle = (state: FrontState, exchange: Exchange) => {
   try {
     state.handlers.request(exchange)
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error), "WarmpathRequestHandler")
+    Defect.tell(error)
     if (exchange.started) return exchange.destroy()
     const body = state.handlers.refuse(500, "internal", refusalMessage(state, "internal"))
     exchange.reply(500, { "content-type": "application/json" }, body)

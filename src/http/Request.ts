@@ -17,6 +17,7 @@ import type { Hasher } from "../hot/BlockHash.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import { CachedTokens } from "./CachedTokens.ts"
+import * as Defect from "./Defect.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
@@ -25,6 +26,7 @@ import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
 import * as Problem from "./Problem.ts"
 import * as PromptBlocks from "./PromptBlocks.ts"
+import * as ReceiptHeader from "./ReceiptHeader.ts"
 import * as Trail from "./Trail.ts"
 import type { Forward, Outcome } from "./Upstream.ts"
 import { WorkerAnswer } from "./WorkerAnswer.ts"
@@ -82,8 +84,8 @@ export interface Deps extends Match.Deps {
   readonly refused: (status: number, trail: Trail.Trail | null) => void
   /** Where requests are traced. */
   readonly traces?: Trail.Traces
-  /** Where there are receipts: what is known of a slot now, the prompt just matched included; and of how many to keep it. */
-  readonly witness?: { readonly known: (slot: number) => Trail.Known; readonly most: number }
+  /** Where there are receipts. */
+  readonly witness?: Trail.Witness
 }
 
 /** Longest client request id that is kept; a longer or odder one is replaced. */
@@ -94,6 +96,9 @@ const sendError = (exchange: Exchange, id: string, error: RouteError): number =>
   exchange.reply(problem.status, { ...problem.headers, "x-request-id": id }, problem.body)
   return problem.status
 }
+
+/** Part of a string may keep all of it: a receipt's id must not keep the head that it came in. */
+const ownCopy = (ascii: string): string => Buffer.from(ascii, "latin1").toString("latin1")
 
 /** What of a request is needed after its prompts were hashed: they are large, and answers stream for long. */
 type Routed = Omit<RouteRequest, "prompts">
@@ -139,6 +144,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     let decisionMs: number | null = null
     let served = request.model
     let body = exchange.body
+    const explained = deps.witness !== undefined && exchange.header(ReceiptHeader.asked) === "1"
+    const receiptLine = (step: Trail.Try): string => ReceiptHeader.of(request.id, promptTokens, step)
 
     const record = (
       worker: string | null,
@@ -206,6 +213,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const worker = slot < 0 ? undefined : fleet.worker(slot)
       if (current === undefined || worker === undefined) {
         const { states, workers } = current ?? { states: "all have left", workers: 0 }
+        if (tries <= deps.retriesMax) trail.missing = states
         const error: RouteError =
           last === null
             ? { _tag: "NoEligibleWorker", model: request.model, workers, states }
@@ -230,7 +238,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         slot,
         spanId: deps.traces?.spanId() ?? null,
         decision,
-        candidates: decision === null ? [] : decision.slots.map(witness!.known),
+        candidates: decision === null ? [] : decision.slots.map((each) => witness!.known(each, match.blocksOf(each))),
         eligible: candidates,
         states: current.states,
         heldTokens: booking.heldTokens,
@@ -299,7 +307,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         origin,
         path: spec.url.slice(originText(spec.url).length) + exchange.target,
         extraHeaders,
-        answerHeaders: ["x-request-id", request.id, "x-warmpath-worker", spec.id],
+        answerHeaders: explained
+          ? ["x-request-id", request.id, "x-warmpath-worker", spec.id, ReceiptHeader.name, receiptLine(step)]
+          : ["x-request-id", request.id, "x-warmpath-worker", spec.id],
         body: bytes,
         onHead: (status, header) =>
           // Overloaded or shutting down: it has computed nothing, so another may.
@@ -369,7 +379,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   /** Our own fault, off the front's turn: it must cost this request, never the process. */
   const broke = (exchange: Exchange, trail: Trail.Trail, defect: unknown): void => {
-    process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
+    Defect.tell(defect, trail.id, trail.trace?.traceId)
     if (exchange.started) exchange.destroy()
     else refuse(exchange, trail.id, { _tag: "Defect" }, trail)
   }
@@ -437,10 +447,16 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   return (exchange) => {
     const given = exchange.header("x-request-id")
-    const id = given !== undefined && requestId.test(given) ? given : randomUUID()
+    const id = given !== undefined && requestId.test(given) ? ownCopy(given) : randomUUID()
     const { method, path } = exchange
     const endpoint = OpenAi.endpointOf(path)
-    if (endpoint !== undefined && method === "POST") return generate(exchange, endpoint, id)
+    if (endpoint !== undefined && method === "POST") {
+      try {
+        return generate(exchange, endpoint, id)
+      } catch (defect) {
+        throw Defect.of(defect, id)
+      }
+    }
     const isModel = path === "/v1/models" || path.startsWith("/v1/models/")
     const readable = isModel || path === "/health" || path === "/ready"
     if (readable && (method === "GET" || method === "HEAD")) {

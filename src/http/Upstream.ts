@@ -9,6 +9,7 @@
  * refused pauses the worker's socket. A client that goes destroys it.
  */
 import * as ChunkedScan from "./ChunkedScan.ts"
+import * as Defect from "./Defect.ts"
 import { type Exchange, headerOf } from "./Exchange.ts"
 import * as HeaderLines from "./HeaderLines.ts"
 import type { Line, LineUser, Origin, Pool } from "./Pool.ts"
@@ -162,7 +163,7 @@ class Job implements LineUser {
   }
 
   private warn(error: unknown): void {
-    process.emitWarning(error instanceof Error ? error : String(error), "WarmpathForwardHook")
+    Defect.tell(error, headerOf(this.forward.extraHeaders, "x-request-id"))
   }
 
   private takeHead(bytes: Buffer, length: number) {

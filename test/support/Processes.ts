@@ -29,7 +29,7 @@ export interface Running {
 export const warmpath = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): Running => {
   const child = spawn(process.execPath, [bin, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1", XDG_STATE_HOME: stateHome, ...env }
+    env: { ...process.env, NO_COLOR: "1", WARMPATH_LOG_FORMAT: "pretty", XDG_STATE_HOME: stateHome, ...env }
   })
   let text = ""
   const apart = { standard: "", errors: "" }
