@@ -113,6 +113,8 @@ export class Collector extends Context.Service<
     readonly restore: (slot: number, head: Uint8Array) => Restoring | null
     /** Follows a publisher anew, as `start` does. */
     readonly again: (slot: number) => Effect.Effect<void>
+    /** Since its events, or a proof that there were none, were last heard; null where they never were. O(1), unlike `state`. */
+    readonly heardAgoMs: (slot: number) => number | null
     /** Null for a slot that is not followed. */
     readonly state: (slot: number) => State | null
     /** Calls back on every change of health, of why, and of the block size. Returns how to stop that. */
@@ -323,6 +325,10 @@ export class Collector extends Context.Service<
           refreshes: (slot) => entries.get(slot)?.feed({ _tag: "Refreshes" }),
           evicted: (slot) => entries.get(slot)?.publisher.reader.translator.counters.evicted ?? 0,
           expected: (slot, tookMs) => entries.get(slot)?.feed({ _tag: "Expected", tookMs }),
+          heardAgoMs: (slot) => {
+            const heardAtMs = entries.get(slot)?.publisher.heardAtMs ?? -Infinity
+            return heardAtMs === -Infinity ? null : now() - heardAtMs
+          },
           state: (slot) => entries.get(slot)?.publisher.state(now()) ?? null,
           onState: (listener) => {
             listeners.add(listener)

@@ -91,6 +91,11 @@ export class Publisher {
     return this.view.complete
   }
 
+  /** When it was last heard, or shown that there was nothing to hear; -Infinity: never. */
+  get heardAtMs(): number {
+    return this.silence.heardAtMs
+  }
+
   state(nowMs: number): State {
     return this.view.state(nowMs)
   }

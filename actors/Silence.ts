@@ -33,7 +33,8 @@ export class Silence {
   /** When the next look is due. */
   lookAtMs: number
   private looks = 0
-  private heardAtMs = -Infinity
+  /** -Infinity: never. */
+  heardAtMs = -Infinity
   private expectedFromMs = Infinity
   private readonly options: Options
 

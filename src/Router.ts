@@ -22,6 +22,7 @@ import * as Config from "./Config.ts"
 import * as FleetKnobs from "./FleetKnobs.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
 import * as Admin from "./http/Admin.ts"
+import * as AdminReceipts from "./http/AdminReceipts.ts"
 import * as Front from "./http/Front.ts"
 import * as Pool from "./http/Pool.ts"
 import { errorBody } from "./http/Problem.ts"
@@ -33,6 +34,7 @@ import { EventStream } from "./ports/EventStream.ts"
 import type { StoreUnusable } from "./ports/StateStore.ts"
 import * as Remembered from "./Remembered.ts"
 import * as Replicas from "./Replicas.ts"
+import * as Seen from "./Seen.ts"
 import * as Store from "./Store.ts"
 import * as Tokenizers from "./Tokenizers.ts"
 
@@ -215,6 +217,15 @@ export const start = Effect.fnUntraced(function* (
     (made) => Effect.sync(made.close)
   )
   const unready = () => joined?.unready() ?? null
+  const seen = Seen.make({
+    config,
+    policy: ledger.policy,
+    workersMax,
+    collector,
+    trust,
+    blockSizes: pictures.blockSizes,
+    workerOf: fleet.worker
+  })
   const request = Request.make({
     fleet,
     ledger: joined?.link.ledger ?? ledger,
@@ -235,8 +246,10 @@ export const start = Effect.fnUntraced(function* (
     draining: () => draining,
     unready,
     now,
+    ...(seen === null ? {} : { witness: seen.witness }),
     settled: (record) => {
       observe.settled(record)
+      seen?.receipts.add(record)
       const { outcome, slot, status, totalMs } = record
       if (slot !== null && outcome === "complete" && status < 300) pictures.delivered(slot, record, totalMs)
     },
@@ -290,6 +303,7 @@ export const start = Effect.fnUntraced(function* (
       unready: () => (draining ? "draining" : unready()),
       rank: observe.rank,
       blocks: index.dump,
+      rooms: { receipts: AdminReceipts.room(seen?.receipts ?? null, config.receiptsMax) },
       config: () => ({ ...config, tokenizing: tokenizers.list() }),
       metrics: observe.metrics
     }

@@ -57,7 +57,7 @@ export interface ReceiptTry {
   readonly endMs: number | null
   /** `answered 200`, or how it failed. */
   readonly end: string
-  /** `hot/Decision.ts`, and what was chosen. */
+  /** `hot/Decision.ts`; null where nothing was kept. */
   readonly decision: unknown
 }
 
@@ -80,6 +80,8 @@ export interface Receipt {
   readonly phases: Phases
   readonly outcome: ReceiptOutcome
   readonly status: number
+  /** States of all workers that serve the model, where none could take it, or no other could: `2 open, 1 draining`. */
+  readonly missing: string | null
   readonly ttftMs: number | null
   readonly totalMs: number
   readonly outputTokens: number | null

@@ -85,7 +85,8 @@ export const of = (
   return {
     atMs: nowMs,
     promptTokens,
-    rotation,
+    // As `Cost` takes it: once the last slots are vacant, it may lie behind them all.
+    rotation: load.slots === 0 ? 0 : rotation % load.slots,
     slots: kept,
     eligible: pick(eligible),
     cachedTokens: pick(cachedTokens),

@@ -9,7 +9,7 @@ import type { Overflow } from "../../actors/Overflow.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
 import type { PrefixIndex } from "../../actors/PrefixIndex.ts"
 import type { KeyLanes } from "../domain/Block.ts"
-import { layersMax } from "../domain/Tier.ts"
+import { GUESS, layersMax } from "../domain/Tier.ts"
 import * as Overlap from "../hot/Overlap.ts"
 import type * as PromptBlocks from "./PromptBlocks.ts"
 
@@ -24,8 +24,14 @@ export interface Deps {
 
 const none: KeyLanes = new Int32Array(0)
 
-/** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
-export type Match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]) => Ask
+export interface Match {
+  /** Fills in what every eligible worker holds, and answers with what the ledger wants to know. */
+  (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]): Ask
+  /** Leading blocks of the last prompt matched that a slot has, by layer: `Trail.Known`. Only of slots that were eligible. */
+  readonly blocksOf: (slot: number) => ReadonlyArray<number>
+}
+
+const noBlocks: ReadonlyArray<number> = Array.from({ length: layersMax }, () => 0)
 
 export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, workersMax }: Deps): Match => {
   const depths = new Uint32Array(layersMax * workersMax)
@@ -34,11 +40,37 @@ export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, worke
   /** Block size by slot, 0 for those that are not eligible; and the sizes there are. */
   const blockSizes = new Uint32Array(workersMax)
   const sizes: Array<number> = []
-  return (hashed, eligible, priority) => {
+  /** What `depths` tells: of no prompt, of devices only, of all layers. */
+  let told: "nothing" | "devices" | "layers" = "nothing"
+  /** Where workers of several sizes were asked: the depths of each at its own size. */
+  let kept: Uint32Array | null = null
+
+  const keep = (blockSize: number, slots: number): void => {
+    kept ??= new Uint32Array(layersMax * workersMax)
+    for (let slot = 0; slot < slots; slot++) {
+      if (blockSizes[slot] !== blockSize) continue
+      for (let layer = 0; layer < layersMax; layer++) kept[layer * workersMax + slot] = depthAt(layer, slot)
+    }
+  }
+
+  /** A tier contains the nearer ones; a guess does not. */
+  const depthAt = (layer: number, slot: number): number => {
+    if (told === "layers") return depths[layer * workersMax + slot]!
+    return told === "nothing" || layer === GUESS ? 0 : depths[slot]!
+  }
+
+  const blocksOf = (slot: number): ReadonlyArray<number> => {
+    if (sizes.length > 1) return Array.from({ length: layersMax }, (_, layer) => kept![layer * workersMax + slot]!)
+    if (told === "nothing" || (told === "devices" && depths[slot] === 0)) return noBlocks
+    return [depthAt(0, slot), depthAt(1, slot), depthAt(2, slot), depthAt(3, slot), depthAt(4, slot)]
+  }
+
+  const match = (hashed: PromptBlocks.Hashed, eligible: Uint8Array, priority: Ask["priority"]): Ask => {
     const slots = eligible.length
     cachedTokens.fill(0)
     heldTokens.fill(0)
     sizes.length = 0
+    told = "nothing"
     overflow?.begin()
     let blockSize = 0
     for (let slot = 0; slot < slots; slot++) {
@@ -51,6 +83,7 @@ export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, worke
     let keys: KeyLanes = none
     for (let i = 0; i < sizes.length; i++) {
       blockSize = sizes[i]!
+      told = "nothing"
       const prompts = hashed.keysFor(blockSize)
       for (const prompt of prompts) {
         if (prompt.count === 0) continue
@@ -59,13 +92,16 @@ export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, worke
           const { count, keys } = prompt
           layered = overflow.raise(keys, count, depths, workersMax, slots, blockSizes, blockSize, layered)
         }
+        told = layered ? "layers" : "devices"
         // An engine always computes the last token: of a prompt it holds whole, the last block is computed again.
         const most = Math.floor((prompt.tokens - 1) / blockSize)
         Overlap.addAll(depths, workersMax, slots, blockSizes, layered, most, blockSize, heldTokens, cachedTokens)
       }
+      if (sizes.length > 1) keep(blockSize, slots)
       // What is on its way is compared by one chain of keys: only where there is one prompt and one block size.
       if (prompts.length === 1 && sizes.length === 1) keys = prompts[0]!.keys
     }
     return { cachedTokens, heldTokens, promptTokens: hashed.promptTokens, keys, blockSize, priority, eligible }
   }
+  return Object.assign(match, { blocksOf })
 }

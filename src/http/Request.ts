@@ -17,7 +17,6 @@ import type { Hasher } from "../hot/BlockHash.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import { CachedTokens } from "./CachedTokens.ts"
-import * as Defect from "./Defect.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
@@ -379,7 +378,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   /** Our own fault, off the front's turn: it must cost this request, never the process. */
   const broke = (exchange: Exchange, trail: Trail.Trail, defect: unknown): void => {
-    Defect.tell(defect, trail.id, trail.trace?.traceId)
+    process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
     if (exchange.started) exchange.destroy()
     else refuse(exchange, trail.id, { _tag: "Defect" }, trail)
   }
@@ -450,13 +449,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     const id = given !== undefined && requestId.test(given) ? ownCopy(given) : randomUUID()
     const { method, path } = exchange
     const endpoint = OpenAi.endpointOf(path)
-    if (endpoint !== undefined && method === "POST") {
-      try {
-        return generate(exchange, endpoint, id)
-      } catch (defect) {
-        throw Defect.of(defect, id)
-      }
-    }
+    if (endpoint !== undefined && method === "POST") return generate(exchange, endpoint, id)
     const isModel = path === "/v1/models" || path.startsWith("/v1/models/")
     const readable = isModel || path === "/health" || path === "/ready"
     if (readable && (method === "GET" || method === "HEAD")) {

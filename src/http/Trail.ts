@@ -40,6 +40,13 @@ export interface Known {
   readonly blockSize: number
 }
 
+/** Where there are receipts: what is known of a slot now, and of how many candidates it is kept. */
+export interface Witness {
+  /** `blocks`: as of `Known`. */
+  readonly known: (slot: number, blocks: ReadonlyArray<number>) => Known
+  readonly most: number
+}
+
 /** One worker tried. */
 export interface Try {
   readonly worker: string
@@ -76,20 +83,26 @@ export interface Trail {
   readonly trace: Trace | null
   /** When each phase began: its body was whole; it was parsed; its prompts were hashed. */
   readonly receivedMs: number
+  /** The first of these, in ms since the epoch. */
+  readonly epochMs: number
   hashMs: number
   hashedMs: number
   /** When it was over. */
   settledMs: number
+  /** States of the workers that serve its model when none could take it: `2 open, 1 draining`; null when some could. */
+  missing: string | null
   readonly tries: Array<Try>
 }
 
-export const make = (id: string, trace: Trace | null, receivedMs: number): Trail => ({
+export const make = (id: string, trace: Trace | null, receivedMs: number, epochMs = Date.now()): Trail => ({
   id,
   trace,
   receivedMs,
+  epochMs,
   hashMs: Number.NaN,
   hashedMs: Number.NaN,
   settledMs: Number.NaN,
+  missing: null,
   tries: []
 })
 
