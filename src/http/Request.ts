@@ -17,6 +17,7 @@ import type { Hasher } from "../hot/BlockHash.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Tokenizer } from "../ports/Tokenizer.ts"
 import { CachedTokens } from "./CachedTokens.ts"
+import * as Defect from "./Defect.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import { replaceString } from "./JsonField.ts"
@@ -38,6 +39,8 @@ export interface Settled extends Finished {
   readonly asked: string
   readonly model: string
   readonly stream: boolean
+  /** Answers asked for at once. */
+  readonly choices: number
   /** Null when no worker was ever chosen. */
   readonly worker: string | null
   /** Where it ended; null when nowhere. */
@@ -164,6 +167,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         asked: request.model,
         model: found.model,
         stream: request.stream,
+        choices: request.choices,
         worker,
         slot,
         outcome,
@@ -378,7 +382,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   /** Our own fault, off the front's turn: it must cost this request, never the process. */
   const broke = (exchange: Exchange, trail: Trail.Trail, defect: unknown): void => {
-    process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathRequest")
+    Defect.tell(defect, trail.id, trail.trace?.traceId)
     if (exchange.started) exchange.destroy()
     else refuse(exchange, trail.id, { _tag: "Defect" }, trail)
   }
@@ -449,7 +453,13 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     const id = given !== undefined && requestId.test(given) ? ownCopy(given) : randomUUID()
     const { method, path } = exchange
     const endpoint = OpenAi.endpointOf(path)
-    if (endpoint !== undefined && method === "POST") return generate(exchange, endpoint, id)
+    if (endpoint !== undefined && method === "POST") {
+      try {
+        return generate(exchange, endpoint, id)
+      } catch (defect) {
+        throw Defect.of(defect, id)
+      }
+    }
     const isModel = path === "/v1/models" || path.startsWith("/v1/models/")
     const readable = isModel || path === "/health" || path === "/ready"
     if (readable && (method === "GET" || method === "HEAD")) {
