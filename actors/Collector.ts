@@ -76,6 +76,15 @@ export interface Restoring {
   readonly abandon: () => void
 }
 
+/** One batch of one publisher. */
+export interface Batch {
+  /** `Followed.name` */
+  readonly name: string
+  readonly seq: number
+  /** Seconds since the epoch, by the engine's clock. */
+  readonly publishedAt: number
+}
+
 interface Entry {
   readonly followed: Followed
   readonly publisher: Publisher
@@ -115,6 +124,8 @@ export class Collector extends Context.Service<
     readonly again: (slot: number) => Effect.Effect<void>
     /** Since its events, or a proof that there were none, were last heard; null where they never were. O(1), unlike `state`. */
     readonly heardAgoMs: (slot: number) => number | null
+    /** The last batch of a slot, on the way to the index while `EventBus` tells of it; null for a slot that is not followed. */
+    readonly lastBatch: (slot: number) => Batch | null
     /** Null for a slot that is not followed. */
     readonly state: (slot: number) => State | null
     /** Calls back on every change of health, of why, and of the block size. Returns how to stop that. */
@@ -328,6 +339,12 @@ export class Collector extends Context.Service<
           heardAgoMs: (slot) => {
             const heardAtMs = entries.get(slot)?.publisher.heardAtMs ?? -Infinity
             return heardAtMs === -Infinity ? null : now() - heardAtMs
+          },
+          lastBatch: (slot) => {
+            const entry = entries.get(slot)
+            if (entry === undefined) return null
+            const { publishedAt, seq } = entry.publisher.reader
+            return { name: entry.followed.name, seq, publishedAt }
           },
           state: (slot) => entries.get(slot)?.publisher.state(now()) ?? null,
           onState: (listener) => {

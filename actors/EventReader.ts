@@ -42,6 +42,9 @@ export class EventReader {
   batches = 0
   decodeErrors = 0
   overflows = 0
+  /** Number of the last batch, and when its engine published it, s since the epoch by its clock; -1 and 0 for none. */
+  seq = -1
+  publishedAt = 0
   /** Why the last batch could not be read; null when it could. */
   unreadable: string | null = null
   /** The cache was emptied since the last purge, so what is known is all there is. */
@@ -68,9 +71,10 @@ export class EventReader {
   }
 
   /** One payload. `complete`: nothing before it is missing. `life` changes when the engine has restarted. */
-  read(payload: Uint8Array, complete: boolean, life: number): Verdict | null {
+  read(seq: number, payload: Uint8Array, complete: boolean, life: number): Verdict | null {
     const { out, translator } = this
     this.batches++
+    this.seq = seq
     let batch: EngineBatch
     try {
       batch = this.followed.decode(payload)
@@ -81,6 +85,7 @@ export class EventReader {
       return { remedy: "lost", why: "a batch could not be read" }
     }
     this.unreadable = null
+    this.publishedAt = batch.ts
     if (batch.unknown.length > 0) this.note(batch.unknown)
     if (this.hashingLife !== life) this.describe(batch, life)
     if (translator.apply(batch.events, this.emit)) this.emptied = true

@@ -172,16 +172,16 @@ export class Publisher {
       if (output._tag === "Purge") this.reader.purge()
       else if (output._tag === "Replay") this.orders.want(output, this.nowMs)
       else {
-        this.read(output.payload)
+        this.read(output.seq, output.payload)
         // What is left was decided before that.
         if (this.fresh.shedding !== null) return
       }
     }
   }
 
-  private read(payload: Uint8Array): void {
+  private read(seq: number, payload: Uint8Array): void {
     const { nowMs, reader, sequence } = this
-    const verdict = reader.read(payload, sequence.complete, sequence.restarts)
+    const verdict = reader.read(seq, payload, sequence.complete, sequence.restarts)
     if (reader.unreadable !== null) {
       this.view.unreadable = reader.unreadable
       this.unreadableAtMs = nowMs

@@ -89,6 +89,8 @@ export class Relay extends Context.Service<
     /** Place in the log of the last entry heard, of whatever publisher: all up to there were handed on. */
     readonly followedTo: () => number
     readonly roleOf: (name: string) => Role
+    /** The replica that reads the publisher's socket for this one, itself perhaps; null when it hears nothing. */
+    readonly readerOf: (name: string) => string | null
     /** Reads a publisher for the others, in preference to any router, until the scope closes. */
     readonly serveSource: (source: EventSource, who: Who) => Effect.Effect<void, never, Scope.Scope>
     readonly stats: () => Stats
@@ -408,6 +410,11 @@ export class Relay extends Context.Service<
           positionOf: (name) => entries.get(name)?.feed.position ?? 0,
           followedTo: () => followed,
           roleOf: (name) => entries.get(name)?.feed.role ?? "none",
+          readerOf: (name) => {
+            const source = entries.get(name)?.feed.source ?? "none"
+            if (source === "direct") return members.self.id
+            return source === "log" ? (leases.ownerOf(name)?.owner ?? null) : null
+          },
           serveSource: (source, who) => Effect.asVoid(join(source, deaf, who, true)),
           stats: () => ({
             ...counters,

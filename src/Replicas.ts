@@ -47,6 +47,10 @@ export interface Shared {
 }
 
 export interface Replicas {
+  /** This one's name among them. */
+  readonly id: string
+  /** Who reads the socket of a publisher for this one: `Relay.readerOf`. */
+  readonly readerOf: (name: string) => string | null
   /** The events of all engines, whoever reads them. */
   readonly stream: EventStream["Service"]
   /** Of the routers that are alive, this one is the first in order to speak for a worker. */
@@ -59,7 +63,7 @@ export interface Replicas {
 }
 
 /** Unique over time and hosts: a replica that starts again is another one. */
-const newId = (): string =>
+export const newId = (): string =>
   `${hostname()
     .replaceAll(/[^A-Za-z0-9-]/g, "-")
     .slice(0, 40)}-${randomUUID().slice(0, 8)}`
@@ -153,5 +157,6 @@ export const open = Effect.fnUntraced(function* (
     // Two that are cut off from each other speak for the same ones: what the last of them wrote whole then counts.
     return routers.length < 2 || LeaseMoves.order(name, routers)[0] === id
   }
-  return { stream: Context.get(shared, EventStream), isFirst, join }
+  const { readerOf } = Context.get(shared, Relay)
+  return { id, readerOf, stream: Context.get(shared, EventStream), isFirst, join }
 })
