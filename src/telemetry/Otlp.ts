@@ -1,0 +1,76 @@
+/**
+ * Otlp: a collector, and how it is spoken to. Headers, certificates, compression and timeouts are those of the usual
+ * `OTEL_EXPORTER_OTLP_…` variables, which the exporters read themselves; only those of the protocol are loaded.
+ */
+import { type ExportResult, ExportResultCode } from "@opentelemetry/core"
+import { detectResources, envDetector, type Resource, resourceFromAttributes } from "@opentelemetry/resources"
+import type { PushMetricExporter } from "@opentelemetry/sdk-metrics"
+import type { SpanExporter } from "@opentelemetry/sdk-trace"
+import { ATTR_SERVICE_INSTANCE_ID, ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from "@opentelemetry/semantic-conventions"
+
+export type Protocol = "http/protobuf" | "http/json" | "grpc"
+
+export interface Exporters {
+  readonly spans: SpanExporter
+  readonly metrics: PushMetricExporter
+}
+
+/** `endpoint`: without the paths of signals, which are added for HTTP. */
+export const exporters = async (protocol: Protocol, endpoint: string): Promise<Exporters> => {
+  const base = endpoint.replace(/\/+$/, "")
+  const traces = { url: `${base}/v1/traces` }
+  const metrics = { url: `${base}/v1/metrics` }
+  switch (protocol) {
+    case "http/protobuf": {
+      const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto")
+      const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-proto")
+      return { spans: new OTLPTraceExporter(traces), metrics: new OTLPMetricExporter(metrics) }
+    }
+    case "http/json": {
+      const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-http")
+      const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-http")
+      return { spans: new OTLPTraceExporter(traces), metrics: new OTLPMetricExporter(metrics) }
+    }
+    case "grpc": {
+      const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-grpc")
+      const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-grpc")
+      return { spans: new OTLPTraceExporter({ url: base }), metrics: new OTLPMetricExporter({ url: base }) }
+    }
+  }
+}
+
+export interface Identity {
+  readonly name: string
+  readonly version: string
+  readonly instance: string
+}
+
+/** Who exports: with what `OTEL_RESOURCE_ATTRIBUTES` says besides. */
+export const resourceOf = ({ instance, name, version }: Identity): Resource =>
+  detectResources({ detectors: [envDetector] }).merge(
+    resourceFromAttributes({
+      [ATTR_SERVICE_NAME]: name,
+      [ATTR_SERVICE_VERSION]: version,
+      [ATTR_SERVICE_INSTANCE_ID]: instance
+    })
+  )
+
+interface Exports<T> {
+  export(items: T, done: (result: ExportResult) => void): void
+}
+
+/** Tells when an exporter begins to fail, and why; and when it works again: null. Never twice the same. */
+export const watched = <T, E extends Exports<T>>(exporter: E, tell: (why: string | null) => void): E => {
+  let failing = false
+  const send = exporter.export.bind(exporter)
+  exporter.export = (items, done) =>
+    send(items, (result) => {
+      const failed = result.code !== ExportResultCode.SUCCESS
+      if (failed !== failing) {
+        failing = failed
+        tell(failed ? (result.error?.message ?? "it did not say why") : null)
+      }
+      done(result)
+    })
+  return exporter
+}
