@@ -17,6 +17,9 @@ const hopByHop = new Set([
 /** Said anew by us on each side, because we frame and address the message ourselves. */
 const ours = new Set(["content-length", "host", "expect"])
 
+/** In place of a value: the header does not go on. */
+export const none = ""
+
 /**
  * The headers of `received` that go on, then those of `added`: without hop-by-hop ones, without those that `connection`
  * names, and without those that `added` (lower-case names) overrides. Flat lists.
@@ -42,7 +45,7 @@ export const passed = (received: ReadonlyArray<string>, added: ReadonlyArray<str
     if (hopByHop.has(lower) || ours.has(lower) || named?.has(lower) || isAmong(lower, added)) continue
     out.push(name, received[i + 1]!)
   }
-  for (let i = 0; i < added.length; i += 2) out.push(added[i]!, clean(added[i + 1]!))
+  for (let i = 0; i < added.length; i += 2) if (added[i + 1] !== none) out.push(added[i]!, clean(added[i + 1]!))
   return out
 }
 

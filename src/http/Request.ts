@@ -20,6 +20,7 @@ import { CachedTokens } from "./CachedTokens.ts"
 import * as Defect from "./Defect.ts"
 import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
+import * as HeaderLines from "./HeaderLines.ts"
 import { replaceString } from "./JsonField.ts"
 import * as Match from "./Match.ts"
 import * as OpenAi from "./OpenAi.ts"
@@ -245,7 +246,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         eligible: candidates,
         states: current.states,
         heldTokens: booking.heldTokens,
-        bestTokens: most(ask.heldTokens, eligible),
+        bestTokens: Match.most(ask.heldTokens, eligible),
         matchMs,
         placeMs,
         bookMs,
@@ -257,6 +258,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         outputTokens: null
       }
       trail.tries.push(step)
+      if (trail.trace?.sampled === true && exact) {
+        const keys = hashed!.keysFor(deps.blockSizes[slot]!).map((prompt) => prompt.keys)
+        deps.traces!.sent(trail.trace, step, keys)
+      }
       deps.inFlight[slot]!++
       fleet.sent(slot)
       if (request.reportsFull) deps.reportsFull(slot)
@@ -271,6 +276,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const extraHeaders = ["x-request-id", request.id]
       if (step.spanId !== null) {
         extraHeaders.push("traceparent", Trail.parentOf(trail.trace!, step.spanId))
+        // It belongs to a trace that could not be read.
+        if (trail.trace!.state === null && exchange.header("tracestate") !== undefined) {
+          extraHeaders.push("tracestate", HeaderLines.none)
+        }
       }
       const rank = deps.rankOf(slot)
       if (rank !== null) extraHeaders.push("x-data-parallel-rank", String(rank))
@@ -404,7 +413,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
 
   const generate = (exchange: Exchange, endpoint: "chat" | "completions", id: string): void => {
     const trace = deps.traces?.begin(exchange.header("traceparent"), exchange.header("tracestate")) ?? null
-    const trail = Trail.make(id, trace, now())
+    const trail = Trail.make(id, endpoint, trace, now())
     const parsed = OpenAi.parse(endpoint, id, exchange.body)
     trail.hashMs = now()
     if (!parsed.ok) return refuse(exchange, id, parsed.error, trail)
@@ -474,13 +483,6 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       allowed === null ? { _tag: "UnknownPath", method, path } : { _tag: "WrongMethod", method, path, allowed }
     )
   }
-}
-
-/** The most that any of the slots that may be chosen holds. */
-const most = (tokens: Uint32Array, eligible: Uint8Array): number => {
-  let best = 0
-  for (let slot = 0; slot < eligible.length; slot++) if (eligible[slot] === 1) best = Math.max(best, tokens[slot]!)
-  return best
 }
 
 const answerJson = (exchange: Exchange, id: string, status: number, body: unknown): void =>

@@ -4,6 +4,8 @@
  *
  * Times are ms of the request's own clock (`Deps.now`), NaN where it never came so far.
  */
+import type { KeyLanes } from "../domain/Block.ts"
+import type { Endpoint } from "../domain/Request.ts"
 import type { Decision } from "../hot/Decision.ts"
 import type { Usage } from "../hot/SseScan.ts"
 import type { Outcome } from "./Upstream.ts"
@@ -26,6 +28,8 @@ export interface Traces {
   /** From the client's `traceparent` and `tracestate`. */
   readonly begin: (parent: string | undefined, state: string | undefined) => Trace
   readonly spanId: () => string
+  /** A sampled request is sent to a worker: `keys` of its prompts, by that worker's block size, where events can tell of them. */
+  readonly sent: (trace: Trace, step: Try, keys: ReadonlyArray<KeyLanes>) => void
 }
 
 /** What was known of a candidate when it was judged. */
@@ -79,6 +83,7 @@ export interface Try {
 export interface Trail {
   /** `x-request-id` */
   readonly id: string
+  readonly endpoint: Endpoint
   /** Null where nothing is traced. */
   readonly trace: Trace | null
   /** When each phase began: its body was whole; it was parsed; its prompts were hashed. */
@@ -94,8 +99,15 @@ export interface Trail {
   readonly tries: Array<Try>
 }
 
-export const make = (id: string, trace: Trace | null, receivedMs: number, epochMs = Date.now()): Trail => ({
+export const make = (
+  id: string,
+  endpoint: Endpoint,
+  trace: Trace | null,
+  receivedMs: number,
+  epochMs = Date.now()
+): Trail => ({
   id,
+  endpoint,
   trace,
   receivedMs,
   epochMs,
