@@ -1,17 +1,21 @@
 /** Observe: what the router shows of itself: metrics from requests as they settle, and the rest read when asked for. */
 import type { Collector } from "../actors/Collector.ts"
 import type { Fleet } from "../actors/Fleet.ts"
+import * as Lifecycle from "../actors/FleetLifecycle.ts"
 import type { Guesses } from "../actors/Guesses.ts"
 import type { Ledger } from "../actors/Ledger.ts"
 import type { PrefixIndex } from "../actors/PrefixIndex.ts"
 import type { Trust } from "../actors/Trust.ts"
 import { type Layer, tiers } from "./domain/Tier.ts"
+import { outcomeOf, regretOf } from "./http/ReceiptOf.ts"
 import type { Settled } from "./http/Request.ts"
-import type { Labels } from "./telemetry/Metrics.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
+import * as ProcessMetrics from "./telemetry/ProcessMetrics.ts"
 import * as ReplicaMetrics from "./telemetry/ReplicaMetrics.ts"
+import * as RequestMetrics from "./telemetry/RequestMetrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
 import * as StoreMetrics from "./telemetry/StoreMetrics.ts"
+import * as TrafficMetrics from "./telemetry/TrafficMetrics.ts"
 import * as WorkerMetrics from "./telemetry/WorkerMetrics.ts"
 
 export interface Deps {
@@ -57,11 +61,12 @@ const eventCounters = [
 ] as const
 type Told = Record<(typeof eventCounters)[number][0], number>
 
-const outcomeOf = ({ outcome, status, worker }: Settled): RouterMetrics.RequestOutcome => {
-  if (outcome === "clientGone") return "cancelled"
-  if (status >= 500) return worker === null ? "no_worker" : "worker_error"
-  if (status >= 400) return "client_error"
-  return outcome === "failed" ? "died" : "ok"
+/** A worker that has left is listed no more. */
+const states = Lifecycle.states.filter((state) => state !== "gone")
+
+interface Rank {
+  readonly worker: string
+  readonly rank: string
 }
 
 export const make = (deps: Deps): Observe => {
@@ -69,6 +74,9 @@ export const make = (deps: Deps): Observe => {
   const registry = Metrics.registry()
   const metrics = RouterMetrics.make(registry)
   const workers = WorkerMetrics.make(registry)
+  const requests = RequestMetrics.make(registry)
+  const traffic = TrafficMetrics.make(registry, (worker) => fleet.find(worker) !== undefined)
+  ProcessMetrics.make(registry)
   if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
   if (deps.store !== undefined) StoreMetrics.make(registry, deps.store)
   /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
@@ -92,19 +100,32 @@ export const make = (deps: Deps): Observe => {
       indexTold.set(counter, count)
     }
     const known = new Set<string>()
-    for (const { facts, slots, spec } of fleet.list()) {
+    const listed = fleet.list()
+    metrics.workers.set(listed.length)
+    metrics.workersAble.set(listed.filter(({ state }) => Lifecycle.takesWork(state)).length)
+    for (const { facts, slots, spec, state } of listed) {
+      const worker = { worker: spec.id }
+      workers.set("up", worker, ["ready", "suspect", "draining"].includes(state) ? 1 : 0)
+      for (const each of states) workers.set("state", { ...worker, state: each }, each === state ? 1 : 0)
       for (const [i, slot] of slots.entries()) {
+        const rank = { ...worker, rank: String(facts?.ranks[i] ?? 0) }
         known.add(`${spec.id} ${slot}`)
-        countEvents(`${spec.id} ${slot}`, slot)
-        gaugeRank(slot, { worker: spec.id, rank: String(facts?.ranks[i] ?? 0) })
+        countEvents(`${spec.id} ${slot}`, slot, rank)
+        gaugeLoad(slot, rank)
+        gaugeTrust(slot, rank)
       }
     }
     workers.sweep()
+    traffic.sweep()
+    requests.sweep((model) => fleet.resolve(model) !== undefined || traffic.has(model))
     for (const name of told.keys()) if (!known.has(name)) told.delete(name)
   })
-  const countEvents = (name: string, slot: number): void => {
+  const countEvents = (name: string, slot: number, rank: Rank): void => {
     const state = collector.state(slot)
     if (state === null) return
+    for (const each of ["batches", "gaps", "purges"] as const) workers.count(each, rank, state[each])
+    workers.set("eventsWhole", rank, state.health === "whole" ? 1 : 0)
+    workers.set("eventsHeld", rank, state.lagEvents)
     const before = told.get(name)
     const unknown = Object.values(state.unknown).reduce((sum, count) => sum + count, 0)
     const now: Told = { ...state, unknown }
@@ -115,18 +136,26 @@ export const make = (deps: Deps): Observe => {
     }
     told.set(name, now)
   }
-  const gaugeRank = (slot: number, labels: Labels): void => {
+  const gaugeLoad = (slot: number, rank: Rank): void => {
+    workers.set("inFlight", rank, deps.inFlightOf(slot))
+    const load = ledger.worker(slot, deps.now())
+    if (load === null) return
+    workers.set("queued", rank, load.queued)
+    workers.set("active", rank, load.active)
+    workers.set("activeTokens", rank, load.activeTokens)
+    workers.set("wait", rank, load.waitMs / 1_000)
+  }
+  const gaugeTrust = (slot: number, rank: Rank): void => {
     const view = trust.of(slot)
     if (view === null) return
-    for (const each of trusts)
-      workers.set("warmpath_worker_trust", { ...labels, trust: each }, each === view.trust ? 1 : 0)
-    workers.set("warmpath_worker_credit", labels, view.credit)
+    for (const each of trusts) workers.set("trust", { ...rank, trust: each }, each === view.trust ? 1 : 0)
+    workers.set("credit", rank, view.credit)
     const { deliveredShare, meanShare, meanTokens, samples } = view.error
-    workers.set("warmpath_worker_delivered_ratio", labels, deliveredShare)
-    workers.set("warmpath_worker_prediction_error_tokens", labels, samples === 0 ? null : meanTokens)
-    workers.set("warmpath_worker_prediction_error_ratio", labels, samples === 0 ? null : meanShare)
+    workers.set("deliveredRatio", rank, deliveredShare)
+    workers.set("errorTokens", rank, samples === 0 ? null : meanTokens)
+    workers.set("errorRatio", rank, samples === 0 ? null : meanShare)
     const blocks = blocksOf(slot)
-    for (const tier of layerNames) workers.set("warmpath_worker_blocks", { ...labels, tier }, blocks[tier])
+    for (const tier of layerNames) workers.set("blocks", { ...rank, tier }, blocks[tier])
   }
   const trustOf = (slot: number) => {
     const view = trust.of(slot)
@@ -142,20 +171,22 @@ export const make = (deps: Deps): Observe => {
   }
   return {
     settled: (record) => {
-      const { decisionMs, deliveredTokens, predictedTokens, promptTokens, totalMs, tries, ttftMs } = record
-      metrics.requests[outcomeOf(record)].add(1)
-      metrics.duration.record(totalMs)
+      const { decisionMs, deliveredTokens, outputTokens, predictedTokens, promptTokens, tries } = record
+      const outcome = outcomeOf(record)
+      metrics.requests[outcome].add(1)
+      requests.record(record, outcome)
+      traffic.record(record, outcome, regretOf(record)?.pictureTokens ?? null)
       if (decisionMs !== null) metrics.decision.record(decisionMs)
-      if (ttftMs !== null) metrics.ttft.record(ttftMs)
       if (tries === 0) return
       metrics.retries.add(tries - 1)
       metrics.promptTokens.add(promptTokens)
       metrics.predictedCachedTokens.add(predictedTokens)
+      if (outputTokens !== null) metrics.outputTokens.add(outputTokens)
       if (deliveredTokens === null) return
-      metrics.reportedCachedTokens.add(deliveredTokens)
-      metrics.predictedForReported.add(predictedTokens)
+      metrics.deliveredCachedTokens.add(deliveredTokens)
+      metrics.predictedForDelivered.add(predictedTokens)
     },
-    refused: (status) => metrics.requests[status < 500 ? "client_error" : "no_worker"].add(1),
+    refused: (status) => metrics.requests[status < 500 ? "client_error" : "missing"].add(1),
     rank: (slot) => ({
       slot,
       rank: fleet.rank(slot),

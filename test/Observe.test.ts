@@ -9,7 +9,8 @@ const setUp = () => {
   const index = { evictedBlocks: 0, storesFull: 0, storesOrphaned: 0, overflowed: 0, resets: 0, blocks: 5, bytes: 9 }
   const deps = {
     fleet: {
-      list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: null })),
+      list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: null, state: "ready" })),
+      find: (id: string) => (batches.has(id) ? {} : undefined),
       rank: () => null
     },
     collector: {
@@ -20,9 +21,10 @@ const setUp = () => {
         batches.size === 0 ? null : { trust: "degraded", credit: 0.75, error: { samples: 0, deliveredShare: null } }
     },
     index: { stats: () => index, heldBy: (_slot: number, layer: number) => [10, 13, 13, 15, 7][layer] },
-    ledger: {},
+    ledger: { worker: () => ({ queued: 2, active: 1, activeTokens: 700, waitMs: 1_500 }) },
     now: () => 0,
-    inFlight: () => 0
+    inFlight: () => 0,
+    inFlightOf: () => 3
   } as unknown as Observe.Deps
   const { metrics } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])

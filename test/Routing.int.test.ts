@@ -318,8 +318,8 @@ describe("placement", () => {
     expect(workers.size).toBeGreaterThan(1)
     const predicted = await (await fetch(`${router.adminUrl}/metrics`)).text()
     const value = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(predicted)![1])
-    const reported = value("warmpath_reported_cached_tokens_total")
-    const foreseen = value("warmpath_predicted_for_reported_tokens_total")
+    const reported = value("warmpath_delivered_cached_tokens_total")
+    const foreseen = value("warmpath_predicted_for_delivered_tokens_total")
     // Never more than there was; less only by blocks of an answer whose event was still on its way.
     expect(foreseen).toBeLessThanOrEqual(reported)
     expect(foreseen).toBeGreaterThan(0.95 * reported)

@@ -59,11 +59,11 @@ describe("a conversation that its worker's device has evicted", () => {
       await expect.poll(async () => (await router.worker(TestRouter.idOf(cold.urls[0]!))).state).toBe("ready")
       const loadedBefore = engine.state().loadedTokens
       for (const { turn } of talks) {
-        const predicted = await total("warmpath_predicted_for_reported_tokens_total")
+        const predicted = await total("warmpath_predicted_for_delivered_tokens_total")
         const { cachedTokens, promptTokens, worker } = await turn()
         expect(worker).toBe(id)
         expect(cachedTokens).toBeGreaterThan(0.6 * promptTokens)
-        expect((await total("warmpath_predicted_for_reported_tokens_total")) - predicted).toBe(cachedTokens)
+        expect((await total("warmpath_predicted_for_delivered_tokens_total")) - predicted).toBe(cachedTokens)
       }
       expect(engine.state().loadedTokens - loadedBefore).toBeGreaterThan(50 * 16)
       expect(cold.engines[0]!.state().received).toBe(0)

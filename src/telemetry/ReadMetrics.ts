@@ -1,4 +1,5 @@
 /** Counters and gauges whose numbers somebody else keeps: read when scraped. */
+import { counter, type Described, gauge } from "./Described.ts"
 import type { Registry } from "./Metrics.ts"
 
 /** Names with their help texts. */
@@ -16,15 +17,22 @@ export interface Numbers<Total extends string, Level extends string> {
 export const entriesOf = <K extends string, V>(record: Readonly<Record<K, V>>) =>
   Object.entries(record) as Array<[K, V]>
 
+export const describe = ({ levels, totals }: Named<string, string>): ReadonlyArray<Described> => [
+  ...entriesOf(totals).map(([name, help]) => counter(name, help)),
+  ...entriesOf(levels).map(([name, help]) => gauge(name, help))
+]
+
 /** Answers with what takes the numbers over. */
 export const make = <Total extends string, Level extends string>(
   registry: Registry,
   named: Named<Total, Level>
 ): ((numbers: Numbers<Total, Level>) => void) => {
   const counters = entriesOf(named.totals).map(([name, help]) => ({
-    ...{ name, counter: registry.counter(name, help as string), told: 0 }
+    ...{ name, counter: registry.counter(counter(name, help as string), {}), told: 0 }
   }))
-  const gauges = entriesOf(named.levels).map(([name, help]) => ({ name, gauge: registry.gauge(name, help as string) }))
+  const gauges = entriesOf(named.levels).map(([name, help]) => ({
+    ...{ name, gauge: registry.gauge(gauge(name, help as string), {}) }
+  }))
   return ({ levels, totals }) => {
     for (const each of counters) {
       const now = totals[each.name]

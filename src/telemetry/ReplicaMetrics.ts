@@ -1,4 +1,5 @@
 /** What a router shows of the deployment it is one of, read when it is scraped. */
+import { type Described, gauge } from "./Described.ts"
 import type { Registry } from "./Metrics.ts"
 import * as ReadMetrics from "./ReadMetrics.ts"
 
@@ -34,15 +35,15 @@ export interface Numbers extends ReadMetrics.Numbers<keyof typeof totals, keyof 
   readonly roles: Readonly<Record<string, number>>
 }
 
+const publishers = gauge("warmpath_publishers", "Publishers of KV events by how this router hears them", ["role"])
+
+export const described: ReadonlyArray<Described> = [...ReadMetrics.describe({ totals, levels }), publishers]
+
 export const make = (registry: Registry, read: () => Numbers): void => {
   const take = ReadMetrics.make(registry, { totals, levels })
   registry.onScrape(() => {
     const numbers = read()
     take(numbers)
-    for (const [role, count] of ReadMetrics.entriesOf(numbers.roles)) {
-      registry
-        .gauge("warmpath_publishers", "Publishers of KV events by how this router hears them", { role })
-        .set(count)
-    }
+    for (const [role, count] of ReadMetrics.entriesOf(numbers.roles)) registry.gauge(publishers, { role }).set(count)
   })
 }

@@ -1,4 +1,5 @@
 /** What a router shows of its metadata store, read when it is scraped. */
+import type { Described } from "./Described.ts"
 import type { Registry } from "./Metrics.ts"
 import * as ReadMetrics from "./ReadMetrics.ts"
 
@@ -33,6 +34,8 @@ const levels = {
 }
 
 export type Numbers = ReadMetrics.Numbers<keyof typeof totals, keyof typeof levels>
+
+export const described: ReadonlyArray<Described> = ReadMetrics.describe({ totals, levels })
 
 export const make = (registry: Registry, read: () => Numbers): void => {
   const take = ReadMetrics.make(registry, { totals, levels })

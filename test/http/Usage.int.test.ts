@@ -215,7 +215,7 @@ describe("The official OpenAI client, streaming without asking for usage", () =>
 
   const reported = async (): Promise<number> => {
     const text = await (await fetch(`${router.adminUrl}/metrics`)).text()
-    return Number(/^warmpath_reported_cached_tokens_total(?:\{.*\})? (\S+)$/m.exec(text)?.[1] ?? 0)
+    return Number(/^warmpath_delivered_cached_tokens_total(?:\{.*\})? (\S+)$/m.exec(text)?.[1] ?? 0)
   }
 
   it("sees none, while the router reads it", async () => {

@@ -1,0 +1,143 @@
+/**
+ * What each worker was sent, and what came of it: requests, time, and its cache as it was thought to be beside what it
+ * delivered. A request that was tried at several workers counts at each of them.
+ *
+ * Series are made with a worker's first request, and taken out when it has left.
+ */
+import type { ReceiptOutcome } from "../domain/Receipt.ts"
+import { counter, type Described, histogram } from "./Described.ts"
+import type { Counter, Histogram, Registry } from "./Metrics.ts"
+
+const bounds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const by = ["worker", "model"] as const
+const tokens = (name: string, help: string) => counter(`warmpath_worker_${name}_tokens_total`, help, by)
+
+const requests = counter(
+  "warmpath_worker_requests_total",
+  "Requests by the worker that had them and how they ended; of one that was then tried elsewhere: worker_error",
+  [...by, "outcome"]
+)
+const regret = counter(
+  "warmpath_worker_regret_tokens_total",
+  "Prefill given away: by the choice (most held by any eligible worker, less that of the one chosen), by the picture (predicted, less delivered)",
+  [...by, "cause"]
+)
+const counters = {
+  prompt: tokens("prompt", "Prompt tokens of its requests"),
+  best: tokens("best_cached", "The most that any eligible worker was thought to hold of them"),
+  predicted: tokens("predicted_cached", "What it was thought to hold of them"),
+  delivered: tokens("delivered_cached", "What its engine says it took from its cache"),
+  predictedForDelivered: tokens("predicted_for_delivered", "What was predicted for the requests of which it says so"),
+  unpredicted: tokens("unpredicted", "Delivered, though not predicted")
+}
+const durations = histogram(
+  "warmpath_worker_request_duration_seconds",
+  "From sent to the end of its answer",
+  bounds,
+  by
+)
+const ttfts = histogram("warmpath_worker_time_to_first_token_seconds", "From sent to its first token", bounds, by)
+
+export const described: ReadonlyArray<Described> = [...[requests, durations, ttfts, ...Object.values(counters), regret]]
+
+/** One request as its workers had it. Tokens are of its last try; null where unknown. */
+export interface Ended {
+  readonly model: string
+  readonly promptTokens: number
+  readonly trail: {
+    readonly tries: ReadonlyArray<{
+      readonly worker: string
+      readonly heldTokens: number
+      readonly bestTokens: number
+      readonly sentMs: number
+      readonly firstByteMs: number
+      readonly endMs: number
+    }>
+  }
+  readonly deliveredTokens: number | null
+}
+
+type Handles = Readonly<Record<keyof typeof counters, Counter>> & {
+  readonly choice: Counter
+  readonly picture: Counter
+  readonly duration: Histogram
+  readonly ttft: Histogram
+  readonly requests: Partial<Record<ReceiptOutcome, Counter>>
+}
+
+export interface TrafficMetrics {
+  /** `pictureTokens`: predicted less delivered, as its receipt has it. */
+  readonly record: (ended: Ended, outcome: ReceiptOutcome, pictureTokens: number | null) => void
+  /** Takes out the series of workers that left. */
+  readonly sweep: () => void
+  /** Whether a worker that is there had requests for it. */
+  readonly has: (model: string) => boolean
+}
+
+/** `isPresent`: whether a worker is listed. */
+export const make = (registry: Registry, isPresent: (worker: string) => boolean): TrafficMetrics => {
+  const workers = new Map<string, Map<string, Handles>>()
+
+  const sweep = (): void => {
+    for (const [worker, models] of workers) {
+      if (isPresent(worker)) continue
+      workers.delete(worker)
+      for (const { requests, ...rest } of models.values()) {
+        for (const handle of [...Object.values(requests), ...Object.values(rest)]) handle.remove()
+      }
+    }
+  }
+
+  const handlesOf = (worker: string, model: string): Handles => {
+    let models = workers.get(worker)
+    if (models === undefined) {
+      // Also where nobody scrapes: what came and went must not pile up.
+      sweep()
+      models = new Map()
+      workers.set(worker, models)
+    }
+    let handles = models.get(model)
+    if (handles === undefined) {
+      const labels = { worker, model }
+      const made = Object.entries(counters).map(([key, each]) => [key, registry.counter(each, labels)])
+      handles = {
+        ...(Object.fromEntries(made) as Record<keyof typeof counters, Counter>),
+        choice: registry.counter(regret, { ...labels, cause: "choice" }),
+        picture: registry.counter(regret, { ...labels, cause: "picture" }),
+        duration: registry.histogram(durations, labels),
+        ttft: registry.histogram(ttfts, labels),
+        requests: {}
+      }
+      models.set(model, handles)
+    }
+    return handles
+  }
+
+  return {
+    record: ({ deliveredTokens, model, promptTokens, trail }, outcome, pictureTokens) => {
+      const { tries } = trail
+      for (const [at, { bestTokens, endMs, firstByteMs, heldTokens, sentMs, worker }] of tries.entries()) {
+        const isLast = at === tries.length - 1
+        const handles = handlesOf(worker, model)
+        const how = isLast ? outcome : "worker_error"
+        handles.requests[how] ??= registry.counter(requests, { worker, model, outcome: how })
+        handles.requests[how].add(1)
+        if (!Number.isNaN(endMs)) handles.duration.record(endMs - sentMs)
+        if (!Number.isNaN(firstByteMs)) handles.ttft.record(firstByteMs - sentMs)
+        if (!isLast) continue
+        handles.prompt.add(promptTokens)
+        handles.best.add(bestTokens)
+        handles.predicted.add(heldTokens)
+        handles.choice.add(Math.max(0, bestTokens - heldTokens))
+        if (deliveredTokens === null) continue
+        handles.delivered.add(deliveredTokens)
+        handles.predictedForDelivered.add(heldTokens)
+        if (pictureTokens === null) continue
+        if (pictureTokens > 0) handles.picture.add(pictureTokens)
+        else handles.unpredicted.add(-pictureTokens)
+      }
+    },
+    sweep,
+    has: (model) => [...workers.values()].some((models) => models.has(model))
+  }
+}
