@@ -22,6 +22,7 @@ import * as Config from "./Config.ts"
 import * as FleetKnobs from "./FleetKnobs.ts"
 import * as BlockHash from "./hot/BlockHash.ts"
 import * as Admin from "./http/Admin.ts"
+import * as AdminExplain from "./http/AdminExplain.ts"
 import * as AdminReceipts from "./http/AdminReceipts.ts"
 import * as Front from "./http/Front.ts"
 import * as Pool from "./http/Pool.ts"
@@ -94,7 +95,7 @@ export const start = Effect.fnUntraced(function* (
       Guesses.layer,
       Trust.layer,
       parts.ledger ?? Ledger.layer({ policy: config.policy, workersMax })
-    ).pipe(Layer.provide(EventBus.layerMemory))
+    ).pipe(Layer.provideMerge(EventBus.layerMemory))
   )
   const index = Context.get(services, PrefixIndex)
   const collector = Context.get(services, Collector)
@@ -191,6 +192,24 @@ export const start = Effect.fnUntraced(function* (
     }
   })
 
+  const { otlpEndpoint } = config
+  const traced =
+    otlpEndpoint === null
+      ? null
+      : yield* (yield* Effect.promise(() => import("./Traced.ts"))).open({
+          config: { ...config, otlpEndpoint },
+          instance: replicas?.id ?? config.replicaId ?? Replicas.newId(),
+          policy: ledger.policy,
+          collect: () => observe.collect(),
+          workersMax,
+          workerOf: fleet.worker,
+          bus: Context.get(services, EventBus),
+          collector,
+          index,
+          readerOf: (name) => replicas?.readerOf(name) ?? null,
+          now
+        })
+
   let draining = false
   let front: Front.FrontServer | null = null
   const observe = Observe.make({
@@ -204,7 +223,8 @@ export const start = Effect.fnUntraced(function* (
     inFlight: () => front?.inFlight() ?? 0,
     inFlightOf: (slot) => inFlight[slot]!,
     ...(shared === null ? {} : { replicas: shared.numbers }),
-    ...(remembered === null ? {} : { store: remembered.numbers })
+    ...(remembered === null ? {} : { store: remembered.numbers }),
+    ...(traced === null ? {} : { spans: traced.counts })
   })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -226,34 +246,43 @@ export const start = Effect.fnUntraced(function* (
     blockSizes: pictures.blockSizes,
     workerOf: fleet.worker
   })
-  const request = Request.make({
+  /** What it takes to place a request, and to say where one would go. */
+  const placing = {
     fleet,
     ledger: joined?.link.ledger ?? ledger,
     hasher,
     depths: index.depths,
     ...(remembered?.overflow == null ? {} : { overflow: remembered.overflow }),
     blockSizes: pictures.blockSizes,
+    tokenizerOf: ({ model }: { readonly model: string }) => tokenizers.of(model),
+    workersMax,
+    now
+  }
+  const request = Request.make({
+    ...placing,
     evicted: pictures.evicted,
-    tokenizerOf: ({ model }) => tokenizers.of(model),
     computed: pictures.computed,
     rankOf: fleet.rank,
     reportsFull: collector.refreshes,
     pool,
     forward,
     inFlight,
-    workersMax,
     retriesMax: config.retriesMax,
     draining: () => draining,
     unready,
-    now,
-    ...(seen === null ? {} : { witness: seen.witness }),
+    ...(seen.receipts === null ? {} : { witness: seen.witness }),
+    ...(traced === null ? {} : { traces: traced.traces }),
     settled: (record) => {
       observe.settled(record)
-      seen?.receipts.add(record)
+      traced?.settled(record)
+      seen.receipts?.add(record)
       const { outcome, slot, status, totalMs } = record
       if (slot !== null && outcome === "complete" && status < 300) pictures.delivered(slot, record, totalMs)
     },
-    refused: observe.refused
+    refused: (status, trail) => {
+      observe.refused(status)
+      traced?.refused(status, trail)
+    }
   })
   const apply = Effect.fnUntraced(function* (next: Config.Config) {
     fleet.alias(next.modelAliases)
@@ -303,7 +332,10 @@ export const start = Effect.fnUntraced(function* (
       unready: () => (draining ? "draining" : unready()),
       rank: observe.rank,
       blocks: index.dump,
-      rooms: { receipts: AdminReceipts.room(seen?.receipts ?? null, config.receiptsMax) },
+      rooms: {
+        receipts: AdminReceipts.room(seen.receipts, config.receiptsMax),
+        explain: AdminExplain.room({ ...placing, witness: seen.witness, bodyBytesMax: config.bodyBytesMax })
+      },
       config: () => ({ ...config, tokenizing: tokenizers.list() }),
       metrics: observe.metrics
     }

@@ -1,6 +1,6 @@
 /**
- * Seen: what this router keeps of requests that are over, and what it notes of them on their way; see `http/Trail.ts`.
- * Nothing of it is there where `receiptsMax` is 0.
+ * Seen: what this router keeps of requests that are over, and what it knows of workers as they are chosen; see
+ * `http/Trail.ts`.
  */
 import type { Collector } from "../actors/Collector.ts"
 import type { Worker } from "../actors/FleetEntry.ts"
@@ -25,17 +25,17 @@ export interface Deps {
 }
 
 export interface Seen {
-  readonly receipts: Receipts.Receipts<Settled>
+  /** Null where `receiptsMax` is 0: none are made, and requests note no candidates. */
+  readonly receipts: Receipts.Receipts<Settled> | null
   readonly witness: Witness
 }
 
 /** Candidates of a request that are kept: more are not worth telling. */
 const most = 32
 
-export const make = (deps: Deps): Seen | null => {
+export const make = (deps: Deps): Seen => {
   const { collector, policy, trust, workersMax } = deps
   const max = deps.config.receiptsMax
-  if (max === 0) return null
   const trusts = new Array<Shown>(workersMax).fill("approximate")
   trust.onChange((slot, view) => {
     trusts[slot] = view.trust
@@ -52,14 +52,17 @@ export const make = (deps: Deps): Seen | null => {
     return names[slot]!
   }
   return {
-    receipts: Receipts.make<Settled>({
-      max,
-      id: ({ trail }) => trail.id,
-      receipt: (settled) => ReceiptOf.receiptOf(settled, policy),
-      line: ReceiptOf.lineOf,
-      failed: (defect) =>
-        process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathReceiptListener")
-    }),
+    receipts:
+      max === 0
+        ? null
+        : Receipts.make<Settled>({
+            max,
+            id: ({ trail }) => trail.id,
+            receipt: (settled) => ReceiptOf.receiptOf(settled, policy),
+            line: ReceiptOf.lineOf,
+            failed: (defect) =>
+              process.emitWarning(defect instanceof Error ? defect : String(defect), "WarmpathReceiptListener")
+          }),
     witness: {
       most,
       known: (slot, blocks) => ({

@@ -9,6 +9,9 @@
  *   GET    /admin/blocks/:id           keys the index holds for it, 16 hex digits each; ?rank= &tier= &offset= &limit=
  *   GET    /admin/prefix               who holds the beginning of a prompt: ?model= and prompt=, messages= or tokens=
  *   POST   /admin/prefix               the same of a longer one: {model, prompt | messages | tokens, cache_salt?, store?}
+ *   GET    /admin/receipts             requests that are over, the newest first; ?limit= &before= &worker= &outcome=
+ *   GET    /admin/receipts/:id         why one went where it went, by its x-request-id
+ *   POST   /admin/explain              where a request would go now, and why: the body of a chat or completions request
  *   GET    /admin/config               the configuration in force
  *   GET    /admin/store                the metadata store: what is written to it, and read; 404 when there is none
  *   GET    /admin/cluster              what this router shares with others; 404 when it shares nothing
@@ -237,7 +240,7 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
     404,
     "unknown_path",
     `There is no ${path} here.`,
-    "Try GET /admin/workers, /admin/prefix, /admin/store, /admin/config, /admin/cluster, /metrics, /health or /ready."
+    "Try GET /admin/workers, /admin/receipts, /admin/prefix, /admin/store, /admin/config, /admin/cluster, /metrics, /health or /ready."
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })

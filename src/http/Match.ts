@@ -31,6 +31,13 @@ export interface Match {
   readonly blocksOf: (slot: number) => ReadonlyArray<number>
 }
 
+/** The most that any of the slots that may be chosen holds. */
+export const most = (tokens: Uint32Array, eligible: Uint8Array): number => {
+  let best = 0
+  for (let slot = 0; slot < eligible.length; slot++) if (eligible[slot] === 1) best = Math.max(best, tokens[slot]!)
+  return best
+}
+
 const noBlocks: ReadonlyArray<number> = Array.from({ length: layersMax }, () => 0)
 
 export const make = ({ blockSizes: sizeBySlot, depths: depthsOf, overflow, workersMax }: Deps): Match => {
