@@ -4,7 +4,15 @@
  *
  * The queue is bounded. What does not fit is dropped and counted, all spans of one request together: part of a trace misleads.
  */
-import { type Attributes, type HrTime, SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api"
+import {
+  type Attributes,
+  type HrTime,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags
+} from "@opentelemetry/api"
+import { TraceState } from "@opentelemetry/core"
 import type { Resource } from "@opentelemetry/resources"
 import { BatchSpanProcessor, type ReadableSpan, type SpanExporter } from "@opentelemetry/sdk-trace"
 
@@ -15,6 +23,8 @@ export interface Span {
   readonly spanId: string
   /** Null for the root of a trace. */
   readonly parentId: string | null
+  /** `tracestate` of the trace; null: it has none. */
+  readonly state: string | null
   /** ms since the epoch, with fractions. */
   readonly startMs: number
   readonly endMs: number
@@ -94,9 +104,10 @@ const timeOf = (ms: number): HrTime => {
 }
 
 const readable = (span: Span, resource: Resource, scope: ReadableSpan["instrumentationScope"]): ReadableSpan => {
-  const { error, events = [], parentId, spanId, traceId } = span
+  const { error, events = [], parentId, spanId, state, traceId } = span
   // What is kept though it was not sampled at the head is sampled here; its parent may not be known to the collector.
-  const context = { traceId, spanId, traceFlags: TraceFlags.SAMPLED }
+  const context: SpanContext = { traceId, spanId, traceFlags: TraceFlags.SAMPLED }
+  if (state !== null) context.traceState = new TraceState(state)
   const endMs = Math.max(span.startMs, span.endMs)
   return {
     name: span.name,
