@@ -81,7 +81,23 @@ export const knobs = {
 type Given = { readonly [K in keyof typeof knobs]: (typeof knobs)[K]["fallback"] }
 
 /** What single knobs cannot see. */
-export const together = (config: Given & { readonly nats: ReadonlyArray<string> }): ReadonlyArray<string> =>
-  config.receiptsSubject !== null && config.nats.length === 0
-    ? ["receiptsSubject needs nats: give --nats, or leave it out"]
-    : []
+export const together = ({
+  deployment,
+  nats,
+  receiptsFile,
+  receiptsMax,
+  receiptsSubject
+}: Given & { readonly deployment: string; readonly nats: ReadonlyArray<string> }): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  if (receiptsSubject !== null && nats.length === 0) {
+    problems.push("receiptsSubject needs nats: give --nats, or leave it out")
+  }
+  if (receiptsSubject?.startsWith(`warmpath.${deployment}.`)) {
+    problems.push(`receiptsSubject is "${receiptsSubject}", among those that routers use themselves: choose another`)
+  }
+  if (receiptsMax === 0 && (receiptsFile !== null || receiptsSubject !== null)) {
+    const asking = receiptsFile === null ? "receiptsSubject" : "receiptsFile"
+    problems.push(`${asking} needs receipts: let receiptsMax be above 0, or leave it out`)
+  }
+  return problems
+}

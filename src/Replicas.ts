@@ -55,6 +55,8 @@ export interface Replicas {
   readonly stream: EventStream["Service"]
   /** Of the routers that are alive, this one is the first in order to speak for a worker. */
   readonly isFirst: (name: string) => boolean
+  /** To whoever listens on a subject that is not the deployment's; false when it cannot be sent. */
+  readonly publish: NatsBus.Outside["Service"]["publish"]
   readonly join: (
     services: Context.Context<Collector | PrefixIndex>,
     ledger: Ledger["Service"],
@@ -82,7 +84,7 @@ export const open = Effect.fnUntraced(function* (
   direct: Layer.Layer<EventStream>
 ): Effect.fn.Return<Replicas, never, Scope.Scope> {
   const id = config.replicaId ?? newId()
-  const shared: Context.Context<Bus | EventStream | Leases | Members | Relay> = yield* Layer.build(
+  const shared: Context.Context<Bus | NatsBus.Outside | EventStream | Leases | Members | Relay> = yield* Layer.build(
     Relay.layer.pipe(
       Layer.provide(direct),
       Layer.provideMerge(Leases.layer()),
@@ -158,5 +160,12 @@ export const open = Effect.fnUntraced(function* (
     return routers.length < 2 || LeaseMoves.order(name, routers)[0] === id
   }
   const { readerOf } = Context.get(shared, Relay)
-  return { id, readerOf, stream: Context.get(shared, EventStream), isFirst, join }
+  return {
+    id,
+    readerOf,
+    stream: Context.get(shared, EventStream),
+    isFirst,
+    publish: Context.get(shared, NatsBus.Outside).publish,
+    join
+  }
 })

@@ -162,6 +162,20 @@ describe("Config.decode", () => {
     ])
   })
 
+  it("wants what receipts need, and a subject of their own", () => {
+    expect(problems({ flags: { receiptsSubject: "receipts.a" } })).toEqual([
+      "receiptsSubject needs nats: give --nats, or leave it out"
+    ])
+    expect(problems({ flags: { receiptsSubject: "warmpath.default.kv.a", nats: "nats://a" } })).toEqual([
+      'receiptsSubject is "warmpath.default.kv.a", among those that routers use themselves: choose another'
+    ])
+    expect(problems({ flags: { receiptsFile: "r.jsonl", receiptsMax: 0 } })).toEqual([
+      "receiptsFile needs receipts: let receiptsMax be above 0, or leave it out"
+    ])
+    const given = { receiptsFile: "r.jsonl", receiptsSubject: "warmpath.receipts", nats: "nats://a" }
+    expect(ok({ flags: given })).toMatchObject({ receiptsFile: "r.jsonl", receiptsSubject: "warmpath.receipts" })
+  })
+
   it("takes a store by its address, and keeps its password out of it", () => {
     for (const store of [
       "sqlite",

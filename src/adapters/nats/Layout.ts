@@ -21,7 +21,7 @@ export interface TableOptions {
 }
 
 /** Source: nats-io/nats-server `server/errors.json`. */
-const codes = { notForAccount: 10039, notForServer: 10076, nameTaken: 10058, unavailable: 10008 }
+export const codes = { notForAccount: 10039, notForServer: 10076, nameTaken: 10058, unavailable: 10008 }
 
 const dedupMs = 120_000
 /** Some 50 000 rows; far beyond what replicas, workers and their removed rows come to. */

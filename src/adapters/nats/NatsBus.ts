@@ -1,5 +1,5 @@
 /** NatsBus: the Bus over NATS. What is stored where, and what an account needs for it: README.md. */
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Bus } from "../../ports/Bus.ts"
 import * as Ask from "./Ask.ts"
 import type * as Connect from "./Connect.ts"
@@ -17,6 +17,15 @@ export interface Options extends Connect.Options {
   readonly log: Layout.LogOptions
   readonly tables: Layout.TableOptions
 }
+
+/** Subjects that are not the deployment's: for whoever listens there. */
+export class Outside extends Context.Service<
+  Outside,
+  {
+    /** `subject` in full. May be lost; false when it cannot be sent: away, or too large. */
+    readonly publish: (subject: string, data: Uint8Array) => boolean
+  }
+>()("warmpath/adapters/nats/Outside") {}
 
 /** Of a message's limit, for the headers. */
 const headerBytesMax = 1_024
@@ -45,7 +54,15 @@ const make = Effect.fnUntraced(function* (options: Options, paces: Session.Paces
   const bytesMax = (): number => (sessions.current()?.nc.info?.max_payload ?? payloadBytesMax) - headerBytesMax
   const log = Log.make(sessions, subjects, health, paces.readerMs, guard, bytesMax)
 
-  return Bus.of({
+  const outside = Outside.of({
+    publish: (subject, data) => {
+      const session = sessions.current()
+      if (session === null || data.length > bytesMax()) return false
+      session.nc.publish(subject, data)
+      return true
+    }
+  })
+  const bus = Bus.of({
     status: health.status,
     onStatus: (listener) => health.onStatus((status) => guard(() => listener(status))),
     bytesMax,
@@ -76,7 +93,8 @@ const make = Effect.fnUntraced(function* (options: Options, paces: Session.Paces
     ...log,
     table: yield* Tables.make(sessions, subjects, paces, guard)
   })
+  return Context.make(Bus, bus).pipe(Context.add(Outside, outside))
 })
 
-export const layer = (options: Options, paces: Partial<Session.Paces> = {}): Layer.Layer<Bus> =>
-  Layer.effect(Bus, make(options, { ...Session.defaults, ...paces }))
+export const layer = (options: Options, paces: Partial<Session.Paces> = {}): Layer.Layer<Bus | Outside> =>
+  Layer.effectContext(make(options, { ...Session.defaults, ...paces }))
