@@ -1,15 +1,18 @@
 import { describe, expect, it } from "vitest"
 import * as Observe from "../src/Observe.ts"
+import * as SettledRecord from "./support/SettledRecord.ts"
 
 const counters = { gaps: 0, replays: 0, replayFailures: 0, purges: 0, restarts: 0, decodeErrors: 0, overflows: 0 }
 
 /** Metrics over workers whose event counters a test sets. */
 const setUp = () => {
   const batches = new Map<string, number>()
+  const served = new Set<string>()
   const index = { evictedBlocks: 0, storesFull: 0, storesOrphaned: 0, overflowed: 0, resets: 0, blocks: 5, bytes: 9 }
   const deps = {
     fleet: {
       list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: null, state: "ready" })),
+      resolve: (model: string) => (served.has(model) ? {} : undefined),
       find: (id: string) => (batches.has(id) ? {} : undefined),
       rank: () => null
     },
@@ -26,9 +29,9 @@ const setUp = () => {
     inFlight: () => 0,
     inFlightOf: () => 3
   } as unknown as Observe.Deps
-  const { metrics } = Observe.make(deps)
+  const { metrics, settled } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])
-  return { batches, index, metrics, value }
+  return { batches, index, metrics, served, settled, value }
 }
 
 describe("Observe", () => {
@@ -56,6 +59,58 @@ describe("Observe", () => {
     expect(value("warmpath_kv_event_unknown_total")).toBe(2)
     batches.delete("a")
     expect(metrics()).not.toContain('worker="a"')
+  })
+
+  it("shows what each worker has to do, and how many there are that can take more", () => {
+    const { batches, metrics, value } = setUp()
+    batches.set("a", 1)
+    const text = metrics()
+    const rank = '{worker="a",rank="0"}'
+    for (const line of ["queued_requests#2", "active_requests#1", "in_flight_requests#3", "wait_seconds#1.5"]) {
+      expect(text).toContain(`warmpath_worker_${line.replace("#", `${rank} `)}\n`)
+    }
+    expect(text).toContain('warmpath_worker_state{worker="a",state="ready"} 1')
+    expect(text).toContain('warmpath_worker_state{worker="a",state="open"} 0')
+    expect([value("warmpath_workers"), value("warmpath_workers_able")]).toEqual([1, 1])
+  })
+
+  it("keeps nothing of two hundred workers that came, worked and went, whether or not anybody looked meanwhile", () => {
+    for (const looks of [true, false]) {
+      const { batches, metrics, settled } = setUp()
+      const work = (id: string) => {
+        batches.set(id, 1)
+        settled(SettledRecord.make({}, [SettledRecord.tryOf({ worker: id })]))
+      }
+      work("stays")
+      // What never was is shown from the first time it happens on.
+      const before = metrics().split("\n").length
+      for (let i = 0; i < 200; i++) {
+        const id = `10.0.0.${i}:8000`
+        work(id)
+        if (looks) {
+          const text = metrics()
+          expect(text).toContain(`warmpath_worker_requests_total{worker="${id}",model="m",outcome="ok"} 1`)
+          expect(text.split("\n").length).toBeLessThan(before * 2)
+        }
+        batches.delete(id)
+      }
+      const text = metrics()
+      expect(text).not.toContain("10.0.0.")
+      expect(text.split("\n").length).toBe(before)
+      // What all of them did is not forgotten.
+      expect(text).toContain('warmpath_requests_total{outcome="ok"} 201')
+    }
+  })
+
+  it("drops the series of models that nobody serves any more", () => {
+    const { batches, metrics, served, settled } = setUp()
+    batches.set("a", 1)
+    served.add("old").add("new")
+    for (const model of served) settled(SettledRecord.make({ model, worker: null, status: 503 }, []))
+    served.delete("old")
+    const text = metrics()
+    expect(text).toContain('gen_ai_request_model="new"')
+    expect(text).not.toContain('"old"')
   })
 
   it("shows what the index let go, had no room for, and lost", () => {

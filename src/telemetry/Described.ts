@@ -23,7 +23,10 @@ const units: Readonly<Record<string, string>> = {
 }
 
 /** Of what the name says that it counts or measures. */
-export const unitOf = (name: string): string => units[/([a-z]+?)(_total)?$/.exec(name)?.[1] ?? ""] ?? "1"
+export const unitOf = (name: string): string => {
+  const words = name.split("_").filter((word) => word in units)
+  return units[words.at(-1) ?? ""] ?? "1"
+}
 
 const described =
   <K extends Kind>(type: K) =>

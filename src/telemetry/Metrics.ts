@@ -22,6 +22,7 @@ export interface Gauge {
 }
 
 export interface Histogram {
+  /** NaN, of what never came so far, is left out. */
   readonly record: (ms: number) => void
   readonly remove: () => void
 }
@@ -146,6 +147,7 @@ export const registry = (): Registry => {
       const { counts } = series
       return {
         record: (ms) => {
+          if (Number.isNaN(ms)) return
           const seconds = ms / 1000
           let at = 0
           while (at < bounds.length && seconds > bounds[at]!) at++

@@ -14,7 +14,7 @@ const tokens = (name: string, help: string) => counter(`warmpath_worker_${name}_
 
 const requests = counter(
   "warmpath_worker_requests_total",
-  "Requests by the worker that had them and how they ended; of one that was then tried elsewhere: worker_error",
+  "Requests by the worker that had them and how they ended; worker_error also for one that was then tried elsewhere",
   [...by, "outcome"]
 )
 const regret = counter(
@@ -122,8 +122,8 @@ export const make = (registry: Registry, isPresent: (worker: string) => boolean)
         const how = isLast ? outcome : "worker_error"
         handles.requests[how] ??= registry.counter(requests, { worker, model, outcome: how })
         handles.requests[how].add(1)
-        if (!Number.isNaN(endMs)) handles.duration.record(endMs - sentMs)
-        if (!Number.isNaN(firstByteMs)) handles.ttft.record(firstByteMs - sentMs)
+        handles.duration.record(endMs - sentMs)
+        handles.ttft.record(firstByteMs - sentMs)
         if (!isLast) continue
         handles.prompt.add(promptTokens)
         handles.best.add(bestTokens)

@@ -23,12 +23,12 @@ export const gauges = {
   credit: gauge("warmpath_worker_credit", "Share of the worker's overlap that placement believes", rank),
   deliveredRatio: gauge(
     "warmpath_worker_delivered_ratio",
-    "Of the cached tokens predicted for its requests, those it reported",
+    "Of the cached tokens predicted for its requests, those it delivered",
     rank
   ),
   errorTokens: gauge(
     "warmpath_worker_prediction_error_tokens",
-    "Predicted less reported cached tokens, mean of its recent requests",
+    "Predicted less delivered cached tokens, mean of its recent requests",
     rank
   ),
   errorRatio: gauge("warmpath_worker_prediction_error_ratio", "The same as a share of the prompt", rank),
