@@ -56,6 +56,10 @@ const flags = {
     Flag.withDefault(defaults.reportCached),
     about("Say in usage how many prompt tokens were cached")
   ),
+  otlpTracesEndpoint: Flag.String("otlp-traces-endpoint").pipe(
+    Flag.optional,
+    about("Where to tell of each request's part in its trace, by OTLP (vllm): http://host:4317")
+  ),
   metrics: Flag.Boolean("metrics").pipe(Flag.withDefault(defaults.metrics), about("Serve /metrics (sglang)")),
   priorityScheduling: Flag.Boolean("priority-scheduling").pipe(
     Flag.withDefault(defaults.priorityScheduling),
@@ -173,6 +177,7 @@ const optionsOf = (given: Given): SimOptions => ({
   streamInterval: given.streamInterval,
   outputTokens: given.outputTokens,
   reportCached: given.reportCached,
+  otlpTracesEndpoint: Option.getOrNull(given.otlpTracesEndpoint),
   metrics: given.metrics,
   priorityScheduling: given.priorityScheduling,
   lowPriorityFirst: given.lowPriorityFirst,

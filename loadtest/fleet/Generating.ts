@@ -1,5 +1,6 @@
 /** One generating HTTP request under way: its prompts in the scheduler, and what has been answered so far. */
 import type { EngineCore, EngineTask } from "./EngineCore.ts"
+import type { Said } from "./EngineSpans.ts"
 import type { Json, Model } from "./Model.ts"
 import type { Plan } from "./Plan.ts"
 import * as Replies from "./Replies.ts"
@@ -15,6 +16,7 @@ interface Saying {
   /** Of these, streamed. */
   sent: number
   cachedTokens: number
+  firstTokenAt: number
 }
 
 export class Generating {
@@ -26,6 +28,7 @@ export class Generating {
   readonly #id: string
   readonly #reply: Reply
   readonly #created = Math.floor(Date.now() / 1000)
+  readonly #said: ((said: Said) => void) | null
   readonly #sayings: Array<Saying> = []
   #open: number
 
@@ -34,7 +37,8 @@ export class Generating {
     core: EngineCore,
     plan: Plan,
     id: string,
-    reply: Reply
+    reply: Reply,
+    said: ((said: Said) => void) | null = null
   ) {
     this.#core = core
     this.#reportCached = engine.options.reportCached
@@ -44,6 +48,7 @@ export class Generating {
     this.#plan = plan
     this.#id = id
     this.#reply = reply
+    this.#said = said
     this.#open = plan.prompts.length
     if (plan.stream) reply.stream()
     for (const [index, prompt] of plan.prompts.entries()) {
@@ -54,7 +59,7 @@ export class Generating {
         max: plan.maxTokens[index]!,
         ignoreEos: plan.ignoreEos
       })
-      const saying: Saying = { answer, task: null, generated: 0, sent: 0, cachedTokens: 0 }
+      const saying: Saying = { answer, task: null, generated: 0, sent: 0, cachedTokens: 0, firstTokenAt: Number.NaN }
       this.#sayings.push(saying)
       // Steps that are due come first, so tokens of an earlier prompt may arrive during this call.
       saying.task = core.submit({
@@ -80,10 +85,12 @@ export class Generating {
     const { answer } = saying
     saying.generated = generated
     saying.cachedTokens = cachedTokens
+    if (generated === 1) saying.firstTokenAt = performance.now()
     const last = generated === answer.ids.length
     const finish = last ? this.#finish(answer) : null
     if (last) {
       this.#open--
+      this.#tell(index, saying)
       if (answer.stops) this.#core.counters.stopped++
       else this.#core.counters.lengthened++
     }
@@ -110,6 +117,20 @@ export class Generating {
       this.#reply.event({ ...head, choices: [], usage: this.#usage() })
     }
     this.#reply.done()
+  }
+
+  #tell(index: number, { answer, firstTokenAt, task }: Saying): void {
+    if (this.#said === null || task === null) return
+    const { maxTokens, model, prompts } = this.#plan
+    const { admittedAt, queuedAt } = task
+    this.#said({
+      id: prompts.length === 1 ? this.#id : `${this.#id}-${index}`,
+      model,
+      promptTokens: prompts[index]!.length,
+      completionTokens: answer.ids.length,
+      maxTokens: maxTokens[index]!,
+      ...{ queuedAt, admittedAt, firstTokenAt, endAt: performance.now() }
+    })
   }
 
   #send(chunk: Record<string, unknown>): void {

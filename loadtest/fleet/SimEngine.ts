@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net"
 import type { CachedBlock, TrueBlock } from "./CacheDump.ts"
 import * as Dialect from "./Dialect.ts"
 import type { EngineCore } from "./EngineCore.ts"
+import type { EngineSpans, Said } from "./EngineSpans.ts"
 import * as Faults from "./Faults.ts"
 import { Generating } from "./Generating.ts"
 import { type Call, refuse } from "./Http.ts"
@@ -45,6 +46,7 @@ export class SimEngine {
   #alive = false
   #lives = 0
   #reopen: NodeJS.Timeout | undefined
+  #spans: EngineSpans | null = null
   #closed = false
 
   constructor(options: SimOptions, model: Model, index: number, siblings: ReadonlyArray<SimEngine>) {
@@ -101,6 +103,10 @@ export class SimEngine {
   async start(): Promise<void> {
     await this.#life.open()
     await this.#listen()
+    const { otlpTracesEndpoint } = this.options
+    if (otlpTracesEndpoint !== null) {
+      this.#spans = await (await import("./EngineSpans.ts")).open(otlpTracesEndpoint, this.url)
+    }
     this.#alive = true
     this.#lives++
     this.setFaults(this.options.faults)
@@ -110,6 +116,7 @@ export class SimEngine {
     this.#closed = true
     this.#stop()
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    await this.#spans?.close()
   }
 
   /** What the cache of a rank holds now, of all ranks one after the other. Up to date with the events when no step runs. */
@@ -235,7 +242,9 @@ export class SimEngine {
     const id = `${endpoint === "chat" ? "chatcmpl" : "cmpl"}-${given ?? randomUUID().replaceAll("-", "")}`
     const core = this.cores[plan.rank ?? this.leastLoaded]!
     if (plan.rank !== null) core.counters.rankNamed += plan.prompts.length
-    const generating = new Generating(this, core, plan, id, reply)
+    const spans = this.#spans
+    const said = spans === null ? null : (each: Said) => spans.tell(request.headers, each)
+    const generating = new Generating(this, core, plan, id, reply, said)
     this.#generating.add(generating)
     // Also after a whole answer; then there is nothing left to abort.
     response.once("close", () => {

@@ -54,6 +54,8 @@ export interface SimOptions {
   readonly outputTokens: number
   /** Whether `usage` says how many prompt tokens were cached. */
   readonly reportCached: boolean
+  /** Where vLLM tells of its part in traces: an OTLP address; null for none. */
+  readonly otlpTracesEndpoint: string | null
   /** Serve `/metrics` (SGLang; vLLM always does). */
   readonly metrics: boolean
   /** Heed a request's `priority`: the lowest first, with SGLang the highest unless `lowPriorityFirst`. */
@@ -123,6 +125,9 @@ export const problem = (options: SimOptions): string | null => {
   ] as const) {
     if (!(options[name] >= 0)) return `${name} is ${options[name]}; it must be at least 0.`
   }
+  if (options.otlpTracesEndpoint !== null && options.dialect !== "vllm") {
+    return `otlpTracesEndpoint is ${options.otlpTracesEndpoint}; only vllm has it.`
+  }
   if (options.slidingWindow > 0 && options.dialect !== "vllm") {
     return `slidingWindow is ${options.slidingWindow}; only vllm tells of such a group.`
   }
@@ -177,6 +182,7 @@ export const defaults: SimOptions = {
   streamInterval: 1,
   outputTokens: 120,
   reportCached: true,
+  otlpTracesEndpoint: null,
   metrics: true,
   priorityScheduling: false,
   lowPriorityFirst: false,
