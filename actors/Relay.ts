@@ -359,13 +359,24 @@ export class Relay extends Context.Service<
           return roles
         }
 
-        /** Whose entries the log does not take leaves the reading to others. */
+        /** Entries that the log had taken when it was said that it takes none; null when that was not said. */
+        let saidAt: number | null = null
+        /** Whose entries the log does not take leaves the reading to others. Said once, however often it is tried again. */
         const judgeAppends = (nowMs: number): void => {
+          if (saidAt !== null && appends.appended > saidAt) {
+            saidAt = null
+            fork(Effect.logInfo("The log takes what this replica reads again"))
+          }
           const judged = appends.judge(nowMs)
           if (judged === "nothing") return
           leases.setAble(judged === "have again")
-          if (judged === "have again") return
-          fork(Effect.logWarning(`The log takes nothing of this replica, which gives up its leases: ${appends.why}`))
+          if (judged === "have again" || saidAt !== null) return
+          saidAt = appends.appended
+          fork(
+            Effect.logWarning(
+              `The log takes nothing of this replica, which gives up its leases and tries again every half minute: ${appends.why}`
+            )
+          )
         }
 
         const tick = (): void => {

@@ -54,6 +54,9 @@ const clock = (atMs: number): string => {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
 }
 
+/** What engines and clients wrote commands no terminal: all but line breaks and tabs of control characters is shown as such. */
+const clean = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "�")
+
 /** For people: local time, and what is beside the message after or under it. */
 export const pretty = ({ atMs, cause, fields, level, message }: LogLine, colors: Colors): string => {
   const color = {
@@ -65,8 +68,8 @@ export const pretty = ({ atMs, cause, fields, level, message }: LogLine, colors:
     fatal: colors.red
   }[level]
   const shown = Object.entries(fields)
-    .map(([name, value]) => ` ${name}=${textOf(value)}`)
+    .map(([name, value]) => ` ${name}=${clean(textOf(value))}`)
     .join("")
-  const under = cause === null ? "" : `\n${colors.gray(cause.replace(/^/gm, "  "))}`
-  return `${colors.gray(clock(atMs))} ${color(level.toUpperCase().padEnd(5))} ${message}${shown === "" ? "" : colors.gray(shown)}${under}`
+  const under = cause === null ? "" : `\n${colors.gray(clean(cause).replace(/^/gm, "  "))}`
+  return `${colors.gray(clock(atMs))} ${color(level.toUpperCase().padEnd(5))} ${clean(message)}${shown === "" ? "" : colors.gray(shown)}${under}`
 }

@@ -56,6 +56,8 @@ describe("A line of the log", () => {
     assert.match(LogLine.pretty(line!, plain), /^\d\d:\d\d:\d\d INFO {2}Worker "a" is ready requestId=r-1$/)
     const coloured = LogLine.pretty(line!, picocolors.createColors(true))
     assert.include(coloured, "\u001b[32mINFO ")
+    const odd = LogLine.pretty({ ...line!, message: "an engine says \u001b[2J\u0007hi" }, plain)
+    assert.match(odd, /an engine says �\[2J�hi/)
   })
 })
 
