@@ -11,6 +11,7 @@ import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Booking, Ledger } from "../../actors/Ledger.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
+import type { KeyLanes } from "../domain/Block.ts"
 import type { RouteError } from "../domain/Errors.ts"
 import type { RouteRequest } from "../domain/Request.ts"
 import type { Hasher } from "../hot/BlockHash.ts"
@@ -85,6 +86,8 @@ export interface Deps extends Match.Deps {
   readonly settled: (record: Settled) => void
   /** A request was answered with an error before a worker was looked for; `trail` is null where it asked for no answer. */
   readonly refused: (status: number, trail: Trail.Trail | null) => void
+  /** A request has its first worker: the keys of its prompt; none where it is several prompts, or has several chains of keys. */
+  readonly prompted?: (model: string, blockSize: number, keys: KeyLanes) => void
   /** Where requests are traced. */
   readonly traces?: Trail.Traces
   /** Where there are receipts. */
@@ -237,6 +240,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const booking = ledger.book(slot, ask, request.stream, bookMs)
       const sentMs = now()
       decisionMs ??= sentMs - startedMs
+      if (tries === 1) deps.prompted?.(found.model, ask.blockSize, ask.keys)
       const step: Trail.Try = {
         worker: worker.spec.id,
         slot,
