@@ -7,8 +7,23 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** Which rooms a room may import besides itself. An edge not listed here needs a reason beside it. */
 const allowed: Record<string, ReadonlyArray<string>> = {
-  main: ["http", "actors", "hot", "domain", "ports", "adapters", "telemetry", "loadtest", "replay", "doctor", "main"],
+  main: [
+    "http",
+    "actors",
+    "hot",
+    "domain",
+    "ports",
+    "adapters",
+    "telemetry",
+    "loadtest",
+    "replay",
+    "doctor",
+    "top",
+    "main"
+  ],
   // It goes where the router goes, by the router's own pieces: a check of copies would prove nothing.
+  // A reader of the admin API, as a page is.
+  top: ["domain"],
   doctor: ["actors", "adapters", "http", "hot", "domain", "ports"],
   http: ["actors", "hot", "domain", "ports", "telemetry"],
   actors: ["hot", "domain", "ports", "telemetry"],
@@ -16,6 +31,8 @@ const allowed: Record<string, ReadonlyArray<string>> = {
   // A build script: it obtains headers as tests obtain servers. Nothing imports it.
   native: ["loadtest"],
   telemetry: ["domain"],
+  // It runs in a browser, and knows the router by what the admin API answers.
+  page: ["domain"],
   ports: ["domain"],
   hot: ["domain"],
   domain: [],
@@ -45,7 +62,7 @@ const roomOf = (file: string): string => {
 
 const sources = ["src", "actors", "loadtest"].flatMap((dir) =>
   readdirSync(join(root, dir), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join(root, dir, name))
 )
 

@@ -25,7 +25,7 @@ const isSome = <A>(value: A | null): value is A => value !== null
 const rowOf = (status: WorkerStatus, { blocks, load, pulse, trust }: Deps): LiveWorker => {
   const { facts, slots, spec, state, why } = status
   const views = slots.map(trust).filter(isSome)
-  const reports = views.map(({ error }) => error).filter(({ samples }) => samples > 0)
+  const delivered = views.map(({ error }) => error.deliveredShare).filter(isSome)
   const loads = slots.map(load).filter(isSome)
   const sum = (of: (each: (typeof loads)[number]) => number) => loads.reduce((total, each) => total + of(each), 0)
   const { hitRate, ttftsMs } = pulse.worker(spec.id)
@@ -43,7 +43,7 @@ const rowOf = (status: WorkerStatus, { blocks, load, pulse, trust }: Deps): Live
     active: sum(({ active }) => active),
     waitMs: loads.length === 0 ? 0 : Math.round(Math.min(...loads.map(({ waitMs }) => waitMs))),
     inFlight: status.inFlight,
-    deliveredShare: reports.length === 0 ? null : hundredths(Math.min(...reports.map((error) => error.deliveredShare))),
+    deliveredShare: delivered.length === 0 ? null : hundredths(Math.min(...delivered)),
     blocks: slots.reduce((total, slot) => total + blocks(slot), 0),
     blocksMax: facts?.blockCount == null ? null : facts.blockCount * slots.length,
     hitRate: hitRate === null ? null : hundredths(hitRate),
