@@ -32,10 +32,10 @@ const receiptOf = (told: Decisions.Told, number: number) => {
         others: 0,
         predictedTokens,
         bestTokens: Math.max(...told.cachedTokens),
-        deliveredTokens: number % 3 === 0 ? null : predictedTokens,
         decision
       }
-    ]
+    ],
+    regret: { choiceTokens: 0, pictureTokens: number % 3 === 0 ? null : 0 }
   }
 }
 

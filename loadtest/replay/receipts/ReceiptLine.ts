@@ -28,10 +28,11 @@ const Told = Schema.Struct({
       others: Schema.Int,
       predictedTokens: Tokens,
       bestTokens: Tokens,
-      deliveredTokens: Schema.NullOr(Tokens),
       decision: Schema.Unknown
     })
-  )
+  ),
+  /** Of the last try. */
+  regret: Schema.NullOr(Schema.Struct({ pictureTokens: Schema.NullOr(Tokens) }))
 })
 
 type Told = typeof Told.Type
@@ -39,6 +40,8 @@ type Told = typeof Told.Type
 export interface Try extends Omit<Told["tries"][number], "decision"> {
   /** Null where none was kept: such a placement cannot be made again. */
   readonly decision: Decision | null
+  /** What it was thought to hold, less what it delivered; null where it did not say, or another was tried after it. */
+  readonly pictureTokens: number | null
 }
 
 /** Of a request: where it was placed, each time that it was tried. */
@@ -64,12 +67,13 @@ export const read = (line: Line): ReceiptLine => {
   }
   const decoded = decode(fields)
   if (Result.isFailure(decoded)) return line.fail(ToldLine.wordsOf(decoded.failure), accepted)
-  const { at, id, tries } = decoded.success
+  const { at, id, regret, tries } = decoded.success
   return {
     id,
     at,
     tries: tries.map((each, i) => ({
       ...each,
+      pictureTokens: i === tries.length - 1 ? (regret?.pictureTokens ?? null) : null,
       decision:
         each.decision === null
           ? null

@@ -47,14 +47,10 @@ const none = { placements: 0, choiceTokens: 0, reported: 0, pictureTokens: 0 }
 export const make = () => {
   const workers = new Map<string, Entry>()
   return {
-    take: (id: string, { bestTokens, deliveredTokens, predictedTokens, worker }: Try): void => {
+    take: (id: string, { bestTokens, pictureTokens, predictedTokens, worker }: Try): void => {
       const entry = workers.get(worker) ?? { worker, ...none, worst: [], lost: 0 }
       workers.set(worker, entry)
-      const bad: Bad = {
-        id,
-        choiceTokens: bestTokens - predictedTokens,
-        pictureTokens: deliveredTokens === null ? null : predictedTokens - deliveredTokens
-      }
+      const bad: Bad = { id, choiceTokens: bestTokens - predictedTokens, pictureTokens }
       entry.placements++
       entry.choiceTokens += bad.choiceTokens
       if (bad.pictureTokens !== null) {

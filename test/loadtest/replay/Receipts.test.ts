@@ -95,12 +95,10 @@ describe("warmpath replay --receipts", () => {
     const some = receipts.slice(0, 60).map((receipt, i) => {
       const [told] = receipt.tries
       const predictedTokens = 100
-      const deliveredTokens = i % 2 === 0 ? null : predictedTokens - i
       return {
         ...receipt,
-        tries: [
-          { ...told!, worker: `w${i % 2}`, bestTokens: predictedTokens + 2 * i, predictedTokens, deliveredTokens }
-        ]
+        tries: [{ ...told!, worker: `w${i % 2}`, bestTokens: predictedTokens + 2 * i, predictedTokens }],
+        regret: { choiceTokens: 2 * i, pictureTokens: i % 2 === 0 ? null : i }
       }
     })
     const { regret } = await Receipts.run([write("regret.jsonl", some)], [])
