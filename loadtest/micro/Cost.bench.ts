@@ -1,16 +1,22 @@
 /**
  * A placement decision on one core: the choice over W workers, the bookkeeping of one request, and the overlay of what
- * is on its way. CPU nanoseconds, medians of the repeats; heap bytes a decision leaves behind.
+ * is on its way; and what is noted of it for a receipt. CPU nanoseconds, medians of the repeats; heap bytes left behind.
  */
+import * as Ledger from "../../actors/Ledger.ts"
 import * as Bookings from "../../src/hot/Bookings.ts"
 import * as Cost from "../../src/hot/Cost.ts"
+import * as Decision from "../../src/hot/Decision.ts"
 import { InFlight } from "../../src/hot/InFlight.ts"
 import * as LoadTable from "../../src/hot/LoadTable.ts"
+import type { Known } from "../../src/http/Trail.ts"
 import type { Result } from "./Benches.ts"
 import { type Case, collect, cpuNsPerCall, median, type Options } from "./Measure.ts"
 
 const sizes = [8, 64, 1000]
 const batch = 1000
+/** Workers of a fleet whose placements are kept for receipts, and the most of them that are. */
+const keptSizes = [4, 64, 1000]
+const keptMost = 32
 /** Read by nobody, written by all: so that no work is optimised away. */
 let sink = 0
 
@@ -68,6 +74,60 @@ const bookkeeping = (cellMs: number): number => {
   })
 }
 
+/** A ledger of a fleet in use, and a request that half of the workers hold something of. */
+const busyLedger = (workers: number) => {
+  const next = random(workers)
+  const ledger = Ledger.make({ policy: "eta", workersMax: workers })
+  for (let slot = 0; slot < workers; slot++) ledger.join(slot, 400_000)
+  const askOf = (promptTokens: number, cachedTokens: Uint32Array): Ledger.Ask => ({
+    ...{ promptTokens, cachedTokens, heldTokens: cachedTokens },
+    ...{ keys: new Int32Array(0), blockSize: 16, priority: null, eligible: null }
+  })
+  let nowMs = 0
+  for (let i = 0; i < workers * 12; i++) {
+    const slot = i % workers
+    const tokens = 200 + Math.floor(next() * 20_000)
+    const booking = ledger.book(slot, askOf(tokens, new Uint32Array(workers)), true, ++nowMs)
+    if (next() < 0.8) booking.firstByte(nowMs + (slot % 3) * 40)
+    ledger.hint(slot, { running: 4, waiting: 3, kvUsage: 0.5 }, nowMs)
+  }
+  return { ledger, ask: askOf(12_000, overlaps(workers)), nowMs }
+}
+
+/** What is noted for a receipt beside the placement, as the request path does: the decision, and what is known of each. */
+const keep = ({ ask, ledger, nowMs }: ReturnType<typeof busyLedger>) => {
+  const decision = ledger.decision(ask, nowMs, keptMost)
+  const candidates = decision.slots.map((slot): Known => {
+    const blocks = ask.cachedTokens[slot]! >> 4
+    return {
+      ...{ name: "10.0.0.4:8000", trust: "exact", heardAgoMs: nowMs - slot, blockSize: 16 },
+      blocks: [blocks, blocks, blocks, blocks, 0]
+    }
+  })
+  return { decision, candidates }
+}
+
+const kept = (workers: number, cellMs: number): number => {
+  const fleet = busyLedger(workers)
+  const calls = Math.max(1, Math.floor((batch * 4) / workers))
+  return cpuNsPerCall(cellMs, calls, () => {
+    for (let i = 0; i < calls; i++) sink += keep(fleet).candidates.length
+  })
+}
+
+/** Heap that a receipt's candidates hold while it is kept, bytes. */
+const keptBytes = (workers: number): number => {
+  const fleet = busyLedger(workers)
+  const receipts = Array.from({ length: 500 }, () => keep(fleet))
+  collect()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 1_000; i++) receipts.push(keep(fleet))
+  collect()
+  const bytes = process.memoryUsage().heapUsed - before
+  sink += receipts.length
+  return Math.max(0, bytes / 1_000)
+}
+
 /** 1 024 requests on their way, all with one common block, as a chat service's; a prompt of 512 blocks. */
 const overlay = (cellMs: number): number => {
   const flight = new InFlight()
@@ -109,6 +169,12 @@ const compare = (workers: number, requests: number): boolean => {
     const costs = Cost.explain(load, cached, 1 + i * 37, 4000 + i, i).candidates
     if (costs[slot]!.costMs !== Math.min(...costs.map((candidate) => candidate.costMs))) return false
   }
+  const fleet = busyLedger(workers)
+  for (let i = 0; i < requests; i++) {
+    const ask = { ...fleet.ask, promptTokens: 8_000 + i * 37 }
+    const { decision } = keep({ ...fleet, ask })
+    if (Decision.again(decision).slot !== fleet.ledger.place(ask, fleet.nowMs)) return false
+  }
   return true
 }
 
@@ -119,7 +185,13 @@ export const run = ({ cellMs, repeats }: Options): Result => {
     value: repeated(() => decision(workers, cellMs)),
     unit: "ns"
   }))
+  for (const workers of keptSizes) {
+    const name = `for a receipt, ${workers} workers`
+    cases.push({ name, value: repeated(() => kept(workers, cellMs)), unit: "ns" })
+  }
   cases.push(
+    { name: "heap of it, 4 workers", value: keptBytes(4), unit: "B" },
+    { name: "heap of it, 1000 workers", value: keptBytes(1000), unit: "B" },
     { name: "book, first byte, settle", value: repeated(() => bookkeeping(cellMs)), unit: "ns" },
     { name: "overlay, 1 024 on their way", value: repeated(() => overlay(cellMs)), unit: "ns" },
     { name: "heap per choice, 64 workers", value: repeated(() => garbage(64)), unit: "B" }

@@ -41,7 +41,7 @@ describe("npm run bench", () => {
   it("measures a placement decision, and the worker chosen is the cheapest of the explanation", async () => {
     const { cases, compared } = await measured("cost")
     assert.strictEqual(compared, 200)
-    assert.strictEqual(cases.length, 6)
+    assert.strictEqual(cases.length, 11)
   })
 
   it("measures long prompts among 1 000 workers, with the overlaps they were made with and the cheapest worker", async () => {
