@@ -11,6 +11,7 @@ import { outcomeOf, regretOf } from "./http/ReceiptOf.ts"
 import type { Settled } from "./http/Request.ts"
 import * as Metrics from "./telemetry/Metrics.ts"
 import * as ProcessMetrics from "./telemetry/ProcessMetrics.ts"
+import * as ReceiptMetrics from "./telemetry/ReceiptMetrics.ts"
 import * as ReplicaMetrics from "./telemetry/ReplicaMetrics.ts"
 import * as RequestMetrics from "./telemetry/RequestMetrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
@@ -33,6 +34,8 @@ export interface Deps {
   readonly replicas?: () => ReplicaMetrics.Numbers
   /** Where there is a metadata store. */
   readonly store?: () => StoreMetrics.Numbers
+  /** Where receipts are written somewhere. */
+  readonly receiptSinks?: () => ReceiptMetrics.Numbers
 }
 
 export interface Observe {
@@ -79,6 +82,7 @@ export const make = (deps: Deps): Observe => {
   ProcessMetrics.make(registry)
   if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
   if (deps.store !== undefined) StoreMetrics.make(registry, deps.store)
+  if (deps.receiptSinks !== undefined) ReceiptMetrics.make(registry, deps.receiptSinks)
   /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
   const told = new Map<string, Told>()
   const indexTold = new Map<string, number>()

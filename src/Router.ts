@@ -27,12 +27,14 @@ import * as AdminReceipts from "./http/AdminReceipts.ts"
 import * as Front from "./http/Front.ts"
 import * as Pool from "./http/Pool.ts"
 import { errorBody } from "./http/Problem.ts"
+import * as ReceiptOf from "./http/ReceiptOf.ts"
 import * as Request from "./http/Request.ts"
 import { forward } from "./http/Upstream.ts"
 import * as Observe from "./Observe.ts"
 import { EventBus } from "./ports/EventBus.ts"
 import { EventStream } from "./ports/EventStream.ts"
 import type { StoreUnusable } from "./ports/StateStore.ts"
+import * as ReceiptSinks from "./ReceiptSinks.ts"
 import * as Remembered from "./Remembered.ts"
 import * as Replicas from "./Replicas.ts"
 import * as Seen from "./Seen.ts"
@@ -80,7 +82,11 @@ export const start = Effect.fnUntraced(function* (
   config: Config.Config,
   hubCache = join(homedir(), ".cache", "huggingface", "hub"),
   parts: Parts = {}
-): Effect.fn.Return<Router, ListenFailed | Admin.AdminListenFailed | StoreUnusable, Scope.Scope> {
+): Effect.fn.Return<
+  Router,
+  ListenFailed | Admin.AdminListenFailed | ReceiptSinks.ReceiptsFileUnusable | StoreUnusable,
+  Scope.Scope
+> {
   const { workersMax } = config
   const hasher = BlockHash.make(BigInt(config.hashSeed))
   const store = yield* Store.open(config)
@@ -212,6 +218,11 @@ export const start = Effect.fnUntraced(function* (
 
   let draining = false
   let front: Front.FrontServer | null = null
+  const sinks = yield* ReceiptSinks.make<Request.Settled>({
+    config,
+    publish: replicas?.publish ?? null,
+    receipt: (settled) => ReceiptOf.receiptOf(settled, ledger.policy)
+  })
   const observe = Observe.make({
     fleet,
     index,
@@ -224,7 +235,8 @@ export const start = Effect.fnUntraced(function* (
     inFlightOf: (slot) => inFlight[slot]!,
     ...(shared === null ? {} : { replicas: shared.numbers }),
     ...(remembered === null ? {} : { store: remembered.numbers }),
-    ...(traced === null ? {} : { spans: traced.counts })
+    ...(traced === null ? {} : { spans: traced.counts }),
+    ...(sinks === null ? {} : { receiptSinks: sinks.numbers })
   })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -258,6 +270,7 @@ export const start = Effect.fnUntraced(function* (
     workersMax,
     now
   }
+  if (sinks !== null) seen.receipts?.listen(sinks.add)
   const request = Request.make({
     ...placing,
     evicted: pictures.evicted,

@@ -15,6 +15,7 @@ import * as MemoryNodeCommand from "./adapters/rdma/MemoryNodeCommand.ts"
 import * as Config from "./Config.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as DoctorCommand from "./DoctorCommand.ts"
+import * as ExplainCommand from "./ExplainCommand.ts"
 import * as Log from "./Log.ts"
 import * as Router from "./Router.ts"
 
@@ -105,6 +106,7 @@ const serve = Command.make("serve", { ...spelled, knobs: plain }, (given) =>
       ConfigError: (error) => Effect.fail(usage(error)),
       ListenFailed: (error) => Effect.fail(usage(error)),
       AdminListenFailed: (error) => Effect.fail(usage(error)),
+      ReceiptsFileUnusable: (error) => Effect.fail(usage(error)),
       StoreUnusable: (error) => Effect.fail(usage(error))
     })
   )
@@ -182,7 +184,16 @@ const memoryNode = MemoryNodeCommand.make(usage).pipe(
 
 const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
-  Command.withSubcommands([serve, agent, doctor, memoryNode, DemoCommand.make(startRouter), replay, simEngine])
+  Command.withSubcommands([
+    serve,
+    ExplainCommand.make(usage),
+    agent,
+    doctor,
+    memoryNode,
+    DemoCommand.make(startRouter),
+    replay,
+    simEngine
+  ])
 )
 
 export const main = (): void =>
