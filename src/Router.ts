@@ -40,6 +40,7 @@ import * as Replicas from "./Replicas.ts"
 import * as Seen from "./Seen.ts"
 import * as Store from "./Store.ts"
 import * as Tokenizers from "./Tokenizers.ts"
+import * as Watched from "./Watched.ts"
 
 /** The router cannot listen. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -258,6 +259,16 @@ export const start = Effect.fnUntraced(function* (
     blockSizes: pictures.blockSizes,
     workerOf: fleet.worker
   })
+  const watched = Watched.make({
+    fleet,
+    index,
+    trust,
+    ledger,
+    receipts: seen.receipts,
+    inFlight: () => front?.inFlight() ?? 0,
+    workersMax,
+    now
+  })
   /** What it takes to place a request, and to say where one would go. */
   const placing = {
     fleet,
@@ -285,10 +296,12 @@ export const start = Effect.fnUntraced(function* (
     unready,
     ...(seen.receipts === null ? {} : { witness: seen.witness }),
     ...(traced === null ? {} : { traces: traced.traces }),
+    prompted: watched.prompted,
     settled: (record) => {
       observe.settled(record)
       traced?.settled(record)
       seen.receipts?.add(record)
+      watched.settled(record)
       const { outcome, slot, status, totalMs } = record
       if (slot !== null && outcome === "complete" && status < 300) pictures.delivered(slot, record, totalMs)
     },
@@ -345,7 +358,9 @@ export const start = Effect.fnUntraced(function* (
       unready: () => (draining ? "draining" : unready()),
       rank: observe.rank,
       blocks: index.dump,
+      page: watched.page,
       rooms: {
+        ...watched.rooms,
         receipts: AdminReceipts.room(seen.receipts, config.receiptsMax),
         explain: AdminExplain.room({ ...placing, witness: seen.witness, bodyBytesMax: config.bodyBytesMax })
       },

@@ -88,8 +88,7 @@ const make = ({ joined, lines, most, words }: Chart, into: HTMLElement): uPlot =
           size: 24,
           space: 70,
           font: "11px system-ui",
-          values: (_, at) =>
-            at.map((s) => new Date(s * 1_000).toLocaleTimeString("en-GB").slice(0, s % 60 === 0 ? 5 : 8))
+          values: (_, at) => at.map((s) => new Date(s * 1_000).toLocaleTimeString("en-GB"))
         },
         {
           stroke: colour("quiet"),

@@ -63,7 +63,7 @@ export const Costs = ({ step: { candidates } }: { step: ReceiptTry }) => {
                   />
                 ))}
               </div>
-              <p class="small number">{costWords(candidate)}</p>
+              <p class="small">{costWords(candidate)}</p>
               <Held candidate={candidate} />
               <p class="verdict">{lost === null ? "✓ chosen" : `lost: ${lost}`}</p>
             </li>

@@ -8,10 +8,12 @@ import { count, layers, percent, plural, tokens } from "./Words.ts"
 const everyMs = 5_000
 
 const told = signal<Told | null>(null)
-/** By key: those that somebody opened or closed; the rest is as deep as `openDepth`. */
+/** By key: those that somebody opened or closed. */
 const opened = signal<ReadonlyMap<string, boolean>>(new Map())
 const current = signal<string | null>(null)
-const openDepth = 1
+
+/** Unless somebody said otherwise a node is open whose requests mostly go on together: a fan of many ways stays shut. */
+const opensItself = ({ children, requests }: PrefixNode): boolean => (children[0]?.requests ?? 0) >= requests / 3
 
 const ask = async (): Promise<void> => {
   if (document.hidden || connection.value !== "live") return
@@ -31,7 +33,7 @@ interface Line {
 /** The nodes in sight, from top to bottom. */
 const linesOf = (nodes: ReadonlyArray<PrefixNode>, depth = 0, parent: string | null = null): ReadonlyArray<Line> =>
   nodes.flatMap((node, i) => {
-    const isOpen = node.children.length > 0 && (opened.value.get(node.key) ?? depth < openDepth)
+    const isOpen = node.children.length > 0 && (opened.value.get(node.key) ?? opensItself(node))
     const line: Line = { node, depth, parent, isOpen, place: i + 1, of: nodes.length }
     return [line, ...(isOpen ? linesOf(node.children, depth + 1, node.key) : [])]
   })
@@ -95,6 +97,7 @@ const Item = ({ line, requests, several }: { line: Line; requests: number; sever
         <b>{tokens(node.tokens)}</b>, shared by {count(node.requests)} of {plural(requests, "request")}{" "}
         <span class="quiet">
           ({percent(node.share)}){several && ` ${node.model}`} <code>{node.key}</code>
+          {!leaf && !isOpen && ` goes on in ${plural(node.children.length, "way")}`}
         </span>
       </span>
       <span class="holders">

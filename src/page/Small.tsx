@@ -31,7 +31,7 @@ export const Share = ({ share, tone = "own" }: { share: number | null; tone?: st
   </span>
 )
 
-const [width, height] = [64, 20]
+const [width, height] = [48, 20]
 
 /** The last values, the newest at the right; its number stands beside it, so it says nothing to a screen reader. */
 export const Sparkline = ({ values }: { values: ReadonlyArray<number> }) => {
