@@ -15,6 +15,8 @@ import * as ReceiptMetrics from "./telemetry/ReceiptMetrics.ts"
 import * as ReplicaMetrics from "./telemetry/ReplicaMetrics.ts"
 import * as RequestMetrics from "./telemetry/RequestMetrics.ts"
 import * as RouterMetrics from "./telemetry/RouterMetrics.ts"
+import * as SpanMetrics from "./telemetry/SpanMetrics.ts"
+import type { Counts } from "./telemetry/Spans.ts"
 import * as StoreMetrics from "./telemetry/StoreMetrics.ts"
 import * as TrafficMetrics from "./telemetry/TrafficMetrics.ts"
 import * as WorkerMetrics from "./telemetry/WorkerMetrics.ts"
@@ -34,6 +36,8 @@ export interface Deps {
   readonly replicas?: () => ReplicaMetrics.Numbers
   /** Where there is a metadata store. */
   readonly store?: () => StoreMetrics.Numbers
+  /** Where requests are traced. */
+  readonly spans?: Readonly<Counts>
   /** Where receipts are written somewhere. */
   readonly receiptSinks?: () => ReceiptMetrics.Numbers
 }
@@ -45,6 +49,8 @@ export interface Observe {
   readonly rank: (slot: number) => unknown
   /** Prometheus text. */
   readonly metrics: () => string
+  /** The same, for other forms. */
+  readonly collect: Metrics.Registry["collect"]
 }
 
 const layerNames = [...tiers, "guess"] as const
@@ -83,6 +89,7 @@ export const make = (deps: Deps): Observe => {
   if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
   if (deps.store !== undefined) StoreMetrics.make(registry, deps.store)
   if (deps.receiptSinks !== undefined) ReceiptMetrics.make(registry, deps.receiptSinks)
+  if (deps.spans !== undefined) SpanMetrics.make(registry, deps.spans)
   /** Counters that the collectors keep themselves: what was last told of each slot of each worker. */
   const told = new Map<string, Told>()
   const indexTold = new Map<string, number>()
@@ -201,6 +208,7 @@ export const make = (deps: Deps): Observe => {
       guesses: guesses.of(slot),
       ledger: ledger.worker(slot, deps.now())
     }),
-    metrics: registry.render
+    metrics: registry.render,
+    collect: registry.collect
   }
 }

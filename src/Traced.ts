@@ -130,23 +130,20 @@ export const open = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<T
     watch.wait(step.slot, last[last.length - 2]!, last[last.length - 1]!, () => applied(trace, step))
   }
 
-  const keptOf = (trace: Trace, failed: boolean, slow: boolean): SpansOf.Kept | null =>
-    trace.sampled ? "sampled" : failed ? "failed" : slow ? "slow" : null
-
   return {
     traces: { ...context, sent },
     counts: spans.counts,
     settled: (record) => {
-      const { outcome, status, stream, totalMs, trail, ttftMs } = record
-      if (trail.trace === null) return
-      const slow = (stream ? (ttftMs ?? totalMs) : totalMs) >= traceSlowMs
-      const kept = keptOf(trail.trace, outcome === "failed" || status >= 500, slow)
-      if (kept !== null) spans.add(SpansOf.ofSettled(record, trail.trace, kept, mapping))
+      const { trace } = record.trail
+      if (trace === null) return
+      const kept = SpansOf.keptOf(record, trace, traceSlowMs)
+      if (kept !== null) spans.add(SpansOf.ofSettled(record, trace, kept, mapping))
     },
     refused: (status, trail) => {
       if (trail === null || trail.trace === null) return
-      const kept = keptOf(trail.trace, status >= 500, trail.settledMs - trail.receivedMs >= traceSlowMs)
-      if (kept !== null) spans.add(SpansOf.ofRefused(status, trail, trail.trace, kept, mapping))
+      const { trace } = trail
+      const kept = trace.sampled ? "sampled" : status >= 500 ? "failed" : null
+      if (kept !== null) spans.add(SpansOf.ofRefused(status, trail, trace, kept, mapping))
     }
   }
 })

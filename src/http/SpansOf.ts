@@ -26,6 +26,17 @@ import type { Trace, Trail, Try } from "./Trail.ts"
 /** Why a trace is kept. */
 export type Kept = "sampled" | "failed" | "slow"
 
+/** Null: it is not. `slowMs`: time to the first token, or to the whole answer where none is streamed. */
+export const keptOf = (
+  { outcome, status, stream, totalMs, ttftMs }: Pick<Settled, "outcome" | "status" | "stream" | "totalMs" | "ttftMs">,
+  { sampled }: Trace,
+  slowMs: number
+): Kept | null => {
+  if (sampled) return "sampled"
+  if (outcome === "failed" || status >= 500) return "failed"
+  return (stream ? (ttftMs ?? totalMs) : totalMs) >= slowMs ? "slow" : null
+}
+
 /** Where a try went, while its worker is known. */
 export interface Place {
   readonly address: string
