@@ -69,6 +69,6 @@ export const whyLost = (own: Judged, chosen: Judged, policy: string): string => 
         ? `longest-prefix: holds ${tokens(chosen.cachedTokens - own.cachedTokens)} less`
         : tie
     default:
-      return `${policy} chose another`
+      return `${policy} chose another worker`
   }
 }
