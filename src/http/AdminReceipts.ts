@@ -23,6 +23,12 @@ const off = fault(
   "Start it with --receipts-max 2000, or leave that out."
 )
 
+/** When the oldest that is still here came. */
+const since = (receipts: Pick<Receipts<Settled>, "records">): string => {
+  const oldest = receipts.records().at(-1)
+  return oldest === undefined ? "" : `, here since ${new Date(oldest.trail.epochMs).toISOString()}`
+}
+
 const list = ({ searchParams }: URL, receipts: Pick<Receipts<Settled>, "lines">): Reply => {
   const limit = searchParams.get("limit") ?? String(limitDefault)
   if (!/^\d{1,9}$/.test(limit) || Number(limit) < 1 || Number(limit) > limitMax) {
@@ -38,7 +44,7 @@ const list = ({ searchParams }: URL, receipts: Pick<Receipts<Settled>, "lines">)
 
 /** `receipts` is null where none are made; `max`: how many are kept. */
 export const room =
-  (receipts: Pick<Receipts<Settled>, "find" | "lines"> | null, max: number): Room =>
+  (receipts: Pick<Receipts<Settled>, "find" | "lines" | "records"> | null, max: number): Room =>
   (request, url, rest) => {
     const [id, ...more] = rest
     const { method } = request
@@ -53,6 +59,7 @@ export const room =
       404,
       "unknown_receipt",
       `There is no receipt "${[id, ...more].join("/").slice(0, 200)}".`,
-      `Its id is the x-request-id of its answer, and comes once that has ended. The newest ${max} are kept: raise receiptsMax, or ask the router that served it.`
+      `Its id is the x-request-id of its answer, and comes once that has ended. The newest ${max} are kept${since(receipts)}: ` +
+        "raise receiptsMax, write them to a receiptsFile, or ask the router that served it."
     )
   }

@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import type { Described } from "./Described.ts"
 import * as ProcessMetrics from "./ProcessMetrics.ts"
+import * as ReceiptMetrics from "./ReceiptMetrics.ts"
 import * as ReplicaMetrics from "./ReplicaMetrics.ts"
 import * as RequestMetrics from "./RequestMetrics.ts"
 import * as RouterMetrics from "./RouterMetrics.ts"
@@ -21,6 +22,7 @@ export const groups: Readonly<Record<string, ReadonlyArray<Described>>> = {
   "Each worker, and each of its ranks: as it is now": WorkerMetrics.described,
   "Other routers, where there is NATS": ReplicaMetrics.described,
   "The metadata store, where there is one": StoreMetrics.described,
+  "Receipts, where they are written": ReceiptMetrics.described,
   "The process": ProcessMetrics.described
 }
 
