@@ -62,7 +62,7 @@ describe("the rules and the dashboard", () => {
     for (const { alert, annotations, for: lasts, labels } of rules) {
       expect(alert).toMatch(/^Warmpath[A-Z]/)
       expect(annotations["summary"], alert).toMatch(/^[A-Z].+\.$/)
-      expect(annotations["todo"], alert).toMatch(/^\S.+\.$/)
+      expect(annotations["todo"], alert).toMatch(/^\S.+[.?]$/)
       expect(["warning", "critical"]).toContain(labels["severity"])
       expect(lasts).toMatch(/^\d+[sm]$/)
       expect(tested).toContain(alert)
