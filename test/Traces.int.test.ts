@@ -1,5 +1,6 @@
 /** One request's trace through router and engine, as a collector gets it; and which traces there are. */
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { createServer, type IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, describe, expect, it } from "vitest"
@@ -148,6 +149,13 @@ describe("a trace through several routers and an engine", () => {
     expect(inOrder.at(-1)!.end).toBe(server.end)
     expect(engine.start > forward.start - 2_000_000n && engine.end < forward.end + 2_000_000n).toBe(true)
     expect(forward.events[0]!.time > forward.start && forward.events[0]!.time <= forward.end).toBe(true)
+
+    const documented = readFileSync(new URL("../src/telemetry/README.md", import.meta.url), "utf8")
+    const own = new Set(
+      spans.flatMap(({ attributes }) => Object.keys(attributes)).filter((key) => /^warmpath/.test(key))
+    )
+    expect(own.size).toBeGreaterThan(20)
+    expect([...own].filter((key) => !documented.includes(`\`${key}\``))).toEqual([])
 
     const text = JSON.stringify(spans, (_, value) => (typeof value === "bigint" ? String(value) : value))
     expect(text).not.toMatch(/swordfish|Say it/)

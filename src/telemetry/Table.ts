@@ -10,6 +10,7 @@ import * as ReceiptMetrics from "./ReceiptMetrics.ts"
 import * as ReplicaMetrics from "./ReplicaMetrics.ts"
 import * as RequestMetrics from "./RequestMetrics.ts"
 import * as RouterMetrics from "./RouterMetrics.ts"
+import * as SpanMetrics from "./SpanMetrics.ts"
 import * as StoreMetrics from "./StoreMetrics.ts"
 import * as TrafficMetrics from "./TrafficMetrics.ts"
 import * as WorkerMetrics from "./WorkerMetrics.ts"
@@ -23,6 +24,7 @@ export const groups: Readonly<Record<string, ReadonlyArray<Described>>> = {
   "Other routers, where there is NATS": ReplicaMetrics.described,
   "The metadata store, where there is one": StoreMetrics.described,
   "Receipts, where they are written": ReceiptMetrics.described,
+  "Traces, where there is a collector": SpanMetrics.described,
   "The process": ProcessMetrics.described
 }
 
