@@ -18,6 +18,7 @@ import * as DoctorCommand from "./DoctorCommand.ts"
 import * as ExplainCommand from "./ExplainCommand.ts"
 import * as Log from "./Log.ts"
 import * as Router from "./Router.ts"
+import * as TopCommand from "./TopCommand.ts"
 
 /** Every knob of `Config` is a flag; the few that hold lists or maps are spelled for people. */
 const spelled = {
@@ -186,6 +187,7 @@ const root = Command.make("warmpath").pipe(
   Command.withDescription("A KV-cache-aware HTTP router for fleets of LLM engines"),
   Command.withSubcommands([
     serve,
+    TopCommand.make(usage),
     ExplainCommand.make(usage),
     agent,
     doctor,
