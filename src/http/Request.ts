@@ -103,8 +103,13 @@ const sendError = (exchange: Exchange, id: string, error: RouteError): number =>
   return problem.status
 }
 
-/** Part of a string may keep all of it: a receipt's id must not keep the head that it came in. */
-const ownCopy = (ascii: string): string => Buffer.from(ascii, "latin1").toString("latin1")
+/** Part of a string may keep all of it: what is kept of a request must not keep the head that it came in. */
+const ownCopy = (text: string): string => Buffer.from(text, "latin1").toString("latin1")
+
+const ownHeader = (exchange: Exchange, name: string): string | undefined => {
+  const value = exchange.header(name)
+  return value === undefined ? undefined : ownCopy(value)
+}
 
 /** What of a request is needed after its prompts were hashed: they are large, and answers stream for long. */
 type Routed = Omit<RouteRequest, "prompts">
@@ -416,7 +421,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   }
 
   const generate = (exchange: Exchange, endpoint: "chat" | "completions", id: string): void => {
-    const trace = deps.traces?.begin(exchange.header("traceparent"), exchange.header("tracestate")) ?? null
+    const trace = deps.traces?.begin(ownHeader(exchange, "traceparent"), ownHeader(exchange, "tracestate")) ?? null
     const trail = Trail.make(id, endpoint, trace, now())
     const parsed = OpenAi.parse(endpoint, id, exchange.body)
     trail.hashMs = now()
