@@ -18,7 +18,7 @@ import * as Meet from "./Meet.ts"
 import * as Probing from "./Probing.ts"
 import type { Seen } from "./Seen.ts"
 
-export interface Options extends Pick<Meet.Options, "dirs" | "hubCache"> {
+export interface Options extends Omit<Meet.Options, "engines"> {
   readonly workers: ReadonlyArray<WorkerSpec>
   readonly aliases: Readonly<Record<string, string>>
   readonly hasher: Hasher
@@ -36,13 +36,13 @@ const visit = Effect.fnUntraced(function* (options: Options) {
     Effect.sync(() => [EngineAdapters.make(), EngineAdapters.make()] as const),
     (both) => Effect.promise(() => Promise.all(both.map((one) => one.close())))
   )
-  const { dirs, hubCache, progress, workers } = options
+  const { progress, workers } = options
   const met = yield* Effect.forEach(
     workers,
     Effect.fnUntraced(function* (spec) {
       progress(spec.id, "asking what it is")
       const reach = yield* Effect.promise(() => Meet.reach(spec))
-      const met = reach.hasModels ? yield* Meet.meet(spec, { engines, dirs, hubCache }) : reach.why
+      const met = reach.hasModels ? yield* Effect.promise(() => Meet.meet(spec, { ...options, engines })) : reach.why
       if (typeof met === "string") return { spec, reach, met, ears: [] }
       const ears = yield* Effect.forEach(met.facts.eventSources, (source) =>
         Listen.open(source, met.engine.decode, spec.id)

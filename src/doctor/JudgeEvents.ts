@@ -7,6 +7,7 @@ import * as Chains from "./Chains.ts"
 import * as Finding from "./Finding.ts"
 import * as Keys from "./Keys.ts"
 import { type Heard, type Known, type Listened, type Probe, probeOf, type Seen } from "./Seen.ts"
+import * as Tokens from "./Tokens.ts"
 
 const what = "KV events"
 /** By which clocks of one fleet may differ. */
@@ -14,9 +15,15 @@ const clockMs = 1_000
 
 const heardOf = ({ listened }: Known): ReadonlyArray<Heard> => listened.flatMap(({ heard }) => heard)
 
-/** Whether events told of this probe's tokens, which are nobody else's. */
-const tells = (heard: ReadonlyArray<Heard>, { prompt }: Probe): boolean =>
-  prompt._tag === "Tokens" && Chains.find(Chains.of(heard), prompt.ids) !== null
+/** The same tokens were also sent under a salt, which is another prompt. */
+const ownChains = (heard: ReadonlyArray<Heard>, salted: string | null): ReadonlyArray<Chains.Chain> =>
+  Chains.of(heard).filter(({ extra }) => salted === null || extra !== salted)
+
+/** Whether events told of the cold probe's tokens, which are nobody else's. */
+const tells = (heard: ReadonlyArray<Heard>, { prompt }: Probe, salted: string | null): boolean =>
+  prompt._tag === "Tokens" && Chains.find(ownChains(heard, salted), prompt.ids) !== null
+
+const saltOf = (known: Known): string | null => probeOf(known, "salted")?.salt ?? null
 
 export interface Verdict {
   readonly findings: ReadonlyArray<Finding.WorkerFinding>
@@ -34,34 +41,48 @@ const isBalanced = (known: Known, cold: Probe, warm: Probe | null): string | nul
   }
   if (warm === null) return null
   const mine = heardOf(known)
-  const since = mine.filter(({ atMs }) => atMs >= warm.sentAtMs)
-  const early = mine.filter(({ atMs }) => atMs < warm.sentAtMs)
-  const isWarm = (warm.answer.cachedTokens ?? 0) > 0
-  if (isWarm) return null
-  if (tells(early, cold) && warm.answer.cachedTokens === 0) {
+  if ((warm.answer.cachedTokens ?? 0) > 0) return null
+  const salt = saltOf(known)
+  const isTold = tells(mine, cold, salt)
+  const isEarly = tells(
+    mine.filter(({ atMs }) => atMs <= warm.sentAtMs),
+    cold,
+    salt
+  )
+  if (isEarly && warm.answer.cachedTokens === 0) {
     return "its events tell of a prompt of which the same address has nothing cached a moment later"
   }
-  if (!tells(early, cold) && tells(since, cold)) return "its events tell of one of two equal requests"
-  return null
+  if (isTold && !isEarly) return "its events tell of one of two equal requests"
+  // Whatever its tokens are there, a new chat leaves new blocks.
+  const chat = probeOf(known, "chat")
+  if (chat === null || chat.answer.status !== 200) return null
+  const isChatTold = Tokens.own(Chains.of(mine), cold).some(({ atMs }) => atMs > chat.sentAtMs)
+  return isTold && !isChatTold ? "its events tell of one of two prompts, and nothing is known to be cached" : null
 }
 
 const silence = (seen: Seen, known: Known, cold: Probe, others: ReadonlyArray<Seen>): Finding.WorkerFinding => {
   const worker = seen.spec.id
   const { engine } = known.facts
   const mine = heardOf(known)
+  const salt = saltOf(known)
   const crossed = others.find(
-    (other) => other.spec.id !== worker && other.known !== null && tells(heardOf(other.known), cold)
+    (other) => other.spec.id !== worker && other.known !== null && tells(heardOf(other.known), cold, salt)
   )
   if (crossed !== undefined) {
     return Finding.wrong(worker, "events-crossed", what, `its own arrive at the endpoint of ${crossed.spec.id}`, engine)
   }
-  const wide = known.listened.find(({ wide }) => wide !== null && tells(wide, cold))
+  const wide = known.listened.find(({ wide }) => wide !== null && tells(wide, cold, salt))
   if (wide !== undefined) {
     return Finding.wrong(worker, "events-topic", what, `none come under "${wide.source.topic}", others do`, engine)
   }
   const unreadable = mine.find(({ batch }) => batch === null)
   if (unreadable !== undefined) return Finding.wrong(worker, "events-unreadable", what, unreadable.why, engine)
   const warm = probeOf(known, "warm")?.answer.cachedTokens ?? null
+  const chat = probeOf(known, "chat")
+  const ids = chat?.local ?? chat?.remote ?? null
+  if (ids !== null && Chains.find(Chains.of(mine), ids) !== null) {
+    return Finding.wrong(worker, "events-incomplete", what, "of two prompts they tell of one only", engine)
+  }
   if (mine.length > 0) {
     return Finding.wrong(
       worker,
@@ -102,8 +123,8 @@ const told = (seen: Seen, known: Known, cold: Probe, hasher: Hasher): ReadonlyAr
   const { engine, blockSize } = known.facts
   const { prompt } = cold
   if (prompt._tag !== "Tokens") return []
-  const mine = known.listened.map(({ heard }) => heard).find((heard) => tells(heard, cold)) ?? []
-  const chains = Chains.of(mine)
+  const mine = known.listened.map(({ heard }) => heard).find((heard) => tells(heard, cold, saltOf(known))) ?? []
+  const chains = ownChains(mine, saltOf(known))
   const { chain } = Chains.find(chains, prompt.ids)!
   const findings: Array<Finding.WorkerFinding> = []
   if (chain.extra !== "") {
@@ -154,7 +175,7 @@ export const judge = (seen: Seen, known: Known, others: ReadonlyArray<Seen>, has
     return { findings, isElsewhere: false }
   }
   const away = unreachable(worker, engine, listened)
-  const isTold = tells(heardOf(known), cold)
+  const isTold = tells(heardOf(known), cold, saltOf(known))
   const spoken = isTold ? told(seen, known, cold, hasher) : away.length > 0 ? [] : [silence(seen, known, cold, others)]
   return { findings: [...away, ...spoken, ...replays(worker, engine, listened)], isElsewhere: false }
 }

@@ -7,7 +7,9 @@ import * as Tokens from "./Tokens.ts"
 export const judge = (worker: string, known: Known): ReadonlyArray<Finding.WorkerFinding> => {
   const { facts, model, tokenizer } = known
   const { engine } = facts
-  const chains = Chains.of(known.listened.flatMap(({ heard }) => heard))
+  const cold = probeOf(known, "cold")
+  const heard = Chains.of(known.listened.flatMap(({ heard }) => heard))
+  const chains = cold === null ? [] : Tokens.own(heard, cold)
   const what = "tokens of a chat"
   const findings: Array<Finding.WorkerFinding> = []
   if (tokenizer.problem !== "") {

@@ -1,12 +1,11 @@
 /** Meet: whether anything answers at a worker's address, what it says it is, and how its prompts would be tokenised here. */
-import { Effect, type Scope } from "effect"
 import * as FleetRoutes from "../../actors/FleetRoutes.ts"
 import type { Engines } from "../adapters/Engines.ts"
 import { findTokenizer } from "../adapters/tokenizer/Find.ts"
-import * as LocalTokenizer from "../adapters/tokenizer/LocalTokenizer.ts"
 import type { Prompt } from "../domain/Request.ts"
 import type { WorkerFacts, WorkerSpec } from "../domain/Worker.ts"
 import type { Engine } from "../ports/Engine.ts"
+import type { Files } from "./Files.ts"
 import * as Generate from "./Generate.ts"
 import type { Reach, TokenizerSeen } from "./Seen.ts"
 
@@ -16,6 +15,7 @@ export interface Options {
   /** Folder with tokenizer.json by model, as configured. */
   readonly dirs: Readonly<Record<string, string>>
   readonly hubCache: string
+  readonly files: Files
 }
 
 /** A worker that said what it is, and how to talk to it. */
@@ -55,18 +55,6 @@ export const reach = async (spec: WorkerSpec): Promise<Reach> => {
   }
 }
 
-/** The files here, closed with the scope. */
-const localOf = Effect.fnUntraced(function* (
-  dir: string
-): Effect.fn.Return<LocalTokenizer.LocalTokenizer | Error, never, Scope.Scope> {
-  return yield* Effect.acquireRelease(
-    Effect.promise(() =>
-      LocalTokenizer.load(dir).catch((cause: unknown) => (cause instanceof Error ? cause : new Error(String(cause))))
-    ),
-    (local) => Effect.promise(async () => (local instanceof Error ? undefined : local.close()))
-  )
-})
-
 /** Rejects with why, when it cannot be asked. */
 const factsOf = async (engines: Engines, spec: WorkerSpec) => {
   const signal = AbortSignal.timeout(factsMs)
@@ -76,35 +64,28 @@ const factsOf = async (engines: Engines, spec: WorkerSpec) => {
   return { engine, facts: spec.events === undefined ? told : { ...told, eventSources: spec.events } }
 }
 
-/** A sentence instead, when it cannot be asked. */
-export const meet = Effect.fnUntraced(function* (
-  spec: WorkerSpec,
-  { dirs, engines, hubCache }: Options
-): Effect.fn.Return<Met | string, never, Scope.Scope> {
-  const asked = yield* Effect.promise(async () => {
-    try {
-      const first = await factsOf(engines[0], spec)
-      return { ...first, again: (await factsOf(engines[1], spec)).facts }
-    } catch (cause) {
-      return cause instanceof Error ? cause.message : String(cause)
+/** A sentence instead, when it cannot be asked. Never rejects. */
+export const meet = async (spec: WorkerSpec, { dirs, engines, files, hubCache }: Options): Promise<Met | string> => {
+  try {
+    const { engine, facts } = await factsOf(engines[0], spec)
+    const again = (await factsOf(engines[1], spec)).facts
+    const served = facts.models.find(({ parent }) => parent === null) ?? facts.models[0]!
+    const dir = dirs[served.id] ?? dirs[served.root ?? ""] ?? findTokenizer(served.root, hubCache)
+    const local = dir === null ? null : await files(dir)
+    return {
+      engine,
+      facts,
+      again,
+      model: served.id,
+      canonical: FleetRoutes.canonical(facts) ?? served.id,
+      tokenizer: { dir, problem: local instanceof Error ? local.message : "" },
+      local: async (prompt) => (local === null || local instanceof Error ? null : local.encode(prompt)),
+      remote: (prompt) =>
+        facts.tokenizes
+          ? engine.tokenize(spec.url, served.id, prompt, AbortSignal.timeout(tokenizeMs)).catch(() => null)
+          : Promise.resolve(null)
     }
-  })
-  if (typeof asked === "string") return asked
-  const { again, engine, facts } = asked
-  const served = facts.models.find(({ parent }) => parent === null) ?? facts.models[0]!
-  const dir = dirs[served.id] ?? dirs[served.root ?? ""] ?? findTokenizer(served.root, hubCache)
-  const local = dir === null ? null : yield* localOf(dir)
-  return {
-    engine,
-    facts,
-    again,
-    model: served.id,
-    canonical: FleetRoutes.canonical(facts) ?? served.id,
-    tokenizer: { dir, problem: local instanceof Error ? local.message : "" },
-    local: async (prompt) => (local === null || local instanceof Error ? null : local.encode(prompt)),
-    remote: (prompt) =>
-      facts.tokenizes
-        ? engine.tokenize(spec.url, served.id, prompt, AbortSignal.timeout(tokenizeMs)).catch(() => null)
-        : Promise.resolve(null)
+  } catch (cause) {
+    return cause instanceof Error ? cause.message : String(cause)
   }
-})
+}

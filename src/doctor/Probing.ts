@@ -54,13 +54,13 @@ export const probe = Effect.fnUntraced(function* (
   yield* until(() => Chains.find(Chains.of(heard()), prompt.ids) !== null)
   const warm = yield* send("warm", prompt, null)
   const salted = yield* send("salted", prompt, Prompts.salt())
-  const before = heard().length
   const chat = yield* send("chat", Prompts.chat(count), null)
-  yield* until(() => Chains.of(heard().slice(before)).length > 0)
+  const chains = () => Tokens.own(Chains.of(heard()), cold)
+  const isSame = (probe: Probe) => Tokens.compare(probe, chains()).verdict === "same"
+  yield* until(() => isSame(chat))
   const probes = [cold, warm, salted, chat]
-  if (chat.answer.status !== 200 || Tokens.compare(chat, Chains.of(heard())).verdict !== "different") return probes
-  const beforeText = heard().length
+  if (chat.answer.status !== 200 || Tokens.compare(chat, chains()).verdict !== "different") return probes
   const text = yield* send("text", Prompts.text(count), null)
-  yield* until(() => Chains.of(heard().slice(beforeText)).length > 0)
+  yield* until(() => isSame(text))
   return [...probes, text]
 })

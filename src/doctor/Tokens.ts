@@ -12,22 +12,29 @@ export interface Comparison {
   readonly remoteAgrees: boolean
 }
 
-/** The chain of this probe: one that is like our ids, else, of those heard since, the one that is nearest in length. */
+/**
+ * The chains that may be of later probes: none where no chain tells of the cold one, for they are then not this engine's;
+ * else all but those with the cold one's tokens, under whatever salt.
+ */
+export const own = (chains: ReadonlyArray<Chains.Chain>, { prompt }: Probe): ReadonlyArray<Chains.Chain> => {
+  if (prompt._tag !== "Tokens") return []
+  const others = chains.filter((chain) => Chains.find([chain], prompt.ids) === null)
+  return others.length === chains.length ? [] : others
+}
+
+/** Of chains heard since the probe was sent, the one that is its, or is to be taken for it; null when there are none. */
 const chainOf = (probe: Probe, ids: Uint32Array, chains: ReadonlyArray<Chains.Chain>): Chains.Match | null => {
-  const since = chains.filter(({ atMs, tokens }) => atMs >= probe.sentAtMs && tokens.length > 0)
+  const since = chains.filter(({ atMs }) => atMs >= probe.sentAtMs)
   const match = Chains.find(since, ids)
   if (match !== null) return match
+  // Every prompt is new, so its blocks were told of: what is nearest in length is what became of it.
   const expected = probe.answer.promptTokens ?? ids.length
   const off = ({ tokens }: Chains.Chain) => Math.abs(tokens.length - expected)
-  const nearest = since.filter(({ isRoot }) => isRoot).sort((a, b) => off(a) - off(b))[0]
-  // Another client's prompt of quite another length says nothing of ours.
-  if (nearest === undefined || off(nearest) > expected / 2) return null
-  // Nor does one of the same length with other words: ours is then not among what was heard.
-  const shared = nearest.tokens.filter((id, i) => ids[i] === id).length
-  if (expected === ids.length && shared < nearest.tokens.length / 2) return null
+  const chain = since.filter(({ isRoot }) => isRoot).sort((a, b) => off(a) - off(b))[0]
+  if (chain === undefined) return null
   let same = 0
-  while (same < nearest.tokens.length && nearest.tokens[same] === ids[same]) same++
-  return { chain: nearest, from: 0, same }
+  while (same < chain.tokens.length && chain.tokens[same] === ids[same]) same++
+  return { chain, from: 0, same }
 }
 
 const agrees = (ids: Uint32Array, match: Chains.Match | null, promptTokens: number | null): boolean => {
@@ -38,6 +45,7 @@ const agrees = (ids: Uint32Array, match: Chains.Match | null, promptTokens: numb
   return chain.tokens.every((id, i) => from + i >= ids.length || ids[from + i] === id)
 }
 
+/** `chains`: of this engine's events. */
 export const compare = (probe: Probe, chains: ReadonlyArray<Chains.Chain>): Comparison => {
   const { answer, local, remote } = probe
   const { promptTokens } = answer

@@ -40,7 +40,11 @@ const refusals = (nc: NatsConnection): ReadonlyArray<string> => {
 /** A message to ourselves. */
 const echoes = async (nc: NatsConnection, subject: string): Promise<boolean> => {
   let arrived = false
-  const subscription = nc.subscribe(subject, { callback: (error) => void (arrived ||= error === null) })
+  const subscription = nc.subscribe(subject, {
+    callback: (error) => {
+      if (error === null) arrived = true
+    }
+  })
   nc.publish(subject)
   for (let waited = 0; !arrived && waited < echoMs; waited += 20) await sleep(20)
   if (!nc.isClosed()) subscription.unsubscribe()
