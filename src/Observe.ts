@@ -73,11 +73,6 @@ type Told = Record<(typeof eventCounters)[number][0], number>
 /** A worker that has left is listed no more. */
 const states = Lifecycle.states.filter((state) => state !== "gone")
 
-interface Rank {
-  readonly worker: string
-  readonly rank: string
-}
-
 export const make = (deps: Deps): Observe => {
   const { collector, fleet, guesses, index, ledger, trust } = deps
   const registry = Metrics.registry()
@@ -115,11 +110,11 @@ export const make = (deps: Deps): Observe => {
     metrics.workers.set(listed.length)
     metrics.workersAble.set(listed.filter(({ state }) => Lifecycle.takesWork(state)).length)
     for (const { facts, slots, spec, state } of listed) {
-      const worker = { worker: spec.id }
-      workers.set("up", worker, ["ready", "suspect", "draining"].includes(state) ? 1 : 0)
-      for (const each of states) workers.set("state", { ...worker, state: each }, each === state ? 1 : 0)
+      const whole = workers.of(spec.id)
+      whole.set("up", ["ready", "suspect", "draining"].includes(state) ? 1 : 0)
+      for (const each of states) whole.set("state", each === state ? 1 : 0, each)
       for (const [i, slot] of slots.entries()) {
-        const rank = { ...worker, rank: String(facts?.ranks[i] ?? 0) }
+        const rank = workers.of(spec.id, String(facts?.ranks[i] ?? 0))
         known.add(`${spec.id} ${slot}`)
         countEvents(`${spec.id} ${slot}`, slot, rank)
         gaugeLoad(slot, rank)
@@ -131,12 +126,12 @@ export const make = (deps: Deps): Observe => {
     requests.sweep((model) => fleet.resolve(model) !== undefined || traffic.has(model))
     for (const name of told.keys()) if (!known.has(name)) told.delete(name)
   })
-  const countEvents = (name: string, slot: number, rank: Rank): void => {
+  const countEvents = (name: string, slot: number, rank: WorkerMetrics.Told): void => {
     const state = collector.state(slot)
     if (state === null) return
-    for (const each of ["batches", "gaps", "purges"] as const) workers.count(each, rank, state[each])
-    workers.set("eventsWhole", rank, state.health === "whole" ? 1 : 0)
-    workers.set("eventsHeld", rank, state.lagEvents)
+    for (const each of ["batches", "gaps", "purges"] as const) rank.count(each, state[each])
+    rank.set("eventsWhole", state.health === "whole" ? 1 : 0)
+    rank.set("eventsHeld", state.lagEvents)
     const before = told.get(name)
     const unknown = Object.values(state.unknown).reduce((sum, count) => sum + count, 0)
     const now: Told = { ...state, unknown }
@@ -147,26 +142,26 @@ export const make = (deps: Deps): Observe => {
     }
     told.set(name, now)
   }
-  const gaugeLoad = (slot: number, rank: Rank): void => {
-    workers.set("inFlight", rank, deps.inFlightOf(slot))
+  const gaugeLoad = (slot: number, rank: WorkerMetrics.Told): void => {
+    rank.set("inFlight", deps.inFlightOf(slot))
     const load = ledger.worker(slot, deps.now())
     if (load === null) return
-    workers.set("queued", rank, load.queued)
-    workers.set("active", rank, load.active)
-    workers.set("activeTokens", rank, load.activeTokens)
-    workers.set("wait", rank, load.waitMs / 1_000)
+    rank.set("queued", load.queued)
+    rank.set("active", load.active)
+    rank.set("activeTokens", load.activeTokens)
+    rank.set("wait", load.waitMs / 1_000)
   }
-  const gaugeTrust = (slot: number, rank: Rank): void => {
+  const gaugeTrust = (slot: number, rank: WorkerMetrics.Told): void => {
     const view = trust.of(slot)
     if (view === null) return
-    for (const each of trusts) workers.set("trust", { ...rank, trust: each }, each === view.trust ? 1 : 0)
-    workers.set("credit", rank, view.credit)
+    for (const each of trusts) rank.set("trust", each === view.trust ? 1 : 0, each)
+    rank.set("credit", view.credit)
     const { deliveredShare, meanShare, meanTokens, samples } = view.error
-    workers.set("deliveredRatio", rank, deliveredShare)
-    workers.set("errorTokens", rank, samples === 0 ? null : meanTokens)
-    workers.set("errorRatio", rank, samples === 0 ? null : meanShare)
+    rank.set("deliveredRatio", deliveredShare)
+    rank.set("errorTokens", samples === 0 ? null : meanTokens)
+    rank.set("errorRatio", samples === 0 ? null : meanShare)
     const blocks = blocksOf(slot)
-    for (const tier of layerNames) workers.set("blocks", { ...rank, tier }, blocks[tier])
+    for (const tier of layerNames) rank.set("blocks", blocks[tier], tier)
   }
   const trustOf = (slot: number) => {
     const view = trust.of(slot)

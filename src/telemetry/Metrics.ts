@@ -3,7 +3,7 @@
  *
  * One registry per program, so that two routers in one process do not count for each other. An update is an addition, a
  * histogram's a search among its bounds too: nothing is looked up, allocated or formatted. Text before each value is made
- * once, so that a scrape of 20 000 series holds up requests for milliseconds only. Labels are few and closed: never a
+ * once, and lines of what has not changed are kept, so that a scrape holds up requests for milliseconds only. Labels are few and closed: never a
  * client's string but a model the fleet serves. Times are in seconds and names end in their unit, as Prometheus wants;
  * histograms take milliseconds.
  */
@@ -38,6 +38,8 @@ export interface Series {
   readonly counts: Float64Array
   /** What stands before each value in the text: of a histogram its buckets, sum and count. */
   readonly heads: ReadonlyArray<string>
+  /** As it was rendered last; null once it has changed. */
+  text: string | null
 }
 
 /** All series of one name. */
@@ -110,7 +112,7 @@ export const registry = (): Registry => {
     let series = all.get(key)
     if (series === undefined) {
       const counts = new Float64Array(described.type === "histogram" ? described.bounds.length + 1 : 0)
-      series = { labels, sinceMs: Date.now(), value: 0, counts, heads: headsOf(described, labels) }
+      series = { labels, sinceMs: Date.now(), value: 0, counts, heads: headsOf(described, labels), text: null }
       all.set(key, series)
     }
     const own = series
@@ -128,6 +130,7 @@ export const registry = (): Registry => {
       return {
         add: (count) => {
           series.value += count
+          series.text = null
         },
         remove
       }
@@ -136,7 +139,9 @@ export const registry = (): Registry => {
       const { remove, series } = seriesOf(described, labels)
       return {
         set: (value) => {
+          if (series.value === value) return
           series.value = value
+          series.text = null
         },
         remove
       }
@@ -153,6 +158,7 @@ export const registry = (): Registry => {
           while (at < bounds.length && seconds > bounds[at]!) at++
           counts[at]!++
           series.value += seconds
+          series.text = null
         },
         remove
       }
@@ -160,13 +166,16 @@ export const registry = (): Registry => {
     onScrape: (read) => void readers.push(read),
     collect,
     render: () => {
-      let text = ""
+      const pieces: Array<string> = []
       for (const { described, series } of collect()) {
         const { help, name, type } = described
-        text += `# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}\n# TYPE ${name} ${type}\n`
-        for (const each of series.values()) text += linesOf(each)
+        pieces.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}\n# TYPE ${name} ${type}\n`)
+        for (const each of series.values()) {
+          each.text ??= linesOf(each)
+          pieces.push(each.text)
+        }
       }
-      return text
+      return pieces.join("")
     }
   }
 }

@@ -56,57 +56,96 @@ export const counters = {
 
 export const described: ReadonlyArray<Described> = [...Object.values(gauges), ...Object.values(counters)]
 
-type LabelsOf<D> = D extends Described<infer _K, infer L> ? Readonly<Record<L, string>> : never
+/** What is told of one rank of a worker, or, without a rank, of the worker. */
+export interface Told {
+  /** `label`: the value of the last label, where a gauge has more than worker and rank. Null: there is nothing to tell. */
+  readonly set: (name: keyof typeof gauges, value: number | null, label?: string) => void
+  /** Takes a counter to what somebody else has counted; one that was started anew counts on. */
+  readonly count: (name: keyof typeof counters, total: number) => void
+}
 
 export interface WorkerMetrics {
-  /** Sets a gauge; null takes it out. */
-  readonly set: <N extends keyof typeof gauges>(
-    name: N,
-    labels: LabelsOf<(typeof gauges)[N]>,
-    value: number | null
-  ) => void
-  /** Sets a counter to what somebody else has counted; one that was started anew counts on. */
-  readonly count: (name: keyof typeof counters, labels: LabelsOf<(typeof counters)["gaps"]>, total: number) => void
-  /** Takes out everything that was not set since the last call. */
+  readonly of: (worker: string, rank?: string) => Told
+  /** Takes out everything that was not told since the last call. */
   readonly sweep: () => void
 }
 
-interface Kept {
-  readonly handle: Gauge | Counter
-  told: number
+interface Kept<H> {
+  readonly handle: H
+  total: number
+  isFresh: boolean
+}
+
+/** Handles by the value of their last label, or by "". */
+type ByLabel<H> = Map<string, Kept<H>>
+
+interface Entry {
+  readonly told: Told
+  readonly handles: Map<Described, ByLabel<Gauge> | ByLabel<Counter>>
 }
 
 export const make = (registry: Registry): WorkerMetrics => {
-  const all = new Map<string, Kept>()
-  let fresh = new Set<string>()
-  const keptOf = <H extends Gauge | Counter>(name: string, labels: Labels, made: () => H): Kept & { handle: H } => {
-    const key = `${name} ${JSON.stringify(labels)}`
-    fresh.add(key)
-    let kept = all.get(key)
-    if (kept === undefined) {
-      kept = { handle: made(), told: 0 }
-      all.set(key, kept)
+  const entries = new Map<string, Entry>()
+
+  const begin = (worker: string, rank: string): Entry => {
+    const handles: Entry["handles"] = new Map()
+    const kept = <D extends Described, H>(described: D, label: string, made: (labels: Labels) => H): Kept<H> => {
+      let byLabel = handles.get(described) as ByLabel<H> | undefined
+      if (byLabel === undefined) {
+        byLabel = new Map()
+        handles.set(described, byLabel as ByLabel<Gauge>)
+      }
+      let one = byLabel.get(label)
+      if (one === undefined) {
+        const values: Labels = { worker, rank }
+        const labels = Object.fromEntries(described.labels.map((each) => [each, values[each] ?? label]))
+        one = { handle: made(labels), total: 0, isFresh: true }
+        byLabel.set(label, one)
+      }
+      one.isFresh = true
+      return one
     }
-    return kept as Kept & { handle: H }
+    const told: Told = {
+      set: (name, value, label = "") => {
+        if (value === null) return
+        const described: Described<"gauge"> = gauges[name]
+        kept(described, label, (labels) => registry.gauge(described, labels)).handle.set(value)
+      },
+      count: (name, total) => {
+        const described: Described<"counter"> = counters[name]
+        const one = kept(described, "", (labels) => registry.counter(described, labels))
+        one.handle.add(total >= one.total ? total - one.total : total)
+        one.total = total
+      }
+    }
+    return { told, handles }
   }
+
   return {
-    set: (name, labels, value) => {
-      if (value === null) return
-      const described: Described<"gauge", string> = gauges[name]
-      keptOf(name, labels as Labels, () => registry.gauge(described, labels as Labels)).handle.set(value)
-    },
-    count: (name, labels, total) => {
-      const kept = keptOf(name, labels, () => registry.counter(counters[name], labels))
-      kept.handle.add(total >= kept.told ? total - kept.told : total)
-      kept.told = total
+    of: (worker, rank = "") => {
+      const key = `${rank} ${worker}`
+      let entry = entries.get(key)
+      if (entry === undefined) {
+        entry = begin(worker, rank)
+        entries.set(key, entry)
+      }
+      return entry.told
     },
     sweep: () => {
-      for (const [key, { handle }] of all) {
-        if (fresh.has(key)) continue
-        handle.remove()
-        all.delete(key)
+      for (const [key, { handles }] of entries) {
+        let left = 0
+        for (const byLabel of handles.values()) {
+          for (const [label, kept] of byLabel) {
+            if (kept.isFresh) left++
+            else {
+              kept.handle.remove()
+              byLabel.delete(label)
+            }
+            kept.isFresh = false
+          }
+        }
+        if (left === 0) entries.delete(key)
       }
-      fresh = new Set()
     }
   }
 }

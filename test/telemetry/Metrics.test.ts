@@ -37,6 +37,9 @@ describe("Metrics", () => {
     expect(["0.1", "1", "+Inf"].map((le) => value(text, "t_seconds_bucket", { le }))).toEqual([2, 3, 4])
     expect(value(text, "t_seconds_count")).toBe(4)
     expect(value(text, "t_seconds_sum")).toBeCloseTo(5.65)
+    time.record(50)
+    time.record(Number.NaN)
+    expect(value(registry.render(), "t_seconds_count")).toBe(5)
   })
 
   it("reads what is only worth reading when someone looks", () => {
