@@ -79,7 +79,7 @@ export const of = (
 ): Decision => {
   const fleet = {} as Record<Figure, number>
   for (const name of figures) fleet[name] = load[name]
-  const columnsKept = {} as Record<Column, Array<number>>
+  const columnsKept = {} as Record<Column, ReadonlyArray<number>>
   for (const name of columns) columnsKept[name] = pick(load[name], kept)
   return {
     atMs: nowMs,
