@@ -18,7 +18,9 @@ export const apply = (before: Seen | null, told: LiveFleet): Seen => {
   return { atMs: told.atMs, totals: told.totals, workers }
 }
 
-const name = (a: LiveWorker, b: LiveWorker): number => a.id.localeCompare(b.id, "en", { numeric: true })
+/** Numbers in names count as numbers. */
+const { compare } = new Intl.Collator("en", { numeric: true })
+const name = (a: LiveWorker, b: LiveWorker): number => compare(a.id, b.id)
 const load = (worker: LiveWorker): number => worker.queued + worker.active
 /** What needs an eye first. */
 const unwell = ["open", "halfOpen", "suspect", "draining", "joining"]
