@@ -18,7 +18,7 @@ export interface Views<Record> {
   readonly line: (record: Record) => ReceiptLine
 }
 
-/** Which lines are wanted: older than the request of an id, of a worker, of an outcome. Those of all when left out. */
+/** Which lines are wanted: older than the request of an id, of a worker or one rank of it, of an outcome. All when left out. */
 export interface Wanted {
   readonly before?: string | null
   readonly worker?: string | null
@@ -83,7 +83,7 @@ export const make = <Record>({ failed, id, line, max, receipt }: Options<Record>
       for (const record of newestFirst(below)) {
         if (found.length >= limit) break
         const each = line(record)
-        if (worker !== null && each.worker !== worker) continue
+        if (worker !== null && each.worker !== worker && !each.worker?.startsWith(`${worker}/dp`)) continue
         if (outcome !== null && each.outcome !== outcome) continue
         found.push(each)
       }

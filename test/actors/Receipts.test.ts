@@ -59,6 +59,11 @@ describe("Receipts", () => {
     }
     expect(pages).toEqual(Array.from({ length: 30 }, (_, i) => `r${87 - 3 * i}`))
     expect(receipts.lines(100, { outcome: "died", worker: "w1" }).map(({ id }) => id)).toEqual(["r70", "r40", "r10"])
+    receipts.add(record("ranked", 0, "gpu/dp1"))
+    receipts.add(record("other", 0, "gpu-2"))
+    for (const worker of ["gpu", "gpu/dp1"]) {
+      expect(receipts.lines(9, { worker }).map(({ id }) => id)).toEqual(["ranked"])
+    }
     // What is older than one that was forgotten was forgotten before it.
     expect(receipts.lines(7, { before: "nobody" })).toEqual([])
     const made = linesMade()
