@@ -13,6 +13,7 @@ import type { KeyLanes } from "../src/domain/Block.ts"
 import type { BlockStored } from "../src/domain/KvEvent.ts"
 import type { EventSource } from "../src/domain/Worker.ts"
 import { blockSizeMax } from "../src/hot/BlockHash.ts"
+import type { Engine } from "../src/ports/Engine.ts"
 import type { Collector } from "./Collector.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Worker } from "./FleetEntry.ts"
@@ -39,6 +40,8 @@ export interface Deps {
   readonly workerOf: (slot: number) => Worker | undefined
   /** How an engine made the hashes of a root block. */
   readonly describe: (event: BlockStored) => string | null
+  /** A batch of events was read that was published then: seconds since the epoch, by the engine's clock. */
+  readonly heard?: (publishedAt: number) => void
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
@@ -111,8 +114,15 @@ export const make = (deps: Deps): Pictures => {
     const { blockCount, blockSize, eventSources } = facts
     const source = sourceOf(worker, slot)
     if (source !== null) {
-      const { decode } = engine
-      const { describe } = deps
+      const { describe, heard } = deps
+      const decode: Engine["decode"] =
+        heard === undefined
+          ? engine.decode
+          : (payload) => {
+              const batch = engine.decode(payload)
+              heard(batch.ts)
+              return batch
+            }
       const name = nameOf(worker, slot)
       fork(collector.start({ name, slot, model, source, blockSize, blockCount, decode, describe }))
     } else if (slots.length === 1 && eventSources.length > 1) {

@@ -45,6 +45,8 @@ export interface Deps {
 export interface Observe {
   readonly settled: (record: Settled) => void
   readonly refused: (status: number) => void
+  /** A batch of KV events was read that its engine published then, seconds since the epoch. */
+  readonly heard: (publishedAt: number) => void
   /** How far the cache of one rank is known, and what it was given: for the admin API. */
   readonly rank: (slot: number) => unknown
   /** Prometheus text. */
@@ -193,6 +195,8 @@ export const make = (deps: Deps): Observe => {
       metrics.predictedForDelivered.add(predictedTokens)
     },
     refused: (status) => metrics.requests[status < 500 ? "client_error" : "missing"].add(1),
+    // Two clocks: what comes before it was sent came at once.
+    heard: (publishedAt) => metrics.eventLag.record(Math.max(0, Date.now() - publishedAt * 1_000)),
     rank: (slot) => ({
       slot,
       rank: fleet.rank(slot),

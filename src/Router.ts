@@ -123,6 +123,7 @@ export const start = Effect.fnUntraced(function* (
     trust,
     workerOf: (slot) => fleet.worker(slot),
     describe,
+    heard: (publishedAt) => observe.heard(publishedAt),
     fork
   })
   const remembered =

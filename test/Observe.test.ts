@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import * as Observe from "../src/Observe.ts"
 import * as SettledRecord from "./support/SettledRecord.ts"
 
@@ -29,9 +29,9 @@ const setUp = () => {
     inFlight: () => 0,
     inFlightOf: () => 3
   } as unknown as Observe.Deps
-  const { metrics, settled } = Observe.make(deps)
+  const { heard, metrics, settled } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])
-  return { batches, index, metrics, served, settled, value }
+  return { batches, heard, index, metrics, served, settled, value }
 }
 
 describe("Observe", () => {
@@ -111,6 +111,16 @@ describe("Observe", () => {
     const text = metrics()
     expect(text).toContain('gen_ai_request_model="new"')
     expect(text).not.toContain('"old"')
+  })
+
+  it("shows how late events are read, and none that came before they were sent", () => {
+    const { heard, value } = setUp()
+    vi.setSystemTime(5_000_000)
+    heard(4_980)
+    heard(5_000 + 3_600)
+    vi.useRealTimers()
+    expect(value("warmpath_kv_event_lag_seconds_count")).toBe(2)
+    expect(value("warmpath_kv_event_lag_seconds_sum")).toBe(20)
   })
 
   it("shows what the index let go, had no room for, and lost", () => {

@@ -56,11 +56,17 @@ const gauges = {
   indexBytes: gauge("warmpath_index_bytes", "Memory of the prefix index")
 }
 
+const lagBounds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100]
+const eventLag = histogram(
+  "warmpath_kv_event_lag_seconds",
+  "From a batch of KV events published, by its engine's clock, to read here; those that are replayed are late",
+  lagBounds
+)
 const decision = histogram("warmpath_decision_seconds", "From the request read to its worker chosen", decisionBounds)
 
 export const described: ReadonlyArray<Described> = [
   ...[requests, ...Object.values(counters), ...Object.values(gauges)],
-  decision
+  ...[decision, eventLag]
 ]
 
 export interface RouterMetrics
@@ -69,6 +75,7 @@ export interface RouterMetrics
   readonly requests: Readonly<Record<ReceiptOutcome, Counter>>
   /** The router's own share: from the whole body read to the first byte sent upstream. */
   readonly decision: Histogram
+  readonly eventLag: Histogram
 }
 
 const mapped = <K extends string, A, B>(record: Readonly<Record<K, A>>, to: (value: A) => B): Record<K, B> =>
@@ -81,5 +88,6 @@ export const make = (registry: Registry): RouterMetrics => ({
   requests: Object.fromEntries(
     outcomes.map((outcome) => [outcome, registry.counter(requests, { outcome })])
   ) as RouterMetrics["requests"],
-  decision: registry.histogram(decision, {})
+  decision: registry.histogram(decision, {}),
+  eventLag: registry.histogram(eventLag, {})
 })
