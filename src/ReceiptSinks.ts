@@ -4,6 +4,7 @@
  * A request that is over is only noted; its receipt is made and written on turns of their own, some at a time, so that
  * requests come between. Who is behind drops the oldest, and counts them. What waits is written before the router leaves.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { Effect, Schema, type Scope } from "effect"
 import * as RotatingFile from "./adapters/files/RotatingFile.ts"
 import type { Config } from "./Config.ts"
@@ -101,8 +102,9 @@ export const make = Effect.fnUntraced(function* <Record>(
       if (turn !== null) clearImmediate(turn)
       write(waiting)
       waiting = []
-      await Promise.all(all.map((sink) => sink.close()))
-    }).pipe(Effect.timeoutOption(closeMs))
+      const closed = Promise.all(all.map((sink) => sink.close()))
+      await Promise.race([closed, sleep(closeMs, undefined, { ref: false })])
+    })
   )
   return {
     add: (record) => {

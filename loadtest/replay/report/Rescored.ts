@@ -16,10 +16,12 @@ const per = (sum: number, count: number, show: (value: number) => string): strin
 const ms = (value: number): string => value.toFixed(2)
 const counted = (count: number, one: string): string => `${number(count)} ${one}${count === 1 ? "" : "s"}`
 
+const worst = "its worst request"
+
 const tableOf = (head: ReadonlyArray<string>, colors: Colors) =>
   new Table({
     head: head.map((each) => colors.bold(each)),
-    colAligns: ["left", ...head.slice(1).map(() => "right" as const)],
+    colAligns: head.map((each, i) => (i === 0 || each === worst ? "left" : "right")),
     chars: compact,
     style: { head: [], border: colors.isColorSupported ? ["gray"] : [] }
   })
@@ -49,7 +51,7 @@ const row = (name: string, { choiceTokens, pictureTokens, placements, reported }
 ]
 
 const regret = ({ regret }: Read, colors: Colors): string => {
-  const head = ["worker", "placed", "by choice", "mean", "reported", "by picture", "mean", "its worst request"]
+  const head = ["worker", "placed", "by choice", "mean", "reported", "by picture", "mean", worst]
   const table = tableOf(head, colors)
   table.push([...row("all", regret), ""])
   for (const worker of regret.workers.slice(0, workersMax)) {
@@ -61,6 +63,12 @@ const regret = ({ regret }: Read, colors: Colors): string => {
 
 /** What the figures mean, and what they cannot. */
 const legend = (read: Read): ReadonlyArray<string> => [
+  ...(read.byCost > 0 ? judged(read) : []),
+  "By choice: tokens held by the eligible worker that had most, less by the one chosen; often right, where the first is busy.",
+  "By picture: tokens a worker was thought to hold, less what its engine reported from its cache; below zero it had more."
+]
+
+const judged = (read: Read): ReadonlyArray<string> => [
   "Elsewhere: placements that these weights would have sent to another worker. Held tokens: prompt tokens that those had, less",
   "what the ones chosen had, in all; more is prefill saved. Wait + own: predicted time to the first token there, less here, the",
   `mean over all ${number(read.byCost)} placements, by the weights there are (${Variants.now()}).`,
@@ -71,9 +79,7 @@ const legend = (read: Read): ReadonlyArray<string> => [
     ? [
         `Of ${counted(read.narrowed, "placement")} only the likeliest candidates were kept: one that was not might have been taken.`
       ]
-    : []),
-  "By choice: tokens held by the eligible worker that had most, less by the one chosen; often right, where the first is busy.",
-  "By picture: tokens a worker was thought to hold, less what its engine reported from its cache; below zero it had more."
+    : [])
 ]
 
 const heading = (read: Read): string =>
