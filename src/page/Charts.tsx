@@ -17,8 +17,9 @@ interface Chart {
   readonly title: string
   readonly lines: ReadonlyArray<Line>
   readonly words: (value: number | null) => string
-  /** Null: as high as it must be. */
+  /** Null: as high as it must be, but at least `least`. */
   readonly most: number | null
+  readonly least: number
   /** Points are joined over seconds without any. */
   readonly joined: boolean
 }
@@ -35,6 +36,7 @@ const charts: ReadonlyArray<Chart> = [
     ],
     words: percent,
     most: 1,
+    least: 1,
     joined: true
   },
   {
@@ -45,6 +47,7 @@ const charts: ReadonlyArray<Chart> = [
     ],
     words: duration,
     most: null,
+    least: 10,
     joined: true
   },
   {
@@ -55,20 +58,21 @@ const charts: ReadonlyArray<Chart> = [
     ],
     words: count,
     most: null,
+    least: 4,
     joined: false
   }
 ]
 
 const height = 130
 
-const make = ({ joined, lines, most, words }: Chart, into: HTMLElement): uPlot =>
+const make = ({ joined, least, lines, most, words }: Chart, into: HTMLElement): uPlot =>
   new uPlot(
     {
       width: into.clientWidth,
       height,
       legend: { show: false },
       cursor: { show: false },
-      scales: { y: { range: (_, __, max) => [0, most ?? Math.max(1, max * 1.1)] } },
+      scales: { y: { range: (_, __, max) => [0, most ?? Math.max(least, max * 1.1)] } },
       series: [
         {},
         ...lines.map(({ colour: name, dash, label }) => ({

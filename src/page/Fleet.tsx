@@ -71,10 +71,15 @@ const Row = ({ worker }: { worker: LiveWorker }) => {
         {credit !== null && credit < 1 && <small class="quiet">{Math.round(100 * credit)} % counts</small>}
       </td>
       <td class="load">
-        <span class="number">
-          {count(queued)} <small class="quiet">queued</small> {count(active)} <small class="quiet">active</small>
+        <span class="number both">
+          <span>
+            {count(queued)} <small class="quiet">queued</small>
+          </span>{" "}
+          <span>
+            {count(active)} <small class="quiet">active</small>
+          </span>
         </span>
-        <small class="quiet">{waitMs > 0 ? `${duration(waitMs)} wait` : "no wait"}</small>
+        <small class="quiet wide-only">{waitMs > 0 ? `${duration(waitMs)} wait` : "no wait"}</small>
       </td>
       <td class="cache">
         <Share share={fill(worker)} tone="others" />

@@ -12,7 +12,7 @@ const fullMs = 4_000
 /** Of the cells, in pixels. */
 const sizeFor = (workers: number): number => (workers > 400 ? 10 : workers > 120 ? 14 : 18)
 
-const level = ({ waitMs }: LiveWorker): number => Math.min(1, Math.log1p(waitMs) / Math.log1p(fullMs))
+const level = ({ waitMs }: LiveWorker): number => Math.min(1, Math.sqrt(waitMs / fullMs))
 
 export const HeatStrip = ({ workers }: { workers: ReadonlyArray<LiveWorker> }) => {
   const canvas = useRef<HTMLCanvasElement>(null)

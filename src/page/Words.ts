@@ -23,7 +23,8 @@ export const duration = (ms: number | null): string => {
   if (size < 10) return `${Number(ms.toFixed(1))}${gap}ms`
   if (size < 1_000) return `${Math.round(ms)}${gap}ms`
   if (size < 60_000) return `${Number((ms / 1_000).toFixed(size < 10_000 ? 2 : 1))}${gap}s`
-  return `${Math.floor(ms / 60_000)}${gap}min ${Math.round((ms % 60_000) / 1_000)}${gap}s`
+  const [minutes, seconds] = [Math.floor(ms / 60_000), Math.round((ms % 60_000) / 1_000)]
+  return `${minutes}${gap}min${seconds === 0 ? "" : ` ${seconds}${gap}s`}`
 }
 
 export const perSecond = (value: number): string => `${value >= 10 ? count(value) : Number(value.toFixed(1))}${gap}/s`
