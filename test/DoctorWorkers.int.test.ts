@@ -349,6 +349,11 @@ describe("doctor, before what is set up wrongly", { concurrent: true }, () => {
     expect(codesOf(findings)).toEqual(["not-an-engine"])
   })
 
+  it("finds nothing wrong with an engine that is busy with others", async () => {
+    const findings = await examine({ engines: [{ faults: { flood: { batches: 3_000 } } }] })
+    expect(codesOf(findings)).toEqual([])
+  })
+
   it("takes a wrong tokenizer for worse only where the engine tokenises by itself", async () => {
     const level = async (dialect: "vllm" | "trtllm") => {
       const findings = await examine({ engines: [{ dialect }], told: () => ({ dirs: { [Chats.model]: llama31 } }) })
@@ -400,6 +405,30 @@ describe("warmpath doctor, from the command line", () => {
     expect(codesOf(findings)).toEqual(["no-replay"])
     expect(findings.every(({ worker }) => worker === new URL(fleet.urls[0]!).host)).toBe(true)
     expect(code).toBe(0)
+  })
+
+  it("tells engines apart that were each started with another flag missing or too many", async () => {
+    const flags: ReadonlyArray<readonly [Code, ReadonlyArray<string>]> = [
+      ["prefix-caching-off", ["--no-prefix-caching"]],
+      ["usage-details", ["--no-report-cached"]],
+      ["events-unreachable", ["--events-connect"]],
+      ["block-size", ["--told-block-size", "64"]],
+      ["api-key", ["--api-key", "s3cret"]]
+    ]
+    const engines = flags.map(([, given]) => warmpath(["sim-engine", "--port", "0", "--speed", "50", ...given]))
+    try {
+      const urls = await Promise.all(
+        engines.map(async (engine) => (await engine.says(/warmpath serve --worker (\S+)/))[1]!)
+      )
+      const { code, text } = await doctor(...urls.flatMap((url) => ["--worker", url]), "--json")
+      const findings = JSON.parse(text) as ReadonlyArray<WorkerFinding>
+      for (const [i, url] of urls.entries()) {
+        expect(codesOf(findings.filter(({ worker }) => worker === new URL(url).host))).toEqual([flags[i]![0]])
+      }
+      expect(code).toBe(1)
+    } finally {
+      await Promise.all(engines.map((engine) => engine.stop()))
+    }
   })
 
   it("says how to have engines visited, where none was named", async () => {

@@ -24,14 +24,15 @@ const about = ({ facts, model }: Known): string => {
   return `${facts.engine}, serves ${model}, ${size}${ranks}`
 }
 
-/** The first probe was not answered with 200. */
+/** The first probe that was refused. Where tokens are served, a model without chats or salts may be meant to be. */
 const refused = ({ facts, probes }: Known, worker: string): Finding.WorkerFinding | null => {
   const failed = probes.find(({ answer }) => answer.status !== 200)
   if (failed === undefined) return null
   const { status, why } = failed.answer
   const value = `${failed.name}: ${status === 0 ? why : `${status} ${why}`}`
-  const code = status === 401 || status === 403 ? "api-key" : "probe-refused"
-  return Finding.wrong(worker, code, "serves", value, facts.engine)
+  if (status === 401 || status === 403) return Finding.wrong(worker, "api-key", "serves", value, facts.engine)
+  const level = failed.name === "cold" || failed.name === "warm" ? "fault" : "warning"
+  return Finding.wrong(worker, "probe-refused", "serves", value, facts.engine, level)
 }
 
 export const judge = ({ known, reach, spec, why }: Seen): ReadonlyArray<Finding.WorkerFinding> => {

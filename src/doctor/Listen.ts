@@ -13,7 +13,7 @@ export interface Ear {
   readonly listened: Effect.Effect<Listened>
 }
 
-/** Messages kept of one publisher: what a busy engine says in minutes. */
+/** Newest messages kept of one publisher: what a busy engine says in minutes. */
 const messagesMax = 20_000
 /** Beyond every number: a replay from there has nothing to send but its end. */
 const beyond = Number.MAX_SAFE_INTEGER
@@ -43,8 +43,8 @@ const onTopic = Effect.fnUntraced(function* (source: EventSource, decode: Decode
   let connected = false
   const listener = {
     message: (seq: number, payload: Uint8Array) => {
-      if (heard.length < messagesMax)
-        heard.push({ seq, atMs: clock.currentTimeMillisUnsafe(), ...read(decode, payload) })
+      if (heard.length === messagesMax) heard.splice(0, messagesMax / 2)
+      heard.push({ seq, atMs: clock.currentTimeMillisUnsafe(), ...read(decode, payload) })
     },
     connected: () => {
       connected = true
