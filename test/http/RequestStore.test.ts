@@ -1,7 +1,10 @@
+import type { IncomingMessage } from "node:http"
+import { Readable } from "node:stream"
 import { Effect, Exit, Scope } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import * as Overflow from "../../actors/Overflow.ts"
 import * as BlockHash from "../../src/hot/BlockHash.ts"
+import * as AdminExplain from "../../src/http/AdminExplain.ts"
 import type { Exchange } from "../../src/http/Exchange.ts"
 import type * as Request from "../../src/http/Request.ts"
 import type { Forward } from "../../src/http/Upstream.ts"
@@ -103,6 +106,31 @@ describe("a request that the index knows nothing of", () => {
     forwards[0]!.onEnd({ kind: "complete", status: 200 })
     expect(records[0]).toMatchObject({ predictedTokens: 1_600, worker: "w1" })
     expect(overflow.stats().asked).toBe(1)
+  })
+
+  it("is said to go there when an operator asks, and then nothing is sent", async () => {
+    const { deps, forwards, open } = await setUp()
+    const known = (slot: number, blocks: ReadonlyArray<number>) => ({
+      ...{ name: `w${slot}`, trust: "approximate" as const, heardAgoMs: null, blocks, blockSize: 16 }
+    })
+    const room = AdminExplain.room({ ...deps, bodyBytesMax: 100_000, witness: { known, most: 32 } })
+    const headers = { "content-type": "application/json" }
+    const request = Object.assign(Readable.from([exchangeOf().exchange.body]), { method: "POST", headers })
+    const reply = room(request as unknown as IncomingMessage, new URL("http://x/admin/explain"), [])
+    await turns()
+    open()
+    expect(await reply).toMatchObject({
+      status: 200,
+      json: {
+        promptTokens: 1_605,
+        placement: {
+          worker: "w1",
+          predictedTokens: 1_600,
+          candidates: [{ worker: "w1", lost: null }, { worker: "w0" }]
+        }
+      }
+    })
+    expect(forwards).toEqual([])
   })
 
   it("is sent somewhere when the store does not answer in time", async () => {
