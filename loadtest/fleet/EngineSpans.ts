@@ -7,6 +7,7 @@
  * Source: vllm-project/vllm `vllm/tracing`, `vllm/v1/engine/output_processor.py` (`do_tracing`).
  */
 import type { IncomingHttpHeaders } from "node:http"
+import { setTimeout as sleep } from "node:timers/promises"
 import { ROOT_CONTEXT, SpanKind } from "@opentelemetry/api"
 import { W3CTraceContextPropagator } from "@opentelemetry/core"
 import { detectResources, envDetector, resourceFromAttributes } from "@opentelemetry/resources"
@@ -42,6 +43,8 @@ const exporterOf = async (url: string): Promise<SpanExporter> => {
   const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto")
   return new OTLPTraceExporter({ url })
 }
+
+const closeMs = 1_000
 
 const seconds = (ms: number): number => ms / 1_000
 
@@ -82,6 +85,7 @@ export const open = async (url: string, engine: string): Promise<EngineSpans> =>
         .startSpan("llm_request", { kind: SpanKind.SERVER, startTime: epochMs + queuedAt, attributes }, parent)
         .end(epochMs + endAt)
     },
-    close: () => provider.shutdown().catch(() => {})
+    // A collector that is away is asked again for ten seconds.
+    close: () => Promise.race([provider.shutdown().catch(() => {}), sleep(closeMs, undefined, { ref: false })])
   }
 }
