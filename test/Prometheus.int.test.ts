@@ -11,12 +11,12 @@ const folder = fileURLToPath(new URL("../src/telemetry/prometheus", import.meta.
 
 describe("what is shipped for Prometheus", () => {
   it("is valid to promtool: the rules, and the configuration that loads them", async () => {
-    expect(await Prometheus.promtool(folder, "check", "rules", "rules.yml")).toMatch(/SUCCESS: \d+ rules found/)
-    expect(await Prometheus.promtool(folder, "check", "config", "prometheus.yml")).toContain("SUCCESS")
+    expect(await Prometheus.promtool(folder, ["check", "rules", "rules.yml"])).toMatch(/SUCCESS: \d+ rules found/)
+    expect(await Prometheus.promtool(folder, ["check", "config", "prometheus.yml"])).toContain("SUCCESS")
   })
 
   it("alerts when it should, and not before: its own tests", async () => {
-    expect(await Prometheus.promtool(folder, "test", "rules", "rules.test.yml")).toContain("SUCCESS")
+    expect(await Prometheus.promtool(folder, ["test", "rules", "rules.test.yml"])).toContain("SUCCESS")
   })
 })
 
@@ -85,6 +85,8 @@ describe("a real prometheus", () => {
     for (let i = 0; i < 6; i++) await talk()
     await until(async () => (await prometheus.query("rate(warmpath_worker_requests_total[5s])")).length >= 2)
     for (let i = 0; i < 6; i++) await talk()
+    const text = await (await fetch(`${router.adminUrl}/metrics`)).text()
+    expect(await Prometheus.promtool(folder, ["check", "metrics"], text)).toBe("")
     const silent: Array<string> = []
     for (const { expr, title } of Dashboard.questions()) {
       const asked = expr.replaceAll("$instance", ".*").replaceAll("$__rate_interval", "10s")

@@ -15,10 +15,12 @@ const executable = (name: "prometheus" | "promtool"): Promise<string> =>
     image: { name: "prom/prometheus:v2.53.1", path: `/bin/${name}` }
   })
 
-/** Runs promtool in a folder. Rejects with what it said when it is not content. */
-export const promtool = async (folder: string, ...args: ReadonlyArray<string>): Promise<string> => {
-  const { stdout } = await promisify(execFile)(await executable("promtool"), args, { cwd: folder })
-  return stdout
+/** Runs promtool in a folder, on some input. Answers with all it said; rejects with that when it is not content. */
+export const promtool = async (folder: string, args: ReadonlyArray<string>, input = ""): Promise<string> => {
+  const running = promisify(execFile)(await executable("promtool"), args, { cwd: folder })
+  running.child.stdin!.end(input)
+  const { stderr, stdout } = await running
+  return stdout + stderr
 }
 
 export interface Alert {
