@@ -201,12 +201,13 @@ export const start = Effect.fnUntraced(function* (
   })
 
   const { otlpEndpoint } = config
+  const instance = replicas?.id ?? config.replicaId ?? Replicas.newId()
   const traced =
     otlpEndpoint === null
       ? null
       : yield* (yield* Effect.promise(() => import("./Traced.ts"))).open({
           config: { ...config, otlpEndpoint },
-          instance: replicas?.id ?? config.replicaId ?? Replicas.newId(),
+          instance,
           policy: ledger.policy,
           collect: () => observe.collect(),
           workersMax,
@@ -214,7 +215,7 @@ export const start = Effect.fnUntraced(function* (
           bus: Context.get(services, EventBus),
           collector,
           index,
-          readerOf: (name) => replicas?.readerOf(name) ?? null,
+          readerOf: replicas?.readerOf ?? (() => instance),
           now
         })
 

@@ -97,7 +97,7 @@ export const open = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<T
     if (batch === null) return
     const heardMs = now()
     const epochMs = Date.now()
-    const reader = deps.readerOf(batch.name) ?? instance
+    const reader = deps.readerOf(batch.name) ?? "unknown"
     const tell = (): void =>
       spans.add([
         {
