@@ -14,7 +14,7 @@ import type { Heard, Probe, ProbeName } from "./Seen.ts"
 import * as Tokens from "./Tokens.ts"
 
 /** Time an engine has to publish what an answer left in its cache. */
-const heardMs = 1_500
+const heardMs = 3_000
 
 export const probe = Effect.fnUntraced(function* (
   spec: WorkerSpec,
