@@ -105,7 +105,7 @@ const measure = async (): Promise<void> => {
     const ports: Array<number> = []
     for (const { measured } of routers) {
       ports.push(Number((await measured.says(/ at http:\/\/127\.0\.0\.1:(\d+)\/v1/))[1]))
-      await measured.says(/Prompts of "canned" are tokenised here/)
+      await measured.says(/Prompts of \\?"canned\\?" are tokenised here/)
     }
     line("", ...routers.map(({ name }) => name))
     for (const [kilobytes, stream] of [

@@ -193,7 +193,7 @@ const start = async (): Promise<ReadonlyArray<Target>> => {
   const plainPort = Number((await plain.says(/:(\d+)\n/))[1])
   const routerPort = Number((await router.says(/ at http:\/\/127\.0\.0\.1:(\d+)\/v1/))[1])
   // The model's tokenizer is loaded once a worker has named it.
-  await router.says(/Prompts of "canned" are tokenised here/)
+  await router.says(/Prompts of \\?"canned\\?" are tokenised here/)
   return [
     { name: "router", port: routerPort, measured: router },
     { name: "plain proxy", port: plainPort, measured: plain },
