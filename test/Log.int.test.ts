@@ -17,6 +17,9 @@ const lines = (router: Processes.Running) =>
     .filter((text) => text !== "")
     .map((text) => JSON.parse(text) as Line)
 
+/** Longer than a block. */
+const long = (question: string) => `${question}? ${"Tell me more of it. ".repeat(10)}`
+
 describe("the log of warmpath serve", () => {
   let fleet: SimFleet.SimFleet
   let router: Processes.Running
@@ -35,6 +38,12 @@ describe("the log of warmpath serve", () => {
     admin = found[2]!
     await router.says(/tokenised here/)
     while (said("is known exactly").length < 2) await new Promise((done) => setTimeout(done, 20))
+    // How its blocks are hashed is told of each engine once, with its first.
+    for (let i = 0; said("are hashed with").length < 2; i++) {
+      await Promise.all(
+        [0, 1, 2, 3].map((j) => Chats.ask(url, { messages: [{ role: "user", content: long(`${i} ${j}`) }] }))
+      )
+    }
   })
   afterAll(async () => {
     await router.stop()
@@ -61,7 +70,7 @@ describe("the log of warmpath serve", () => {
     let next = 0
     const client = async () => {
       while (next < 1_000) {
-        await Chats.ask(url, { messages: [{ role: "user", content: `Question ${next++}` }], max_tokens: 1 })
+        await Chats.ask(url, { messages: [{ role: "user", content: long(`Question ${next++}`) }], max_tokens: 1 })
       }
     }
     await Promise.all(Array.from({ length: 16 }, client))
@@ -89,6 +98,45 @@ describe("the log of warmpath serve", () => {
       expect.stringMatching(/^info Worker W is ready \(was open\): .+/),
       expect.stringMatching(/^info The cache of worker W is known exactly$/)
     ])
+  }, 60_000)
+
+  it("says of a worker that is sick that it is out, and that it is back, and nothing of the tries between", async () => {
+    const [, engine] = fleet.engines
+    const id = idOf(engine!.url)
+    const before = lines(router).length
+    const opened = async () =>
+      (
+        (await (await fetch(`${admin}/admin/workers/${encodeURIComponent(id)}`)).json()) as {
+          breaker: { timesOpened: number }
+        }
+      ).breaker.timesOpened
+    // It answers probes, and fails every request.
+    engine!.setFaults({ error: { probability: 1, status: 500 } })
+    let over = false
+    const clients = Promise.all(
+      Array.from({ length: 8 }, async (_, i) => {
+        for (let n = 0; !over; n++) {
+          // Some answers are its errors.
+          await Chats.ask(url, { messages: [{ role: "user", content: `${i}: ${n}` }] }).catch(() => null)
+        }
+      })
+    )
+    await expect.poll(opened, soon).toBeGreaterThanOrEqual(4)
+    engine!.setFaults({ error: { probability: 0 } })
+    await expect.poll(() => state(id), soon).toBe("ready")
+    over = true
+    await clients
+    const told = lines(router)
+      .slice(before)
+      .filter(({ message }) => message.includes(`"${id}"`))
+    // Out and back, in turn, and nothing of the tries between.
+    expect(told.length).toBeGreaterThanOrEqual(2)
+    expect(told.length % 2).toBe(0)
+    for (const [i, { level, message }] of told.entries()) {
+      expect(`${level} ${message.replace(`"${id}"`, "W")}`).toMatch(
+        i % 2 === 0 ? /^warn Worker W is open \(was ready\): / : /^info Worker W is ready \(was open\): /
+      )
+    }
   }, 60_000)
 
   it("takes its level and format from flags and variables, of a memory node too, and says what they may be", async () => {
