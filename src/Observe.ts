@@ -80,8 +80,13 @@ export const make = (deps: Deps): Observe => {
   const registry = Metrics.registry()
   const metrics = RouterMetrics.make(registry)
   const workers = WorkerMetrics.make(registry)
-  const requests = RequestMetrics.make(registry)
-  const traffic = TrafficMetrics.make(registry, (worker) => fleet.find(worker) !== undefined)
+  /** Also by workers that drain. */
+  const served = (): ReadonlySet<string> => {
+    const names = new Set(fleet.list().flatMap(({ facts }) => facts?.models.map(({ id }) => id) ?? []))
+    return new Set([...names].flatMap((name) => fleet.resolve(name)?.model ?? []))
+  }
+  const requests = RequestMetrics.make(registry, served)
+  const traffic = TrafficMetrics.make(registry, (worker) => fleet.find(worker) !== undefined, served)
   ProcessMetrics.make(registry)
   if (deps.replicas !== undefined) ReplicaMetrics.make(registry, deps.replicas)
   if (deps.store !== undefined) StoreMetrics.make(registry, deps.store)
@@ -125,7 +130,7 @@ export const make = (deps: Deps): Observe => {
     }
     workers.sweep()
     traffic.sweep()
-    requests.sweep((model) => fleet.resolve(model) !== undefined || traffic.has(model))
+    requests.sweep()
     for (const name of told.keys()) if (!known.has(name)) told.delete(name)
   })
   const countEvents = (name: string, slot: number, rank: WorkerMetrics.Told): void => {

@@ -7,12 +7,13 @@ const counters = { gaps: 0, replays: 0, replayFailures: 0, purges: 0, restarts: 
 /** Metrics over workers whose event counters a test sets. */
 const setUp = () => {
   const batches = new Map<string, number>()
-  const served = new Set<string>()
+  const served = new Set(["m"])
+  const facts = () => ({ ranks: [0], models: [...served].map((id) => ({ id })) })
   const index = { evictedBlocks: 0, storesFull: 0, storesOrphaned: 0, overflowed: 0, resets: 0, blocks: 5, bytes: 9 }
   const deps = {
     fleet: {
-      list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: null, state: "ready" })),
-      resolve: (model: string) => (served.has(model) ? {} : undefined),
+      list: () => [...batches.keys()].map((id) => ({ spec: { id }, slots: [0], facts: facts(), state: "ready" })),
+      resolve: (model: string) => ({ model }),
       find: (id: string) => (batches.has(id) ? {} : undefined),
       rank: () => null
     },
@@ -102,15 +103,22 @@ describe("Observe", () => {
     }
   })
 
-  it("drops the series of models that nobody serves any more", () => {
-    const { batches, metrics, served, settled } = setUp()
-    batches.set("a", 1)
-    served.add("old").add("new")
-    for (const model of served) settled(SettledRecord.make({ model, worker: null, status: 503 }, []))
-    served.delete("old")
-    const text = metrics()
-    expect(text).toContain('gen_ai_request_model="new"')
-    expect(text).not.toContain('"old"')
+  it("drops the series of models that nobody serves any more, whether or not anybody looked meanwhile", () => {
+    for (const looks of [true, false]) {
+      const { batches, metrics, served, settled } = setUp()
+      batches.set("a", 1)
+      for (let i = 0; i < 50; i++) {
+        const model = `model-${i}`
+        served.clear()
+        served.add(model)
+        settled(SettledRecord.make({ model, worker: null, status: 503 }, []))
+        settled(SettledRecord.make({ model }, [SettledRecord.tryOf({ worker: "a" })]))
+        if (looks) expect(metrics()).toContain(`model="${model}"`)
+      }
+      expect(new Set(metrics().match(/model="[^"]*"/g))).toEqual(new Set(['model="model-49"']))
+      served.clear()
+      expect(metrics()).not.toContain('model="')
+    }
   })
 
   it("shows how late events are read, and none that came before they were sent", () => {

@@ -85,11 +85,11 @@ interface Handles {
 export interface RequestMetrics {
   readonly record: (ended: Ended, outcome: ReceiptOutcome) => void
   /** Takes out the series of models that are not served any more. */
-  readonly sweep: (serves: (model: string) => boolean) => void
-  readonly models: () => number
+  readonly sweep: () => void
 }
 
-export const make = (registry: Registry): RequestMetrics => {
+/** `served`: the models that are, by their canonical names. */
+export const make = (registry: Registry, served: () => ReadonlySet<string>): RequestMetrics => {
   const models = new Map<string, Partial<Record<Ended["endpoint"], Handles>>>()
   const [receive, hash, match, place, book, forward, settle] = phases.map((phase) =>
     registry.histogram(names.phase, { phase })
@@ -99,9 +99,22 @@ export const make = (registry: Registry): RequestMetrics => {
     ...{ gen_ai_operation_name: operations[endpoint], gen_ai_request_model: model }
   })
 
+  const sweep = (): void => {
+    const present = served()
+    for (const [model, both] of models) {
+      if (present.has(model)) continue
+      models.delete(model)
+      for (const { durations, perToken, ttft } of Object.values(both)) {
+        for (const each of [ttft, perToken, ...Object.values(durations)]) each.remove()
+      }
+    }
+  }
+
   const handlesOf = (model: string, endpoint: Ended["endpoint"]): Handles => {
     let both = models.get(model)
     if (both === undefined) {
+      // Also where nobody scrapes: what came and went must not pile up.
+      sweep()
       both = {}
       models.set(model, both)
     }
@@ -149,15 +162,6 @@ export const make = (registry: Registry): RequestMetrics => {
       const last = trail.tries.at(-1)!
       handles.perToken.record((last.endMs - last.firstByteMs) / (outputTokens - 1))
     },
-    sweep: (serves) => {
-      for (const [model, both] of models) {
-        if (serves(model)) continue
-        models.delete(model)
-        for (const { durations, perToken, ttft } of Object.values(both)) {
-          for (const each of [ttft, perToken, ...Object.values(durations)]) each.remove()
-        }
-      }
-    },
-    models: () => models.size
+    sweep
   }
 }

@@ -68,36 +68,41 @@ type Handles = Readonly<Record<keyof typeof counters, Counter>> & {
 export interface TrafficMetrics {
   /** `pictureTokens`: predicted less delivered, as its receipt has it. */
   readonly record: (ended: Ended, outcome: ReceiptOutcome, pictureTokens: number | null) => void
-  /** Takes out the series of workers that left. */
+  /** Takes out the series of workers that left, and of models that are served no more. */
   readonly sweep: () => void
-  /** Whether a worker that is there had requests for it. */
-  readonly has: (model: string) => boolean
 }
 
-/** `isPresent`: whether a worker is listed. */
-export const make = (registry: Registry, isPresent: (worker: string) => boolean): TrafficMetrics => {
+/** `isPresent`: whether a worker is listed; `served`: the models that are, by their canonical names. */
+export const make = (
+  registry: Registry,
+  isPresent: (worker: string) => boolean,
+  served: () => ReadonlySet<string>
+): TrafficMetrics => {
   const workers = new Map<string, Map<string, Handles>>()
 
   const sweep = (): void => {
+    const present = served()
     for (const [worker, models] of workers) {
-      if (isPresent(worker)) continue
-      workers.delete(worker)
-      for (const { requests, ...rest } of models.values()) {
+      const stays = isPresent(worker)
+      for (const [model, { requests, ...rest }] of models) {
+        if (stays && present.has(model)) continue
+        models.delete(model)
         for (const handle of [...Object.values(requests), ...Object.values(rest)]) handle.remove()
       }
+      if (!stays) workers.delete(worker)
     }
   }
 
   const handlesOf = (worker: string, model: string): Handles => {
     let models = workers.get(worker)
     if (models === undefined) {
-      // Also where nobody scrapes: what came and went must not pile up.
-      sweep()
       models = new Map()
       workers.set(worker, models)
     }
     let handles = models.get(model)
     if (handles === undefined) {
+      // Also where nobody scrapes: what came and went must not pile up.
+      sweep()
       const labels = { worker, model }
       const made = Object.entries(counters).map(([key, each]) => [key, registry.counter(each, labels)])
       handles = {
@@ -137,7 +142,6 @@ export const make = (registry: Registry, isPresent: (worker: string) => boolean)
         else handles.unpredicted.add(-pictureTokens)
       }
     },
-    sweep,
-    has: (model) => [...workers.values()].some((models) => models.has(model))
+    sweep
   }
 }

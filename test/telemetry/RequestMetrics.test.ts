@@ -10,8 +10,12 @@ import * as SettledRecord from "../support/SettledRecord.ts"
 /** Metrics of some requests; `value` answers undefined where there is no such series. */
 const after = (records: ReadonlyArray<Settled>) => {
   const registry = Metrics.registry()
-  const requests = RequestMetrics.make(registry)
-  const traffic = TrafficMetrics.make(registry, () => true)
+  const requests = RequestMetrics.make(registry, () => new Set(["m"]))
+  const traffic = TrafficMetrics.make(
+    registry,
+    () => true,
+    () => new Set(["m"])
+  )
   for (const record of records) {
     const outcome = outcomeOf(record)
     requests.record(record, outcome)
