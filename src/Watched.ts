@@ -20,7 +20,7 @@ import { RecentPrompts } from "./http/RecentPrompts.ts"
 import type { Settled } from "./http/Request.ts"
 
 export interface Deps {
-  readonly fleet: Pick<Fleet["Service"], "list" | "worker">
+  readonly fleet: Pick<Fleet["Service"], "find" | "list" | "worker">
   readonly index: Pick<PrefixIndex["Service"], "depths" | "heldBy">
   readonly trust: Pick<Trust["Service"], "of">
   readonly ledger: Pick<Ledger["Service"], "worker">
@@ -41,7 +41,7 @@ export interface Watched {
 
 export const make = (deps: Deps): Watched => {
   const { fleet, index, ledger, receipts, trust } = deps
-  const pulse = new Pulse((id) => fleet.list().some(({ spec }) => spec.id === id))
+  const pulse = new Pulse((id) => fleet.find(id) !== undefined)
   const recent = new RecentPrompts()
   const live = AdminLive.make({
     workers: () =>

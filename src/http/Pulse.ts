@@ -15,6 +15,7 @@ const secondsMax = 300
 /** Of each worker. */
 const requestsMax = 32
 const ttftsMax = 16
+const sweepAtLeast = 64
 
 interface OfWorker {
   readonly prompt: Float64Array
@@ -44,8 +45,9 @@ export class Pulse {
   private readonly closed: Array<LiveSecond> = []
   private readonly workers = new Map<string, OfWorker>()
   private readonly isListed: (worker: string) => boolean
+  /** So many workers are known when those that are not listed any more are let go of. */
+  private sweepAt = sweepAtLeast
 
-  /** What is kept of workers that are not listed any more is let go of as others come. */
   constructor(isListed: (worker: string) => boolean) {
     this.isListed = isListed
   }
@@ -64,7 +66,7 @@ export class Pulse {
     if (worker === null) return
     let of = this.workers.get(worker)
     if (of === undefined) {
-      for (const known of this.workers.keys()) if (!this.isListed(known)) this.workers.delete(known)
+      if (this.workers.size >= this.sweepAt) this.sweep()
       of = { prompt: new Float64Array(requestsMax), cached: new Float64Array(requestsMax), count: 0, ttfts: [] }
       this.workers.set(worker, of)
     }
@@ -118,6 +120,12 @@ export class Pulse {
     const silentFrom = Math.max(this.endMs + (first < this.count ? 1_000 : 0), next - secondsMax * 1_000)
     for (let atMs = silentFrom; atMs < next; atMs += 1_000) this.push(this.sum(0, 0, atMs))
     this.endMs = next
+  }
+
+  /** Each time their number has doubled: so a worker's first request costs the same, however many there are. */
+  private sweep(): void {
+    for (const known of this.workers.keys()) if (!this.isListed(known)) this.workers.delete(known)
+    this.sweepAt = Math.max(sweepAtLeast, 2 * this.workers.size)
   }
 
   private push(second: LiveSecond): void {

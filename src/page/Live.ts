@@ -50,9 +50,18 @@ const onFleet = (fleet: LiveFleet): void => {
   if (fleet.whole) void catchUp()
 }
 
+/** Came since the table was last made: it is made anew twice a second at most, however many come. */
+let fresh: Array<ReceiptLine> = []
+const freshEveryMs = 500
+
 const onReceipt = (line: ReceiptLine): void => {
-  const into = paused.value ? waiting : lines
-  into.value = merge([line], into.value)
+  fresh.unshift(line)
+  if (fresh.length > 1) return
+  setTimeout(() => {
+    const into = paused.value ? waiting : lines
+    into.value = merge(fresh, into.value)
+    fresh = []
+  }, freshEveryMs)
 }
 
 /** What was over before one looked. */

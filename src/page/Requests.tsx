@@ -30,13 +30,20 @@ export const Outcome = ({ outcome }: Pick<ReceiptLine, "outcome">) => {
   )
 }
 
-export const LinesTable = ({ label, of }: { label: string; of: ReadonlyArray<ReceiptLine> }) => (
+export interface LinesProps {
+  readonly label: string
+  readonly of: ReadonlyArray<ReceiptLine>
+  /** Not where all are one worker's. */
+  readonly withWorker?: boolean
+}
+
+export const LinesTable = ({ label, of, withWorker = true }: LinesProps) => (
   <table class="lines" aria-label={label}>
     <thead>
       <tr>
         <th scope="col">Over at</th>
         <th scope="col">Request</th>
-        <th scope="col">Worker</th>
+        {withWorker && <th scope="col">Worker</th>}
         <th scope="col" class="right">
           Prompt
         </th>
@@ -59,7 +66,7 @@ export const LinesTable = ({ label, of }: { label: string; of: ReadonlyArray<Rec
             </a>{" "}
             <Outcome outcome={line.outcome} />
           </th>
-          <td>{line.worker ?? "none"}</td>
+          {withWorker && <td>{line.worker ?? "none"}</td>}
           <td class="number right" title={tokens(line.promptTokens)}>
             {count(line.promptTokens)}
           </td>

@@ -43,8 +43,8 @@ export const ago = (at: string, nowMs: number): string => {
   return `${Math.round(ms / 86_400_000)}${gap}d ago`
 }
 
-/** Ids are long and differ at their ends, too. */
-export const shortId = (id: string): string => (id.length <= 13 ? id : `${id.slice(0, 8)}…${id.slice(-4)}`)
+/** Ids are long, and mostly random from the beginning. */
+export const shortId = (id: string): string => (id.length <= 13 ? id : `${id.slice(0, 8)}…`)
 
 /** A mark beside each state, so that colour says nothing alone. */
 export const states: Readonly<Record<string, { readonly mark: string; readonly tone: "good" | "warn" | "bad" }>> = {

@@ -187,7 +187,7 @@ export const WorkerView = ({ id }: { id: string }) => {
         <p class="quiet">{lines.fault ?? "None of late."}</p>
       ) : (
         <div class="rows">
-          <LinesTable label="Its last requests" of={lines.json.receipts} />
+          <LinesTable withWorker={false} label="Its last requests" of={lines.json.receipts} />
         </div>
       )}
     </>
