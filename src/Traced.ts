@@ -15,6 +15,7 @@ import type { Config } from "./Config.ts"
 import type { Settled } from "./http/Request.ts"
 import * as SpansOf from "./http/SpansOf.ts"
 import type { Trace, Traces, Trail, Try } from "./http/Trail.ts"
+import type * as TrySpans from "./http/TrySpans.ts"
 import type { EventBus } from "./ports/EventBus.ts"
 import type { Registry } from "./telemetry/Metrics.ts"
 import * as Otlp from "./telemetry/Otlp.ts"
@@ -74,7 +75,7 @@ export const open = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<T
     )
   )
   const context = TraceContext.make(config.traceRatio)
-  const mapping: SpansOf.Deps = {
+  const mapping: TrySpans.Deps = {
     policy,
     spanId: context.spanId,
     placeOf: ({ slot, worker: id }) => {

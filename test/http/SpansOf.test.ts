@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest"
 import type { Settled } from "../../src/http/Request.ts"
 import * as SpansOf from "../../src/http/SpansOf.ts"
 import * as Trail from "../../src/http/Trail.ts"
+import type * as TrySpans from "../../src/http/TrySpans.ts"
 
 const trace: Trail.Trace = {
   traceId: "0af7651916cd43dd8448eb211c80319c",
@@ -68,7 +69,7 @@ const settled = (tries: ReadonlyArray<Trail.Try>, given: Partial<Settled> = {}):
 }
 
 let ids = 0
-const deps: SpansOf.Deps = {
+const deps: TrySpans.Deps = {
   policy: "cost",
   spanId: () => `${++ids}`.padStart(16, "f"),
   placeOf: ({ worker }) => (worker === "gone" ? null : { address: worker, port: 8000, engine: "vllm" })
