@@ -58,6 +58,7 @@ export const columns = [
   "capacityTokens",
   "passedMs",
   "passedTokens",
+  "aheadMs",
   "recent",
   "hintForeign",
   "hintTokens"
@@ -179,15 +180,22 @@ export const again = (decision: Decision): Placement => {
   }
 }
 
+/** The table of the last placement made again: those of a router are mostly among as many. */
+let spare = LoadTable.make(0)
+
+/** Good until the next call. Every column that `Cost` reads is written anew. */
 const tableOf = (decision: Decision): LoadTable.LoadTable => {
   const slots = decision.cachedTokens.length
-  const table = LoadTable.make(slots)
+  if (spare.credit.length !== slots) spare = LoadTable.make(slots)
+  const table = spare
   table.slots = slots
   for (const name of figures) table[name] = decision.fleet[name]
   for (const name of columns) table[name].set(decision.load[name])
   table.hintMs.set(decision.hintMs.map((ms) => ms ?? -Infinity))
   const { decodes, row, theta } = table.rates
   const { decode, fleet, prefill } = decision.rates
+  row.fill(slots)
+  decodes.fill(0)
   theta.set(fleet, slots * RateModel.terms)
   for (const [slot, own] of Object.entries(prefill)) {
     row[Number(slot)] = Number(slot)
