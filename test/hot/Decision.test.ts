@@ -51,6 +51,18 @@ describe("Decision", () => {
     expect(passed).toBeGreaterThan(50)
   })
 
+  it("knows nothing of the decision it made again before", () => {
+    const { cached, load, nowMs, promptTokens, start } = used(5, 4)
+    const young = LoadTable.make(4)
+    for (let slot = 0; slot < 4; slot++) LoadTable.join(young, slot, 200_000)
+    for (let slot = 0; slot < 4; slot++) {
+      Bookings.firstByte(young, Bookings.book(young, slot, 9_000, 0, true, 0), 200)
+    }
+    const first = Cost.explain(young, cached, promptTokens, 300, 0)
+    Decision.again(Decision.of(load, cached, promptTokens, nowMs, start))
+    expect(Decision.again(Decision.of(young, cached, promptTokens, 300, 0))).toEqual(first)
+  })
+
   it("remembers between whom a tie was broken", () => {
     const load = LoadTable.make(3)
     for (let slot = 0; slot < 3; slot++) LoadTable.join(load, slot, 0)
