@@ -47,6 +47,14 @@ const chat = async (url: string, headers: Readonly<Record<string, string>> = {},
   return answer.status
 }
 
+/** What the router counts as tokens is what the engine does, so that events tell of the same blocks. */
+const tokenises = async ({ adminUrl }: TestRouter.TestRouter): Promise<boolean> => {
+  const { tokenizing } = (await (await fetch(`${adminUrl}/admin/config`)).json()) as {
+    readonly tokenizing: Readonly<Record<string, string>>
+  }
+  return tokenizing[model]?.includes("verified with the engine") ?? false
+}
+
 const soon = <A>(look: () => A) => expect.poll(look, { timeout: 15_000, interval: 20 })
 const named = (spans: ReadonlyArray<OtlpServer.GotSpan>, name: string) => spans.filter((span) => span.name === name)
 
@@ -75,6 +83,7 @@ describe("a trace through several routers and an engine", () => {
     await soon(() => roleAt(asked)).toBe("follower")
     const trusted = async () => (await asked.worker(name)).ranks[0]!.trust
     await soon(trusted).toBe("exact")
+    await soon(() => tokenises(asked)).toBe(true)
 
     expect(await chat(asked.url, { traceparent: parent("01"), tracestate: "vendor=1", "x-request-id": "r-1" })).toBe(
       200
@@ -317,6 +326,25 @@ describe("which traces there are", () => {
       expect(sum.points[0]!.start > 1_700_000_000_000_000_000n).toBe(true)
     }
   )
+
+  it("with events that this router reads itself, where it is alone; and none where all was cached", {
+    timeout: 30_000
+  }, async () => {
+    const { collector, router, servers } = await both({ traceRatio: 1 })
+    await soon(() => tokenises(router)).toBe(true)
+    expect(await chat(router.url)).toBe(200)
+    await soon(() => named(collector.spans, "kv_events apply").length).toBe(1)
+    await soon(() => servers().length).toBe(1)
+    expect(named(collector.spans, "kv_events apply")[0]!.attributes).toMatchObject({
+      "messaging.system": "zeromq",
+      "warmpath.events.reader": servers()[0]!.resource["service.instance.id"]
+    })
+    expect(await chat(router.url)).toBe(200)
+    await router.close()
+    open.splice(open.indexOf(router.close), 1)
+    expect(servers().length).toBe(2)
+    expect(named(collector.spans, "kv_events apply").length).toBe(1)
+  })
 
   it("are dropped and counted while the collector takes none, and come again afterwards", {
     timeout: 30_000
