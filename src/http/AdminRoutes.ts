@@ -15,6 +15,9 @@
  *   GET    /admin/config               the configuration in force
  *   GET    /admin/store                the metadata store: what is written to it, and read; 404 when there is none
  *   GET    /admin/cluster              what this router shares with others; 404 when it shares nothing
+ *   GET    /admin/live                 server-sent events: the workers each second, requests as they end
+ *   GET    /admin/prefixes             how the newest requests began, as a tree, and who holds each prefix
+ *   GET    /  GET /assets/…            the page
  *   GET    /metrics  GET /health
  *   GET    /ready                      200, or 503 and why not
  *
@@ -240,7 +243,7 @@ export const route = async (request: IncomingMessage, deps: Deps, hands: Hands):
     404,
     "unknown_path",
     `There is no ${path} here.`,
-    "Try GET /admin/workers, /admin/receipts, /admin/prefix, /admin/store, /admin/config, /admin/cluster, /metrics, /health or /ready."
+    "Try GET /, /admin/workers, /admin/receipts, /admin/prefix, /admin/store, /admin/config, /admin/cluster, /metrics, /health or /ready."
   )
   const only = (allow: string) =>
     fault(405, "wrong_method", `${path} does not take ${method}.`, `Use ${allow}.`, { allow })

@@ -2,7 +2,7 @@
 import type { ReceiptLine } from "../domain/Receipt.ts"
 import { lines, noReceipts, pause, paused, skipped, waitingCount } from "./Live.ts"
 import { linkTo, place } from "./Place.ts"
-import { clock, count, duration, outcomes, percent, shortId, tokens } from "./Words.ts"
+import { clock, count, duration, outcomeOf, percent, shortId, tokens } from "./Words.ts"
 
 const shownMax = 100
 
@@ -22,7 +22,7 @@ export const Hit = ({ line: { deliveredTokens, predictedTokens, promptTokens } }
 }
 
 export const Outcome = ({ outcome }: Pick<ReceiptLine, "outcome">) => {
-  const { mark, tone, words } = outcomes[outcome]!
+  const { mark, tone, words } = outcomeOf(outcome)
   return (
     <span class={`word ${tone}`} title={words}>
       <span aria-hidden="true">{mark}</span> <span class={outcome === "ok" ? "hidden" : ""}>{words}</span>

@@ -4,7 +4,7 @@ import { Costs } from "./Costs.tsx"
 import { useJson } from "./Panel.tsx"
 import { Phases } from "./Phases.tsx"
 import { linkTo } from "./Place.ts"
-import { clock, count, duration, outcomes, percent, plural, tokens } from "./Words.ts"
+import { clock, count, duration, outcomeOf, percent, plural, tokens } from "./Words.ts"
 
 /** A rank is shown at its worker. */
 export const workerLink = (name: string): string => linkTo("workers", name.replace(/\/dp\d+$/, ""))
@@ -127,7 +127,7 @@ export const Why = ({ id }: { id: string }) => {
     ttftMs
   } = json
   const last = tries.at(-1)
-  const ended = outcomes[outcome]!
+  const ended = outcomeOf(outcome)
   return (
     <>
       <h2>{last === undefined ? "No worker took it" : `Why ${last.worker}?`}</h2>
@@ -189,6 +189,11 @@ export const Why = ({ id }: { id: string }) => {
         )}
       </dl>
       <Share id={id} />
+      {json.missing !== null && (
+        <p class="sentence">
+          {last === undefined ? "No worker could take it" : "No other worker could take it"}: {json.missing}.
+        </p>
+      )}
       {tries.map((step, i) => (
         <Step key={i} number={tries.length > 1 ? i + 1 : null} receipt={json} step={step} />
       ))}

@@ -62,9 +62,7 @@ export const trusts: Readonly<Record<string, { readonly mark: string; readonly t
   approximate: { mark: "≈", tone: "plain" }
 }
 
-export const outcomes: Readonly<
-  Record<string, { readonly mark: string; readonly words: string; readonly tone: string }>
-> = {
+const outcomes: Readonly<Record<string, { readonly mark: string; readonly words: string; readonly tone: string }>> = {
   ok: { mark: "✓", words: "answered", tone: "good" },
   client_error: { mark: "?", words: "client error", tone: "warn" },
   worker_error: { mark: "✕", words: "worker error", tone: "bad" },
@@ -75,3 +73,6 @@ export const outcomes: Readonly<
 
 /** Layers of the index by their number. */
 export const layers = ["device", "host", "disk", "external", "guess"] as const
+
+/** Of an outcome, of a newer router too. */
+export const outcomeOf = (outcome: string) => outcomes[outcome] ?? { mark: "?", words: outcome, tone: "plain" }
