@@ -112,7 +112,6 @@ const measure = async (browser: Browser, workers: number): Promise<void> => {
     return ((await router.cpuUs()) - fromUs) / 1_000 / overMs
   }
   await sleep(1_000)
-  const alone = await share()
   const seen: Array<Awaited<ReturnType<typeof load>>> = []
   for (let i = 0; i < loads; i++) {
     const one = await load(browser, admin!)
@@ -127,8 +126,10 @@ const measure = async (browser: Browser, workers: number): Promise<void> => {
   const fromS = await busyS()
   const watched = await share()
   const busy = ((await busyS()) - fromS) / (overMs / 1_000)
-  clearInterval(timer)
   await page.close()
+  // Last, when all that is compiled as it runs has been.
+  const alone = await share()
+  clearInterval(timer)
   const median = (of: (one: (typeof seen)[number]) => number) => percentile(seen.map(of), 0.5)!
   const column = (text: string) => text.padStart(15)
   const percent = (part: number) => `${(100 * part).toFixed(1)} %`
