@@ -37,6 +37,8 @@ export interface Ask {
   readonly blockSize: number
   /** Lower goes first, whatever the engines' own order; null when the request has none. */
   readonly priority: number | null
+  /** Prefill that waits in the router and goes before it, by slot, ms; null or left out: none does. See `Admission`. */
+  aheadMs?: Float64Array | null
   /** 1 for each slot this request may go to (serves the model, not yet tried); null for all. Health is the ledger's. */
   readonly eligible: Uint8Array | null
 }
@@ -147,6 +149,14 @@ export class Ledger extends Context.Service<
      * `most` those that came nearest to being chosen, and those that hold the longest prefixes.
      */
     readonly decision: (ask: Ask, nowMs: number, most?: number) => Decision.Decision
+    /** As `place`, not taken: where it would go, and what it would wait there. Good until the next call. */
+    readonly outlook: (ask: Ask, nowMs: number) => Readonly<Cost.Outlook>
+    /** Prefill of its prompt where most of it is held, on an average worker, ms. */
+    readonly leastMs: (ask: Ask) => number
+    /** Predicted prefill ahead of a new request at a worker, ms. */
+    readonly aheadMs: (slot: number, nowMs: number) => number
+    /** Some worker has requests without a first token. */
+    readonly isBusy: () => boolean
     /** Charges the request to the worker, with the ask that was placed. `streams`: its first token will be seen. */
     readonly book: (slot: number, ask: Ask, streams: boolean, nowMs: number) => Booking
     /** Charges what another replica has sent to the worker. */
@@ -165,6 +175,9 @@ export const make = (options: Options): Ledger["Service"] => {
   const inFlight = new InFlight()
   const choose = Policies.byName[options.policy]
   const mask = new Uint8Array(options.workersMax)
+  const found = new Float64Array(options.workersMax * Cost.terms)
+  const seen: Cost.Outlook = { slot: -1, waitMs: 0, ownMs: 0, meanMs: 0 }
+  let hasAhead = false
   let rotation = 0
 
   /** Everything a decision needs to have happened before it. The slots that may be chosen. */
@@ -172,6 +185,9 @@ export const make = (options: Options): Ledger["Service"] => {
     LoadTable.advance(load, nowMs)
     Bookings.releaseDue(load, nowMs)
     Bookings.passing(load, ask.priority)
+    if (ask.aheadMs != null) load.aheadMs.set(ask.aheadMs)
+    else if (hasAhead) load.aheadMs.fill(0)
+    hasAhead = ask.aheadMs != null
     const { blockSize, cachedTokens, eligible, keys, promptTokens } = ask
     inFlight.raise(keys, keys.length >> 1, blockSize, promptTokens, nowMs, cachedTokens)
     const { eligible: healthy, slots } = load
@@ -229,6 +245,19 @@ export const make = (options: Options): Ledger["Service"] => {
       }
       return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible, kept)
     },
+    outlook: (ask, nowMs) => {
+      const eligible = prepare(ask, nowMs)
+      return Cost.outlook(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, eligible, found, seen)
+    },
+    leastMs: ({ cachedTokens, eligible, promptTokens }) => {
+      let most = 0
+      for (let slot = 0; slot < load.slots; slot++) {
+        if (eligible === null || eligible[slot] === 1) most = Math.max(most, cachedTokens[slot]! * load.credit[slot]!)
+      }
+      return RateModel.prefillMs(load.rates, options.workersMax, promptTokens, Math.max(1, promptTokens - most))
+    },
+    aheadMs: (slot, nowMs) => Cost.aheadMs(load, slot, nowMs),
+    isBusy: () => load.busy > 0,
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!
       const keyCount = ask.keys.length >> 1

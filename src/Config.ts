@@ -114,6 +114,12 @@ export const knobs = {
       unit: "workers"
     }
   ),
+  waitingMax: knob(
+    between(0, 1_000_000),
+    4_096,
+    "Requests that may wait in the router for a worker that is soon free, shorter ones first, where they would only queue behind others; more are sent at once. 0: all are.",
+    { unit: "requests" }
+  ),
   probeIntervalMs: ms(
     2_000,
     "Time between two health probes of a worker; a dead idle one is noticed in seconds, failed requests notice sooner.",

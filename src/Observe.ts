@@ -32,6 +32,8 @@ export interface Deps {
   /** Requests being answered now: all, and those of one slot. */
   readonly inFlight: () => number
   readonly inFlightOf: (slot: number) => number
+  /** Of them, those that wait for their turn. */
+  readonly waiting: () => number
   /** Where there are several routers: what is shown of the others. */
   readonly replicas?: () => ReplicaMetrics.Numbers
   /** Where there is a metadata store. */
@@ -97,6 +99,7 @@ export const make = (deps: Deps): Observe => {
   const indexTold = new Map<string, number>()
   registry.onScrape(() => {
     metrics.inFlight.set(deps.inFlight())
+    metrics.waiting.set(deps.waiting())
     const stats = index.stats()
     metrics.indexBlocks.set(stats.blocks)
     metrics.indexBytes.set(stats.bytes)

@@ -7,6 +7,7 @@ import { homedir } from "node:os"
 import { join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
+import * as Admission from "../actors/Admission.ts"
 import { Collector } from "../actors/Collector.ts"
 import * as Fleet from "../actors/Fleet.ts"
 import * as Lifecycle from "../actors/FleetLifecycle.ts"
@@ -236,6 +237,7 @@ export const start = Effect.fnUntraced(function* (
     now,
     inFlight: () => front?.inFlight() ?? 0,
     inFlightOf: (slot) => inFlight[slot]!,
+    waiting: () => admission.waiting(),
     ...(shared === null ? {} : { replicas: shared.numbers }),
     ...(remembered === null ? {} : { store: remembered.numbers }),
     ...(traced === null ? {} : { spans: traced.counts }),
@@ -283,9 +285,16 @@ export const start = Effect.fnUntraced(function* (
     workersMax,
     now
   }
+  const admission = Admission.make({
+    ledger: placing.ledger,
+    workersMax,
+    waitingMax: config.waitingMax,
+    after: (ms, run) => void setTimeout(() => run(now()), ms)
+  })
   if (sinks !== null) seen.receipts?.listen(sinks.add)
   const request = Request.make({
     ...placing,
+    admission,
     evicted: pictures.evicted,
     computed: pictures.computed,
     rankOf: fleet.rank,

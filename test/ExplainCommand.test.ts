@@ -55,7 +55,7 @@ const placed = (given: Partial<ReceiptTry>): ReceiptTry => ({
 const receipt = (given: Partial<Receipt>): Receipt => ({
   ...{ version: 1, id: "r1", at: "2026-01-01T00:00:00.000Z", traceId: null, endpoint: "chat", asked: "m", model: "m" },
   ...{ stream: true, prompts: 1, promptTokens: 5_000, exact: true, outcome: "ok", status: 200, missing: null },
-  ...{ ttftMs: 20, totalMs: 90.25, outputTokens: 1, regret: { choiceTokens: 0, pictureTokens: 96 } },
+  ...{ waitedMs: 0, ttftMs: 20, totalMs: 90.25, outputTokens: 1, regret: { choiceTokens: 0, pictureTokens: 96 } },
   phases: { receive: 0.1, hash: 0.2, match: 0.1, place: 0.1, book: 0.1, forward: 89, settle: null },
   tries: [placed({})],
   ...given

@@ -28,7 +28,8 @@ const setUp = () => {
     ledger: { worker: () => ({ queued: 2, active: 1, activeTokens: 700, waitMs: 1_500 }) },
     now: () => 0,
     inFlight: () => 0,
-    inFlightOf: () => 3
+    inFlightOf: () => 3,
+    waiting: () => 0
   } as unknown as Observe.Deps
   const { heard, metrics, settled } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])
@@ -166,6 +167,7 @@ describe("Observe", () => {
         })
       },
       inFlight: () => 0,
+      waiting: () => 0,
       replicas: () => numbers(sent)
     } as unknown as Observe.Deps
     const { metrics } = Observe.make(deps)

@@ -149,30 +149,32 @@ export const run = (trace: Trace.Trace, strategy: Strategy, fleet: Fleet, option
     deviceBlocks: fleet.pinsMax,
     seed: options.seed,
     truth,
-    knowledge: options.knowledge ?? Routing.everything
+    knowledge: options.knowledge ?? Routing.everything,
+    after: (nowMs, ms, run) => agenda.add(nowMs + ms, run)
   })
 
   const send = (request: Trace.Request, nowMs: number, done: (nowMs: number) => void): void => {
     truth.ask(request)
-    const routed = router.route(request, nowMs)
     const { blocks } = request
-    const engine = engines[routed.slot]!
-    engine.add(
-      {
-        promptTokens: request.promptTokens,
-        outputTokens: request.outputTokens,
-        key: (index) => (index < blocks.length ? blocks[index]! : answers++),
-        atMs: nowMs,
-        routed,
-        request,
-        done,
-        heldTokens: strategy.kind === "bound" ? truth.heldTokens(routed.slot) : 0,
-        firstMs: 0
-      },
-      nowMs
-    )
-    engine.advance(nowMs)
-    endsAt[routed.slot] = engine.nextAt
+    router.route(request, nowMs, (routed, sentMs) => {
+      const engine = engines[routed.slot]!
+      engine.add(
+        {
+          promptTokens: request.promptTokens,
+          outputTokens: request.outputTokens,
+          key: (index) => (index < blocks.length ? blocks[index]! : answers++),
+          atMs: nowMs,
+          routed,
+          request,
+          done,
+          heldTokens: strategy.kind === "bound" ? truth.heldTokens(routed.slot) : 0,
+          firstMs: 0
+        },
+        sentMs
+      )
+      engine.advance(sentMs)
+      endsAt[routed.slot] = engine.nextAt
+    })
   }
 
   let toSend = 0

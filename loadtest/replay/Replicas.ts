@@ -20,7 +20,7 @@ export interface Routers {
 }
 
 interface Replica {
-  readonly told: Ledger.Ledger["Service"]
+  readonly told: Service
   /** What each other replica has open, as it was heard. */
   readonly loads: Map<number, ReplicaLoad>
 }
@@ -36,7 +36,17 @@ export const of = ({ count, exchangeMs }: Routers): Strategy => ({
 export const insteadOf = (strategy: Strategy, routers: Routers | null): Strategy =>
   routers === null || strategy.kind !== "ours" ? strategy : of(routers)
 
-const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Ledger["Service"] => {
+type Service = Ledger.Ledger["Service"]
+
+/** What concerns all reaches each; requests go to one of `each`. */
+interface Several extends Service {
+  readonly each: ReadonlyArray<Service>
+}
+
+/** The ledgers that requests go to in turn: those of replicas, or this one. */
+export const each = (ledger: Service): ReadonlyArray<Service> => (ledger as Partial<Several>).each ?? [ledger]
+
+const make = (count: number, exchangeMs: number | null, setup: Setup): Several => {
   const { workers } = setup
   const agenda = new Agenda()
   let clockMs = 0
@@ -80,11 +90,26 @@ const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Le
     return { told, loads }
   })
   const all = replicas.map(({ told }) => told)
-  /** The replica that the next request comes to, and the one that the last came to. */
-  let next = 0
-  let last = 0
   return {
-    policy: all[0]!.policy,
+    ...all[0]!,
+    each: all.map(
+      (told): Service => ({
+        ...told,
+        place: (ask, nowMs) => told.place(ask, at(nowMs)),
+        outlook: (ask, nowMs) => told.outlook(ask, at(nowMs)),
+        aheadMs: (slot, nowMs) => told.aheadMs(slot, at(nowMs)),
+        decision: (ask, nowMs, most) => told.decision(ask, at(nowMs), most),
+        explain: (ask, nowMs) => told.explain(ask, at(nowMs)),
+        book: (slot, ask, streams, nowMs) => {
+          const booking = told.book(slot, ask, streams, at(nowMs))
+          return {
+            ...booking,
+            firstByte: (atMs) => booking.firstByte(at(atMs)),
+            settle: (atMs, outcome) => booking.settle(at(atMs), outcome)
+          }
+        }
+      })
+    ),
     join: (slot, capacityTokens) => {
       for (const each of all) each.join(slot, capacityTokens)
     },
@@ -105,24 +130,6 @@ const make = (count: number, exchangeMs: number | null, setup: Setup): Ledger.Le
     },
     hint: (slot, load, nowMs) => {
       for (const each of all) each.hint(slot, load, at(nowMs))
-    },
-    place: (ask, nowMs) => {
-      last = next
-      next = (next + 1) % count
-      return all[last]!.place(ask, at(nowMs))
-    },
-    explain: (ask, nowMs) => all[next]!.explain(ask, at(nowMs)),
-    decision: (ask, nowMs, most) => all[next]!.decision(ask, at(nowMs), most),
-    book: (slot, ask, streams, nowMs) => {
-      const booking = all[last]!.book(slot, ask, streams, at(nowMs))
-      return {
-        ...booking,
-        firstByte: (atMs) => booking.firstByte(at(atMs)),
-        settle: (atMs, outcome) => booking.settle(at(atMs), outcome)
-      }
-    },
-    charge: (slot, request, nowMs) => all[last]!.charge(slot, request, at(nowMs)),
-    snapshot: (nowMs) => all[last]!.snapshot(at(nowMs)),
-    worker: (slot, nowMs) => all[last]!.worker(slot, at(nowMs))
+    }
   }
 }

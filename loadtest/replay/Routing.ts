@@ -5,6 +5,8 @@
  * `events`: the index follows what engines store and evict. `model`: a `CacheModel` per worker stands in, which sees what
  * the router sent and what the answers report.
  */
+import * as Admission from "../../actors/Admission.ts"
+import type { Booking } from "../../actors/Ledger.ts"
 import * as PrefixIndex from "../../actors/PrefixIndex.ts"
 import * as Trust from "../../actors/Trust.ts"
 import { baseCredit } from "../../actors/TrustTable.ts"
@@ -12,6 +14,7 @@ import { DEVICE, GUESS, layersMax } from "../../src/domain/Tier.ts"
 import type { RankLoad } from "../../src/domain/Worker.ts"
 import { CacheModel, type Claim } from "../../src/hot/CacheModel.ts"
 import * as Overlap from "../../src/hot/Overlap.ts"
+import * as Replicas from "./Replicas.ts"
 import type { Ask } from "./rivals/Rival.ts"
 import type { Setup, Strategy } from "./Strategy.ts"
 import type { Request } from "./Trace.ts"
@@ -42,7 +45,8 @@ export interface Routed {
 
 /** A router: ids as in the trace. */
 export interface Router {
-  readonly route: (request: Request, nowMs: number) => Routed
+  /** Calls `send` as soon as the request is to go to a worker: at once, or when its turn has come. */
+  readonly route: (request: Request, nowMs: number, send: (routed: Routed, nowMs: number) => void) => void
   /** Whether it wants to know what engines store and remove. */
   readonly hears: boolean
   /** A worker computed a chain behind a block, or null. */
@@ -58,7 +62,12 @@ export interface Options extends Omit<Setup, "capacityTokens"> {
   readonly blocks: number
   readonly deviceBlocks: number
   readonly knowledge: Knowledge
+  /** Calls back so many ms after `nowMs`. */
+  readonly after: (nowMs: number, ms: number, run: (nowMs: number) => void) => void
 }
+
+/** As many as a router lets wait by default. */
+const waitingMax = 4_096
 
 /** What a cache that does not tell is taken to hold at first, in tokens. */
 const untoldTokens = 2_097_152
@@ -93,11 +102,8 @@ export const make = (strategy: Strategy, options: Options): Router => {
   const heldTokens = new Uint32Array(workers)
   const cachedTokens = new Uint32Array(workers)
 
-  const route = (request: Request, nowMs: number): Routed => {
-    clockMs = nowMs
-    const { outputTokens, promptTokens, session } = request
-    const keys = keysOf(request.blocks)
-    const layered = index.depths(keys, request.blocks.length, depths)
+  const askOf = ({ blocks, promptTokens, session }: Request, keys: Int32Array): Ask => {
+    const layered = index.depths(keys, blocks.length, depths)
     // The last token is always computed.
     const most = Math.floor((promptTokens - 1) / blockSize)
     heldTokens.fill(0)
@@ -105,38 +111,63 @@ export const make = (strategy: Strategy, options: Options): Router => {
     for (let slot = 0; slot < workers; slot++) {
       Overlap.add(depths, workers, slot, layered, most, blockSize, heldTokens, cachedTokens)
     }
-    const ask: Ask = {
-      cachedTokens,
-      heldTokens,
-      promptTokens,
-      keys,
-      blockSize,
-      priority: null,
-      eligible: null,
-      session
-    }
-    const slot = ledger.place(ask, nowMs)
-    const booking = ledger.book(slot, ask, true, nowMs)
-    let claim: Claim | null = null
-    return {
-      slot,
-      predictedTokens: booking.heldTokens,
-      firstByte: (atMs) => {
-        booking.firstByte(atMs)
-        claim = models[slot]?.computed(keys) ?? null
-      },
-      settle: (atMs, delivered) => {
-        clockMs = atMs
-        const reported = knowledge.reports ? delivered : null
-        booking.settle(atMs, { outputTokens, cachedTokens: reported, outcome: "complete" })
-        if (reported !== null) trust.delivered(slot, booking.heldTokens, reported, promptTokens)
-        if (claim === null) return
-        models[slot]!.settled(claim, {
-          reportedBlocks: reported === null ? null : Math.floor(reported / blockSize),
-          outputBlocks: Math.ceil(outputTokens / blockSize)
+    return { cachedTokens, heldTokens, promptTokens, keys, blockSize, priority: null, eligible: null, session }
+  }
+
+  /** Each replica holds back its own. */
+  const replicas = Replicas.each(ledger)
+  const gates = replicas.map((each) =>
+    Admission.make({
+      ledger: each,
+      workersMax: workers,
+      waitingMax: strategy.kind === "ours" ? waitingMax : 0,
+      after: (ms, run) =>
+        options.after(clockMs, ms, (nowMs) => {
+          clockMs = nowMs
+          run(nowMs)
         })
+    })
+  )
+  let next = 0
+
+  const route: Router["route"] = (request, nowMs, send) => {
+    const { outputTokens, promptTokens } = request
+    const keys = keysOf(request.blocks)
+    const mine = replicas[next]!
+    const gate = gates[next]!
+    next = (next + 1) % replicas.length
+    clockMs = nowMs
+    const guest = gate.guest(nowMs, null, () => tryAt(clockMs))
+    const tryAt = (atMs: number): void => {
+      const ask = askOf(request, keys)
+      if (gate.holds(guest, ask, atMs)) return
+      const slot = mine.place(ask, atMs)
+      send(routedTo(mine.book(slot, ask, true, atMs)), atMs)
+    }
+    const routedTo = (booking: Booking): Routed => {
+      const { slot } = booking
+      let claim: Claim | null = null
+      return {
+        slot,
+        predictedTokens: booking.heldTokens,
+        firstByte: (atMs) => {
+          booking.firstByte(atMs)
+          claim = models[slot]?.computed(keys) ?? null
+        },
+        settle: (atMs, delivered) => {
+          clockMs = atMs
+          const reported = knowledge.reports ? delivered : null
+          booking.settle(atMs, { outputTokens, cachedTokens: reported, outcome: "complete" })
+          if (reported !== null) trust.delivered(slot, booking.heldTokens, reported, promptTokens)
+          if (claim === null) return
+          models[slot]!.settled(claim, {
+            reportedBlocks: reported === null ? null : Math.floor(reported / blockSize),
+            outputBlocks: Math.ceil(outputTokens / blockSize)
+          })
+        }
       }
     }
+    tryAt(nowMs)
   }
   return {
     route,

@@ -78,6 +78,8 @@ export interface Receipt {
   /** Its keys are those that events lead to; else prompts are matched by their text, and tokens are estimated. */
   readonly exact: boolean
   readonly phases: Phases
+  /** How long it waited in the router for its turn: part of `place`. See `actors/Admission.ts`. */
+  readonly waitedMs: number
   readonly outcome: ReceiptOutcome
   readonly status: number
   /** States of all workers that serve the model, where none could take it, or no other could: `2 open, 1 draining`. */

@@ -22,7 +22,7 @@ const recentTokens = 8
 const recentShare = 0.2
 
 /** Terms of one candidate in `found`, in the order they are added up. */
-const terms = 5
+export const terms = 5
 
 /**
  * What one ms of work added costs others, however short: b / (1 − b), b the share of workers with a request queued, 10 s
@@ -87,6 +87,34 @@ export const costs = (
   return sums
 }
 
+/** Where it would go, and of that candidate the wait and its own prefill, ms; slot `NONE` where there is none. */
+export interface Outlook {
+  slot: number
+  waitMs: number
+  ownMs: number
+  /** What prefill of a request takes on average, fleet-wide. */
+  meanMs: number
+}
+
+/** As `cheapest`, with what is to be known of the choice. `found` has room for `terms` of every slot; both are written over. */
+export const outlook = (
+  load: LoadTable,
+  cachedTokens: Uint32Array,
+  promptTokens: number,
+  nowMs: number,
+  start: number,
+  eligible: Uint8Array,
+  found: Float64Array,
+  into: Outlook
+): Outlook => {
+  const slot = scan(load, cachedTokens, promptTokens, nowMs, start, eligible, found)
+  into.slot = slot
+  into.waitMs = slot === NONE ? 0 : found[slot * terms]!
+  into.ownMs = slot === NONE ? 0 : found[slot * terms + 1]!
+  into.meanMs = load.ownMeanMs
+  return into
+}
+
 type Terms = readonly [waitMs: number, ownMs: number, othersMs: number, decodeMs: number, recentMs: number]
 
 /** Predicted ms of prefill ahead of a new request that passes none, with what the engine reports of others' requests. */
@@ -116,7 +144,7 @@ const scan = (
 ): number => {
   const { active, activeTokens, busyUntilMs, capacityTokens, credit, hintForeign, hintMs, hintTokens } = load
   const { coldMeanMs, outputMean, ownMeanMs, queued, queuedTokens, queuedUs, rates, recent, slots } = load
-  const { passedMs, passedTokens } = load
+  const { aheadMs: held, passedMs, passedTokens } = load
   const { decodes, row, theta } = rates
   const fleet = rates.workersMax
   const price = priceOf(load)
@@ -161,6 +189,7 @@ const scan = (
       const spaceMs = (missing * spaceMean * (theta[decodeRow + 3]! + contextMs * decoding)) / Math.max(decoding, 1)
       waitMs = Math.max(waitMs, Math.min(spaceWaitMsMax, spaceMs))
     }
+    waitMs += held[slot]!
     const decodeMs = decodeMean * contextMs * pinned
     const lately = recent[slot]!
     const recentMs = lately > 0 ? (recentMax * lately) / (lately + recentMean) : 0

@@ -35,6 +35,8 @@ export interface LoadTable {
   /** What the request to be placed next would pass: prefill in ms, and prompts with a mean answer each, in tokens. */
   readonly passedMs: Float64Array
   readonly passedTokens: Float64Array
+  /** Prefill that waits in the router for the worker, and goes before the request to be placed next, ms. */
+  readonly aheadMs: Float64Array
   /** Share of the overlap to believe, 0 to 1. */
   readonly credit: Float64Array
   /**
@@ -103,6 +105,7 @@ export const make = (workersMax: number, observed = 1): LoadTable => ({
   running: new Int32Array(workersMax).fill(NONE),
   passedMs: new Float64Array(workersMax),
   passedTokens: new Float64Array(workersMax),
+  aheadMs: new Float64Array(workersMax),
   credit: new Float64Array(workersMax).fill(1),
   recent: new Float64Array(workersMax),
   recentTotal: 0,

@@ -138,7 +138,7 @@ const tryOf = (step: Try, { receivedMs }: Trail, prompts: number, policy: string
   end: endOf(step)
 })
 
-/** Phases that tries repeat are added up; the wait for a store belongs to `match`. */
+/** Phases that tries repeat are added up; the wait for a store belongs to `match`, that for its turn to `place`. */
 const phasesOf = ({ hashMs, hashedMs, receivedMs, settledMs, tries }: Trail): Phases => {
   const sum = (of: (step: Try) => number): number | null =>
     tries.length === 0 ? null : orNull(tries.reduce((total, step) => total + of(step), 0))
@@ -170,6 +170,7 @@ export const receiptOf = (settled: Settled, policy: string): Receipt => {
     promptTokens: settled.promptTokens,
     exact: settled.exact,
     phases: phasesOf(trail),
+    waitedMs: rounded(trail.waitedMs),
     outcome: outcomeOf(settled),
     status: settled.status,
     missing: trail.missing,

@@ -5,11 +5,12 @@
  * milliseconds, a store that may know more than the index; and no phase throws. Another worker is tried only while nothing has gone to the client.
  */
 import { randomUUID } from "node:crypto"
+import type { Interface as Admission, Guest } from "../../actors/Admission.ts"
 import type { Finished } from "../../actors/Delivery.ts"
 import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
 import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
-import type { Booking, Ledger } from "../../actors/Ledger.ts"
+import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
 import type { KeyLanes } from "../domain/Block.ts"
 import type { RouteError } from "../domain/Errors.ts"
@@ -61,6 +62,8 @@ export interface Settled extends Finished {
 }
 
 export interface Deps extends Match.Deps {
+  /** Whether a request had better wait; where there is none, all are sent at once. */
+  readonly admission?: Admission
   readonly fleet: Fleet["Service"]
   readonly ledger: Ledger["Service"]
   readonly hasher: Hasher
@@ -152,6 +155,9 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
     let tries = 0
     /** The store is waited for once, before the first try. */
     let waited = deps.overflow === undefined
+    let guest: Guest | null = null
+    /** When it was first matched and placed, if it had to wait: its turn is part of `place`. */
+    let waitsFrom: { readonly matchMs: number; readonly placeMs: number } | null = null
     let decisionMs: number | null = null
     let served = request.model
     let body = exchange.body
@@ -197,6 +203,24 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       })
     }
 
+    /** Whether it waits here: then it is tried again when its turn has come. */
+    const holds = (ask: Ask, nowMs: number): boolean => {
+      const { admission } = deps
+      if (admission === undefined) return false
+      const isFirst = guest === null
+      guest ??= admission.guest(nowMs, ask.priority, () => guarded(exchange, trail, () => attempt(null)))
+      const held = admission.holds(guest, ask, nowMs)
+      if (!held && !isFirst) trail.waitedMs = nowMs - guest.bornMs
+      if (held && isFirst) {
+        exchange.onAbort(() => {
+          if (!guest!.held) return
+          admission.leave(guest!)
+          attempt(null)
+        })
+      }
+      return held
+    }
+
     const attempt = (last: { readonly worker: string; readonly reason: string } | null): void => {
       if (exchange.gone) {
         record(null, null, "clientGone", 0)
@@ -219,6 +243,10 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         if (deps.overflow?.wait(() => guarded(exchange, trail, () => attempt(null))) === true) return
       }
       const placeMs = now()
+      if (tries === 0 && candidates > 0 && holds(ask, placeMs)) {
+        waitsFrom ??= { matchMs, placeMs }
+        return
+      }
       const { witness } = deps
       const decision = witness === undefined || candidates === 0 ? null : ledger.decision(ask, placeMs, witness.most)
       const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, placeMs)
@@ -244,7 +272,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const bookMs = now()
       const booking = ledger.book(slot, ask, request.stream, bookMs)
       const sentMs = now()
-      decisionMs ??= sentMs - startedMs
+      decisionMs ??= sentMs - startedMs - trail.waitedMs
       if (tries === 1) deps.prompted?.(found.model, ask.blockSize, ask.keys)
       const step: Trail.Try = {
         worker: worker.spec.id,
@@ -256,8 +284,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         states: current.states,
         heldTokens: booking.heldTokens,
         bestTokens: Match.most(ask.heldTokens, eligible),
-        matchMs,
-        placeMs,
+        ...(waitsFrom ?? { matchMs, placeMs }),
         bookMs,
         sentMs,
         firstByteMs: Number.NaN,
@@ -267,6 +294,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         outputTokens: null
       }
       trail.tries.push(step)
+      waitsFrom = null
       if (trail.trace?.sampled === true && exact) {
         const keys = hashed!.keysFor(deps.blockSizes[slot]!).map((prompt) => prompt.keys)
         deps.traces!.sent(trail.trace, step, keys)

@@ -67,7 +67,7 @@ export interface Try {
   /** Leading prompt tokens the worker holds, as predicted; and the most that any eligible one does. */
   readonly heldTokens: number
   readonly bestTokens: number
-  /** When each phase began. */
+  /** When each phase began; `place` has in it the wait for its turn. */
   readonly matchMs: number
   readonly placeMs: number
   readonly bookMs: number
@@ -92,6 +92,8 @@ export interface Trail {
   readonly epochMs: number
   hashMs: number
   hashedMs: number
+  /** How long it waited for its turn, ms: see `actors/Admission.ts`. */
+  waitedMs: number
   /** When it was over. */
   settledMs: number
   /** States of the workers that serve its model when none could take it: `2 open, 1 draining`; null when some could. */
@@ -113,6 +115,7 @@ export const make = (
   epochMs,
   hashMs: Number.NaN,
   hashedMs: Number.NaN,
+  waitedMs: 0,
   settledMs: Number.NaN,
   missing: null,
   tries: []

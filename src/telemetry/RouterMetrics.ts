@@ -50,6 +50,7 @@ const counters = {
 
 const gauges = {
   inFlight: gauge("warmpath_requests_in_flight", "Requests being answered now"),
+  waiting: gauge("warmpath_requests_waiting", "Of them, those that wait in the router for a worker that is soon free"),
   workers: gauge("warmpath_workers", "Workers listed, in any state"),
   workersAble: gauge("warmpath_workers_able", "Workers that can take a request now"),
   indexBlocks: gauge("warmpath_index_blocks", "Distinct blocks in the prefix index"),

@@ -15,6 +15,8 @@ export const ledger = (own: Ledger["Service"], speed: number, predictions: Predi
   ...own,
   hint: (slot, load, nowMs) => own.hint(slot, load, nowMs * speed),
   place: (ask, nowMs) => own.place(ask, nowMs * speed),
+  outlook: (ask, nowMs) => own.outlook(ask, nowMs * speed),
+  aheadMs: (slot, nowMs) => own.aheadMs(slot, nowMs * speed),
   explain: (ask, nowMs) => own.explain(ask, nowMs * speed),
   decision: (ask, nowMs, most) => own.decision(ask, nowMs * speed, most),
   book: (slot, ask, streams, nowMs) => {
