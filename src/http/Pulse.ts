@@ -96,15 +96,15 @@ export class Pulse {
 
   totals(nowMs: number): Omit<LiveTotals, "inFlight"> {
     let from = Math.max(0, this.count - rows)
-    // Where rows do not reach back a minute, it is as long as they do.
-    const reachMs = from > 0 ? Math.min(overMs, nowMs - this.at[from % rows]!) : overMs
+    // Where rows do not reach back a minute, or there was nothing before, it is as long as they do.
+    const reachMs = this.count === 0 ? overMs : Math.min(overMs, Math.max(1_000, nowMs - this.at[from % rows]!))
     while (from < this.count && this.at[from % rows]! <= nowMs - overMs) from++
     const { atMs: _, ...sums } = this.sum(from, this.count, nowMs)
     const { cachedTokens, promptTokens, ...rest } = sums
     return {
       ...rest,
       overMs: reachMs,
-      requestsPerS: (rest.requests * 1_000) / Math.max(1, reachMs),
+      requestsPerS: (rest.requests * 1_000) / reachMs,
       hitRate: promptTokens === 0 ? null : cachedTokens / promptTokens
     }
   }

@@ -44,7 +44,7 @@ export const LinesTable = ({ label, of, withWorker = true }: LinesProps) => (
         <th scope="col">Over at</th>
         <th scope="col">Request</th>
         {withWorker && <th scope="col">Worker</th>}
-        <th scope="col" class="right">
+        <th scope="col" class="right wide-only">
           Prompt
         </th>
         <th scope="col">Hit</th>
@@ -67,7 +67,7 @@ export const LinesTable = ({ label, of, withWorker = true }: LinesProps) => (
             <Outcome outcome={line.outcome} />
           </th>
           {withWorker && <td>{line.worker ?? "none"}</td>}
-          <td class="number right" title={tokens(line.promptTokens)}>
+          <td class="number right wide-only" title={tokens(line.promptTokens)}>
             {count(line.promptTokens)}
           </td>
           <td>

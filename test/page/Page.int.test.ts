@@ -162,7 +162,8 @@ describe("the page of a router", () => {
     for (let i = 0; i < 4; i++) await ask(`tree-${i}`, `${"Of the north, then. ".repeat(20)} ${i}`)
     const { page } = await open(router.adminUrl)
     const items = page.getByRole("treeitem")
-    await items.first().waitFor()
+    // Asked for every few seconds.
+    await page.locator('[role="treeitem"][aria-expanded]').first().waitFor()
     expect(await items.first().innerText()).toMatch(/tokens, shared by \d+ of \d+ requests/)
     expect(await items.first().innerText()).toContain("127.0.0.1:")
     await items.first().focus()
@@ -245,6 +246,28 @@ describe("the page of a fleet", () => {
     rig.workers = all.map((each) => (each.id === "gpu-777" ? { ...each, state: "open", why: "it refuses" } : each))
     await page.locator("tr", { hasText: "gpu-777" }).getByText("open").waitFor()
     expect(await page.getByRole("img", { name: /^1\D000 workers/ }).getAttribute("aria-label")).toContain("1 open")
+    await rig.close()
+  })
+
+  it("says of a request that nobody took why, and of one that went elsewhere each try", async () => {
+    const rig = await LiveRig.start([LiveRig.worker(1)])
+    await Built.at(rig.url)
+    const receipt = (await (await fetch(`${router.adminUrl}/admin/receipts/first-5`)).json()) as Receipt
+    const [step] = receipt.tries
+    const failed = { ...step!, worker: "gpu-7", end: "failed before its first byte: refused", firstByteMs: null }
+    rig.receipts.set("twice", { ...receipt, id: "twice", tries: [failed, { ...step!, worker: "gpu-8" }] })
+    const none = { receive: 0.1, hash: 0.1, match: null, place: null, book: null, forward: null, settle: null }
+    const untaken = { ...receipt, tries: [], phases: none, regret: null, ttftMs: null, outputTokens: null }
+    rig.receipts.set("untaken", { ...untaken, id: "untaken", outcome: "missing", status: 503, missing: "2 open" })
+    const { page, wrong } = await open(rig.url, { hash: "#/receipts/untaken" })
+    await page.getByRole("heading", { name: "No worker took it" }).waitFor()
+    await page.getByText("No worker could take it: 2 open.").waitFor()
+    await page.evaluate("location.hash = '#/receipts/twice'")
+    await page.getByRole("heading", { name: "Why gpu-8?" }).waitFor()
+    await page.getByRole("heading", { name: /Try 1: gpu-7 .* failed before its first byte: refused/ }).waitFor()
+    await page.getByRole("heading", { name: /Try 2: gpu-8/ }).waitFor()
+    expect(await barriers(page)).toEqual([])
+    expect(wrong).toEqual([])
     await rig.close()
   })
 

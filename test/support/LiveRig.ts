@@ -1,7 +1,7 @@
 /** The admin listener over a fleet that is made up: of any size, and changed by the test. The page and its feed are the real ones. */
 import { Effect, Exit, References, Scope } from "effect"
 import type { LiveWorker } from "../../src/domain/Live.ts"
-import type { ReceiptLine } from "../../src/domain/Receipt.ts"
+import type { Receipt, ReceiptLine } from "../../src/domain/Receipt.ts"
 import * as Admin from "../../src/http/Admin.ts"
 import * as AdminLive from "../../src/http/AdminLive.ts"
 import * as AdminPage from "../../src/http/AdminPage.ts"
@@ -33,6 +33,8 @@ export interface LiveRig {
   readonly url: string
   readonly port: number
   workers: ReadonlyArray<LiveWorker>
+  /** By their ids. */
+  readonly receipts: Map<string, Receipt>
   /** Requests are over. */
   readonly over: (line: ReceiptLine) => void
   readonly close: () => Promise<void>
@@ -62,7 +64,7 @@ export const start = async (workers: ReadonlyArray<LiveWorker>, port = 0): Promi
     metrics: () => "",
     rooms: {
       live,
-      receipts: () => ({ status: 200, json: { receipts: [] } }),
+      receipts: (_request, _url, [id = ""]) => ({ status: 200, json: rig.receipts.get(id) ?? { receipts: [] } }),
       prefixes: () => ({ status: 200, json: { requests: 0, alone: 0, roots: [] } })
     },
     page: AdminPage.make()
@@ -77,6 +79,7 @@ export const start = async (workers: ReadonlyArray<LiveWorker>, port = 0): Promi
     url: `http://127.0.0.1:${listening.port}`,
     port: listening.port,
     workers,
+    receipts: new Map(),
     over: (line) => {
       for (const heard of listeners) heard(() => line)
     },
