@@ -1,12 +1,12 @@
 /** Light, dark, or as the system is: kept in this browser. */
 import { signal } from "@preact/signals"
 
-export const themes = ["system", "light", "dark"] as const
+export const themes = ["auto", "light", "dark"] as const
 export type Theme = (typeof themes)[number]
 
 const kept = (): Theme => {
   const theme = localStorage.getItem("theme")
-  return theme === "light" || theme === "dark" ? theme : "system"
+  return theme === "light" || theme === "dark" ? theme : "auto"
 }
 
 export const theme = signal<Theme>(kept())
@@ -15,7 +15,7 @@ const system = matchMedia("(prefers-color-scheme: dark)")
 export const repaint = signal(0)
 
 const show = (): void => {
-  if (theme.value === "system") delete document.documentElement.dataset["theme"]
+  if (theme.value === "auto") delete document.documentElement.dataset["theme"]
   else document.documentElement.dataset["theme"] = theme.value
   repaint.value++
 }

@@ -16,7 +16,7 @@ export const Totals = () => {
   const now = totals.value
   const all = [...workers.value.values()]
   const able = all.filter(({ state }) => state === "ready" || state === "suspect" || state === "halfOpen").length
-  const over = now === null ? "" : `last ${duration(now.overMs)}`
+  const over = now === null ? "" : `last ${duration(1_000 * Math.round(now.overMs / 1_000))}`
   return (
     <section aria-labelledby="now">
       <h2 id="now" class="hidden">
