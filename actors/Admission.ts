@@ -8,7 +8,7 @@
  *          asked anew: where it goes follows from what is so by then.
  * Loses    nothing: requests are in flight all the while.
  *
- * A request waits while what is ahead of it at the worker it would go to takes more than half of what a prompt usually takes
+ * A request waits while what is ahead of it at the worker it would go to takes longer than a prompt usually takes
  * there: so workers never idle, and scale does not matter. What waits for a worker counts for those that come later like what
  * was sent there (`Ask.aheadMs`), or all would wait for the same one. Only where placement is by cost; where all are idle nothing is asked.
  */
@@ -47,7 +47,7 @@ export interface Options {
 }
 
 /** Of the mean prefill: what may be ahead of a request that is sent. */
-const share = 0.5
+const share = 1
 export const turnMs = 10
 /** However it is: engines may know better, and a client's patience ends. */
 const waitMsMax = 30_000
