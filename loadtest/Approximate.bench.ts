@@ -4,9 +4,9 @@
  * A trace is replayed in virtual time against simulated engines, routed by the production ledger, index, trust and cache
  * model: once with every event heard, then without any. The figures are exact and the same on every machine.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
+import * as Circumstances from "./Circumstances.ts"
 import { percentile } from "./client/Stats.ts"
 import * as Random from "./Random.ts"
 import * as Generated from "./replay/Generated.ts"
@@ -193,7 +193,6 @@ else {
 }
 
 function markdown(lines: ReadonlyArray<string>): string {
-  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).stdout.trim()
   const args = process.argv.slice(2).map((arg) => arg.replace(/^.*\/(?=[^/]+\.gz$)/, ""))
   return `# A fleet without KV events
 
@@ -211,7 +210,7 @@ Arrivals (512-token blocks): ${values.copies} copies of the trace at once, engin
 ${lines.join("\n").trimEnd()}
 \`\`\`
 
-Virtual time: the machine does not matter (Node ${process.version}). Commit: ${commit}.
+Virtual time: the machine does not matter (Node ${process.version}). Commit: ${Circumstances.commit()}.
 Command: \`node loadtest/Approximate.bench.ts ${args.join(" ")}\`
 `
 }

@@ -8,12 +8,12 @@
  * the threads of their sockets. Every table is compared with the caches at the end. Wall times are of a machine that is
  * shared by all processes of a run, and whoever else is on it.
  */
-import { spawn, spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { writeFileSync } from "node:fs"
-import { cpus, loadavg } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import * as Circumstances from "./Circumstances.ts"
 import { generate, publishers } from "./micro/IngestWorkload.ts"
 import { median } from "./micro/Measure.ts"
 import * as Events from "./replicas/Events.ts"
@@ -226,23 +226,13 @@ const coldStart = async (): Promise<boolean> => {
   return code === 0
 }
 
-const commitOf = (): string => {
-  const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" })
-  const head = git("rev-parse", "--short", "HEAD")
-  if (head.status !== 0) return "unknown"
-  return head.stdout.trim() + (git("status", "--porcelain", "--", "src", "actors").stdout === "" ? "" : " with changes")
-}
-
 const main = async (): Promise<boolean> => {
   let agree = true
   if (wanted("flood")) agree = await flood()
   if (wanted("latency")) await latency()
   if (wanted("link")) await link()
   if (values["cold-start"]) agree = (await coldStart()) && agree
-  const load = loadavg()[0]!.toFixed(1)
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load}), Node ${process.version}. Commit: ${commitOf()}.\n` +
-    `Command: \`${["node loadtest/Cluster.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out !== undefined) {
     writeFileSync(

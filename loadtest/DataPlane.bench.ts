@@ -6,18 +6,19 @@
  * processes. CPU is user + system time of the proxy process, by the kernel's accounting: it holds where wall times on a
  * shared machine do not. Runs are paired (ours, theirs, ours, theirs …) and the table shows medians.
  */
-import { execFileSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { connect } from "node:net"
-import { cpus } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import autocannon from "autocannon"
 import * as Front from "../src/http/Front.ts"
 import * as Pool from "../src/http/Pool.ts"
 import * as Upstream from "../src/http/Upstream.ts"
+import * as Circumstances from "./Circumstances.ts"
+import { median } from "./client/Stats.ts"
 import * as CannedWorker from "./proxies/CannedWorker.ts"
 import * as Measured from "./proxies/Measured.ts"
+import * as Rows from "./proxies/Rows.ts"
 
 const help = `Usage: node loadtest/DataPlane.bench.ts [options]
 
@@ -117,8 +118,6 @@ const stream = async (port: number, streams: number, chunks: number): Promise<vo
   )
 }
 
-const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
-
 const measure = async (): Promise<void> => {
   const number = (text: string | undefined, usual: number, tiny: number): number =>
     text === undefined ? (values.tiny ? tiny : usual) : Number(text)
@@ -160,18 +159,8 @@ const measure = async (): Promise<void> => {
     ["SSE, µs/chunk", async (port) => stream(port, streams, chunks).then(() => streams * chunks)]
   ]
 
-  const lines: Array<string> = []
-  const line = (...cells: ReadonlyArray<string>): void => {
-    const text =
-      cells[0]!.padEnd(24) +
-      cells
-        .slice(1)
-        .map((cell) => cell.padStart(22))
-        .join("")
-    lines.push(text)
-    console.log(text)
-  }
-  line("CPU of the proxy", "ours", "node:http + undici", "theirs / ours")
+  const table = Rows.make(24, 22)
+  table.add("CPU of the proxy", "ours", "node:http + undici", "theirs / ours")
   for (const [name, run] of rows) {
     const us: [Array<number>, Array<number>] = [[], []]
     // The first round warms up both and is not counted.
@@ -185,13 +174,11 @@ const measure = async (): Promise<void> => {
     const cell = (numbers: ReadonlyArray<number>): string =>
       `${median(numbers).toFixed(1)} (${Math.min(...numbers).toFixed(1)}-${Math.max(...numbers).toFixed(1)})`
     const ratios = us[1].map((their, round) => their / us[0][round]!)
-    line(name, cell(us[0]), cell(us[1]), median(ratios).toFixed(2))
+    table.add(name, cell(us[0]), cell(us[1]), median(ratios).toFixed(2))
   }
   await Promise.all([...proxies, worker].map(({ measured }) => measured.stop()))
 
   if (values.out === undefined) return
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
-  const rest = process.argv.slice(2).join(" ")
   writeFileSync(
     values.out,
     `# Data plane: CPU of the proxy process
@@ -200,11 +187,10 @@ Median (least-most) of ${rounds} paired runs: ${requests} requests over ${connec
 Both proxies read the whole body, parse it as JSON, forward it and stream the answer back. Loopback; lower is better.
 
 \`\`\`text
-${lines.join("\n")}
+${table.lines.join("\n")}
 \`\`\`
 
-Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.
-Command: \`node loadtest/DataPlane.bench.ts ${rest}\`
+${Circumstances.text()}
 `
   )
 }

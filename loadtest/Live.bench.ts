@@ -5,10 +5,9 @@
  * Engines run `--speed` times as fast as the trace, and times are multiplied back; a machine that is too slow for that
  * shows in the cores used and in how late requests were sent, which are printed. Wall time: on a shared machine, noisy.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
-import { cpus } from "node:os"
 import { parseArgs } from "node:util"
+import * as Circumstances from "./Circumstances.ts"
 import * as Random from "./Random.ts"
 import * as Generated from "./replay/Generated.ts"
 import * as Contenders from "./replay/live/Contenders.ts"
@@ -181,11 +180,7 @@ const main = async (): Promise<void> => {
     for (const line of table(rows)) say(line)
     say("")
   }
-  const git = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" })
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. ` +
-    `Commit: ${git.status === 0 ? git.stdout.trim() : "unknown"}.\n` +
-    `Command: \`${["node loadtest/Live.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(where)
   if (values.out === undefined) return
   writeFileSync(

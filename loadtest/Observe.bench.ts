@@ -5,15 +5,17 @@
  * Both are the real command in processes of their own, before the same workers, and take the same bodies by turns; CPU is
  * user + system time of the process with all its threads. The counters behind `/metrics` cannot be turned off: both have them.
  */
-import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { cpus, tmpdir } from "node:os"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import * as Circumstances from "./Circumstances.ts"
+import { median } from "./client/Stats.ts"
 import { answers, conversation } from "./proxies/Conversation.ts"
 import * as Measured from "./proxies/Measured.ts"
+import * as Rows from "./proxies/Rows.ts"
 
 const help = `Usage: node loadtest/Observe.bench.ts [options]
 
@@ -74,8 +76,6 @@ const settings = (url: string, folder: string): ReadonlyArray<readonly [string, 
   ["all of it", ["--otlp-endpoint", url, "--receipts-file", join(folder, "receipts.jsonl")]]
 ]
 
-const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
-
 const measure = async (): Promise<void> => {
   const rounds = count("rounds", 9, 1)
   const requests = count("requests", 3_000, 40)
@@ -90,24 +90,14 @@ const measure = async (): Promise<void> => {
     name,
     measured: Measured.start(Measured.path("../../src/bin.ts"), [...listen, ...given, ...flags])
   }))
-  const lines: Array<string> = []
-  const line = (...cells: ReadonlyArray<string>): void => {
-    const text =
-      cells[0]!.padEnd(28) +
-      cells
-        .slice(1)
-        .map((cell) => cell.padStart(24))
-        .join("")
-    lines.push(text)
-    console.log(text)
-  }
+  const table = Rows.make(28, 24)
   try {
     const ports: Array<number> = []
     for (const { measured } of routers) {
       ports.push(Number((await measured.says(/ at http:\/\/127\.0\.0\.1:(\d+)\/v1/))[1]))
       await measured.says(/Prompts of \\?"canned\\?" are tokenised here/)
     }
-    line("", ...routers.map(({ name }) => name))
+    table.add("", ...routers.map(({ name }) => name))
     for (const [kilobytes, stream] of [
       [2, false],
       [2, true],
@@ -122,9 +112,12 @@ const measure = async (): Promise<void> => {
           if (round >= 0) spent[i]!.push(((await measured.cpuUs()) - before) / requests)
         }
       }
-      line(`${kilobytes} KB, ${stream ? "streamed" : "whole"}, us/request`, ...spent.map((us) => median(us).toFixed(1)))
+      table.add(
+        `${kilobytes} KB, ${stream ? "streamed" : "whole"}, us/request`,
+        ...spent.map((us) => median(us).toFixed(1))
+      )
       const ratios = spent.map((us) => us.map((each, at) => each / spent[0]![at]!))
-      line(
+      table.add(
         "  to all off",
         ...ratios.map((of) => `${median(of).toFixed(3)} (${Math.min(...of).toFixed(2)}-${Math.max(...of).toFixed(2)})`)
       )
@@ -136,10 +129,7 @@ const measure = async (): Promise<void> => {
     rmSync(folder, { recursive: true, force: true })
   }
 
-  const git = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" })
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${git.status === 0 ? git.stdout.trim() : "unknown"}.\n` +
-    `Command: \`${["node loadtest/Observe.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out === undefined) return
   writeFileSync(
@@ -151,7 +141,7 @@ run, to the router with all of it off (least-most). "All off" has no receipts an
 of one trace in a hundred, over http/protobuf. The file gets every receipt.
 
 \`\`\`text
-${lines.join("\n")}
+${table.lines.join("\n")}
 \`\`\`
 
 ${where}

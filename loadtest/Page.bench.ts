@@ -6,13 +6,12 @@
  * are of one core while requests are sent and every worker changes all the time: the router's with a page open less without,
  * and that of the page's main thread by Chromium's own accounting.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { Agent, request } from "node:http"
-import { cpus, loadavg } from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import type { Browser } from "playwright-core"
+import * as Circumstances from "./Circumstances.ts"
 import { percentile } from "./client/Stats.ts"
 import * as Measured from "./proxies/Measured.ts"
 import * as Chromium from "./servers/Chromium.ts"
@@ -151,17 +150,13 @@ const measure = async (browser: Browser, workers: number): Promise<void> => {
 }
 
 const main = async (): Promise<void> => {
-  const loadFrom = loadavg()[0]!.toFixed(1)
   const browser = await Chromium.launch()
   print(
     `workers${["load", "rows", "transferred", "elements", "main thread", "router, unseen", "router, seen"].map((text) => text.padStart(15)).join("")}`
   )
   for (const workers of sizes) await measure(browser, workers)
   await browser.close()
-  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).stdout?.trim() || "unknown"
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${loadFrom} to ${loadavg()[0]!.toFixed(1)}), Node ${process.version}. Commit: ${commit}.\n` +
-    `Command: \`${["node loadtest/Page.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out === undefined) return
   const text = `# The page: how soon it is there, and what it costs\n\n${perSecond} requests a second. Wall time where in ms; CPU as a share of one core.\n\n\`\`\`text\n${lines.join("\n")}\n\`\`\`\n\n${where}\n`

@@ -5,10 +5,9 @@
  * Simulated engines hold the beginnings of many long sessions, and repeat only their last events to who comes anew; the
  * router is a process of its own. Hit rate: prompt tokens that engines say they had cached, of all that were sent. Wall time.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
-import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
+import * as Circumstances from "./Circumstances.ts"
 import * as Processes from "./restart/Processes.ts"
 import * as Restarts from "./restart/Restarts.ts"
 import * as Sessions from "./restart/Sessions.ts"
@@ -128,15 +127,7 @@ const measure = async (kind: Stores.Kind, store: Stores.Store, sessions: Session
   }
 }
 
-const commitOf = (): string => {
-  const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" })
-  const head = git("rev-parse", "--short", "HEAD")
-  if (head.status !== 0) return "unknown"
-  return head.stdout.trim() + (git("status", "--porcelain", "--", "src", "actors").stdout === "" ? "" : " with changes")
-}
-
 const main = async (): Promise<void> => {
-  const load = [loadavg()[0]!.toFixed(1)]
   const sessions = Sessions.make(sessionCount, 1)
   print(
     `${(sessionCount * Sessions.sessionBlocks).toLocaleString("en-US").replaceAll(",", " ")} blocks in ${sessionCount} sessions on ${engines} engines, ${options.perSecond} requests a second; hit rates in %`
@@ -147,10 +138,7 @@ const main = async (): Promise<void> => {
     if (store !== undefined) await measure(kind, store, sessions)
   }
   await sessions.close()
-  load.push(loadavg()[0]!.toFixed(1))
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load.join(" to ")}), Node ${process.version}. Commit: ${commitOf()}.\n` +
-    `Command: \`${["node loadtest/Restart.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out === undefined) return
   writeFileSync(

@@ -6,17 +6,17 @@
  * The plain proxy parses the body and takes workers in turn. CPU is user + system time of the proxy process by the
  * kernel's accounting, which holds where wall times on a shared machine do not. Runs are paired; the table shows medians.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { Agent, request } from "node:http"
 import { connect, type Socket } from "node:net"
-import { cpus } from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
-import { percentile } from "./client/Stats.ts"
+import * as Circumstances from "./Circumstances.ts"
+import { median, percentile } from "./client/Stats.ts"
 import * as CannedWorker from "./proxies/CannedWorker.ts"
 import { answers, body, conversation } from "./proxies/Conversation.ts"
 import * as Measured from "./proxies/Measured.ts"
+import * as Rows from "./proxies/Rows.ts"
 
 const help = `Usage: node loadtest/Router.bench.ts [options]
 
@@ -177,8 +177,6 @@ const idleBytes = async ({ measured, port }: Target, history: string, count: num
   return median(steps)
 }
 
-const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
-
 const start = async (): Promise<ReadonlyArray<Target>> => {
   const listening = /listens at http:\/\/127\.0\.0\.1:(\d+)\n.*:(\d+)\n/
   const worker = Measured.start(Measured.path("CannedWorker.ts"), ["--listeners", "2", "--delay", values.delay ?? "0"])
@@ -213,17 +211,7 @@ const measure = async (): Promise<void> => {
   const rate = number(values.rate, 100, 50)
   const targets = await start()
 
-  const lines: Array<string> = []
-  const line = (...cells: ReadonlyArray<string>): void => {
-    const text =
-      cells[0]!.padEnd(40) +
-      cells
-        .slice(1)
-        .map((cell) => cell.padStart(24))
-        .join("")
-    lines.push(text)
-    console.log(text)
-  }
+  const table = Rows.make(40, 24)
   /** A row: `run` gives each target's figures of one round; rounds that warm up are not counted. */
   const row = async (
     names: ReadonlyArray<string>,
@@ -246,7 +234,7 @@ const measure = async (): Promise<void> => {
         return `${median(of).toFixed(digits)} (${Math.min(...of).toFixed(digits)}-${Math.max(...of).toFixed(digits)})`
       })
       while (cells.length < 3) cells.push("")
-      line(name, ...cells, median(figures[1]![i]!.map((plain, at) => plain / figures[0]![i]![at]!)).toFixed(2))
+      table.add(name, ...cells, median(figures[1]![i]!.map((plain, at) => plain / figures[0]![i]![at]!)).toFixed(2))
     }
   }
   const cpu =
@@ -257,7 +245,7 @@ const measure = async (): Promise<void> => {
       return [((await measured.cpuUs()) - before) / units]
     }
 
-  line("", ...targets.map(({ name }) => name), "plain / router")
+  table.add("", ...targets.map(({ name }) => name), "plain / router")
   const short = conversation(2_000)
   // First, and once: later a process has room left over from what it did before.
   await row(
@@ -296,11 +284,7 @@ const measure = async (): Promise<void> => {
   )
   await Promise.all(targets.map(({ measured }) => measured.stop()))
 
-  const git = spawnSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" })
-  const commit = git.status === 0 ? git.stdout.trim() : "unknown"
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared), Node ${process.version}. Commit: ${commit}.\n` +
-    `Command: \`${["node loadtest/Router.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out === undefined) return
   writeFileSync(
@@ -317,7 +301,7 @@ settles. Its workers publish no KV events, so it also stores each prompt's block
 \`JSON.parse\` + workers in turn + \`undici.stream\`. Loopback; lower is better.
 
 \`\`\`text
-${lines.join("\n")}
+${table.lines.join("\n")}
 \`\`\`
 
 ${where}

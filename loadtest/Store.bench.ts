@@ -6,11 +6,10 @@
  * does falls on all alike. Each answer is checked against what the workers hold. Wall times are of a machine that client and
  * servers share, with whoever else is on it; CPU is what the scheduler counts.
  */
-import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
-import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
 import { Effect, Logger } from "effect"
+import * as Circumstances from "./Circumstances.ts"
 import * as Bursts from "./stores/Bursts.ts"
 import * as Memory from "./stores/Memory.ts"
 import * as Ours from "./stores/Ours.ts"
@@ -158,18 +157,10 @@ const measure = Effect.fnUntraced(function* (workload: Workload, figures: Report
   return wrong
 }, Effect.scoped)
 
-const commitOf = (): string => {
-  const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" })
-  const head = git("rev-parse", "--short", "HEAD")
-  if (head.status !== 0) return "unknown"
-  return head.stdout.trim() + (git("status", "--porcelain", "--", "src", "actors").stdout === "" ? "" : " with changes")
-}
-
 const quiet = Effect.provide(Logger.layer([]))
 
 const main = async (): Promise<boolean> => {
   const figures = Report.figures()
-  const load = [loadavg()[0]!.toFixed(1)]
   let wrong = 0
   for (const [name, make] of Object.entries(workloads)) {
     if (!wants("lookups") || !name.includes(values.only)) continue
@@ -191,10 +182,7 @@ const main = async (): Promise<boolean> => {
     const blocks = values.tiny ? 20_000 : 10_000_000
     wrong += await Effect.runPromise(Memory.measure(cases, blocks, print, say).pipe(quiet))
   }
-  load.push(loadavg()[0]!.toFixed(1))
-  const where =
-    `Machine: ${cpus()[0]?.model.trim()}, ${cpus().length} cores (shared, load ${load.join(" to ")}), Node ${process.version}. Commit: ${commitOf()}.\n` +
-    `Command: \`${["node loadtest/Store.bench.ts", ...process.argv.slice(2)].join(" ")}\``
+  const where = Circumstances.text()
   console.log(`\n${where}`)
   if (values.out !== undefined) {
     writeFileSync(

@@ -8,6 +8,9 @@ export const percentile = (values: ReadonlyArray<number>, fraction: number): num
   return sorted[Math.min(sorted.length, Math.max(1, rank)) - 1]!
 }
 
+/** The upper one of the two in the middle. */
+export const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
+
 export const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)
 
 /** Largest over mean: 1 is perfectly even, the number of values is all in one place. Null when the sum is 0. */

@@ -32,7 +32,7 @@ describe("The router's bench", () => {
       for (const figure of figures) expect(figure).toSatisfy(Number.isFinite)
       if (!row.startsWith("memory")) for (const figure of figures) expect(figure).toBeGreaterThan(0)
     }
-    expect(where).toMatch(/^Machine: .+ Node v\d+.+ Commit: \w+\.\nCommand: `node loadtest\/Router\.bench\.ts --tiny`$/)
+    expect(where).toMatch(/^Machine: .+ Node v\d+.+ Commit: .+\.\nCommand: `node loadtest\/Router\.bench\.ts --tiny`$/)
   })
 
   it("says with --help what it does", async () => {
