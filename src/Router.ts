@@ -31,6 +31,7 @@ import { errorBody } from "./http/Problem.ts"
 import * as ReceiptOf from "./http/ReceiptOf.ts"
 import * as Request from "./http/Request.ts"
 import { forward } from "./http/Upstream.ts"
+import * as Noted from "./Noted.ts"
 import * as Observe from "./Observe.ts"
 import { EventBus } from "./ports/EventBus.ts"
 import { EventStream } from "./ports/EventStream.ts"
@@ -38,7 +39,6 @@ import type { StoreUnusable } from "./ports/StateStore.ts"
 import * as ReceiptSinks from "./ReceiptSinks.ts"
 import * as Remembered from "./Remembered.ts"
 import * as Replicas from "./Replicas.ts"
-import * as Seen from "./Seen.ts"
 import * as Store from "./Store.ts"
 import * as Tokenizers from "./Tokenizers.ts"
 import * as Watched from "./Watched.ts"
@@ -254,7 +254,7 @@ export const start = Effect.fnUntraced(function* (
     (made) => Effect.sync(made.close)
   )
   const unready = () => joined?.unready() ?? null
-  const seen = Seen.make({
+  const noted = Noted.make({
     config,
     policy: ledger.policy,
     workersMax,
@@ -268,7 +268,7 @@ export const start = Effect.fnUntraced(function* (
     index,
     trust,
     ledger,
-    receipts: seen.receipts,
+    receipts: noted.receipts,
     inFlight: () => front?.inFlight() ?? 0,
     workersMax,
     now
@@ -291,7 +291,7 @@ export const start = Effect.fnUntraced(function* (
     waitingMax: config.waitingMax,
     after: (ms, run) => void setTimeout(() => run(now()), ms)
   })
-  if (sinks !== null) seen.receipts?.listen(sinks.add)
+  if (sinks !== null) noted.receipts?.listen(sinks.add)
   const request = Request.make({
     ...placing,
     admission,
@@ -305,13 +305,13 @@ export const start = Effect.fnUntraced(function* (
     retriesMax: config.retriesMax,
     draining: () => draining,
     unready,
-    ...(seen.receipts === null ? {} : { witness: seen.witness }),
+    ...(noted.receipts === null ? {} : { witness: noted.witness }),
     ...(traced === null ? {} : { traces: traced.traces }),
     prompted: watched.prompted,
     settled: (record) => {
       observe.settled(record)
       traced?.settled(record)
-      seen.receipts?.add(record)
+      noted.receipts?.add(record)
       watched.settled(record)
       const { outcome, slot, status, totalMs } = record
       if (slot !== null && outcome === "complete" && status < 300) pictures.delivered(slot, record, totalMs)
@@ -372,8 +372,8 @@ export const start = Effect.fnUntraced(function* (
       page: watched.page,
       rooms: {
         ...watched.rooms,
-        receipts: AdminReceipts.room(seen.receipts, config.receiptsMax),
-        explain: AdminExplain.room({ ...placing, witness: seen.witness, bodyBytesMax: config.bodyBytesMax })
+        receipts: AdminReceipts.room(noted.receipts, config.receiptsMax),
+        explain: AdminExplain.room({ ...placing, witness: noted.witness, bodyBytesMax: config.bodyBytesMax })
       },
       config: () => ({ ...config, tokenizing: tokenizers.list() }),
       metrics: observe.metrics

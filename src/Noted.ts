@@ -1,5 +1,5 @@
 /**
- * Seen: what this router keeps of requests that are over, and what it knows of workers as they are chosen; see
+ * Noted: what this router keeps of requests that are over, and what it knows of workers as they are chosen; see
  * `http/Trail.ts`.
  */
 import type { Collector } from "../actors/Collector.ts"
@@ -13,7 +13,7 @@ import * as ReceiptOf from "./http/ReceiptOf.ts"
 import type { Settled } from "./http/Request.ts"
 import type { Witness } from "./http/Trail.ts"
 
-export interface Deps {
+interface Deps {
   readonly config: Pick<Config, "receiptsMax">
   /** What chose the workers. */
   readonly policy: string
@@ -24,7 +24,7 @@ export interface Deps {
   readonly workerOf: (slot: number) => Worker | undefined
 }
 
-export interface Seen {
+export interface Noted {
   /** Null where `receiptsMax` is 0: none are made, and requests note no candidates. */
   readonly receipts: Receipts.Receipts<Settled> | null
   readonly witness: Witness
@@ -33,7 +33,7 @@ export interface Seen {
 /** Candidates of a request that are kept: more are not worth telling. */
 const most = 32
 
-export const make = (deps: Deps): Seen => {
+export const make = (deps: Deps): Noted => {
   const { collector, policy, trust, workersMax } = deps
   const max = deps.config.receiptsMax
   const trusts = new Array<Shown>(workersMax).fill("approximate")
