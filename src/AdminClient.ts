@@ -1,5 +1,6 @@
 /** AdminClient: questions of a command to the admin API of a router that runs. */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
+import { Flag } from "effect/cli"
 import * as Config from "./Config.ts"
 
 /** Nobody answered, or with a refusal. */
@@ -29,21 +30,28 @@ const here = (env: NodeJS.ProcessEnv): string => {
   return `http://${shown.includes(":") ? `[${shown}]` : shown}:${env[adminPort.env ?? ""] || adminPort.fallback}`
 }
 
-/** `given`: `--admin`; null for a router of this machine. */
-export const make = (given: string | null, env: NodeJS.ProcessEnv): Effect.Effect<AdminClient, AdminRefused> => {
-  const text = given ?? here(env)
+/** `--admin`, of every command that asks. */
+export const flag = Flag.String("admin").pipe(
+  Flag.optional,
+  Flag.withDescription("Address of the router's admin API; that of a router on this machine, by its variables")
+)
+
+/** `given`: what `flag` was; none for a router of this machine. */
+export const addressOf = (given: Option.Option<string>): Effect.Effect<string, AdminRefused> => {
+  const text = Option.getOrElse(given, () => here(process.env))
   const whole = /^https?:\/\//i.test(text) ? text : `http://${text}`
-  if (!URL.canParse(whole)) {
-    return Effect.fail(
-      new AdminRefused({
-        code: null,
-        detail: `--admin ${text} is no address: give http://host:${Config.knobs.adminPort.fallback}.`
-      })
-    )
-  }
-  const url = new URL(whole).origin
-  return Effect.succeed({ url, ask: ask(url) })
+  return URL.canParse(whole)
+    ? Effect.succeed(new URL(whole).origin)
+    : Effect.fail(
+        new AdminRefused({
+          code: null,
+          detail: `--admin ${text} is no address: give http://host:${Config.knobs.adminPort.fallback}.`
+        })
+      )
 }
+
+export const make = (given: Option.Option<string>): Effect.Effect<AdminClient, AdminRefused> =>
+  Effect.map(addressOf(given), (url) => ({ url, ask: ask(url) }))
 
 const ask =
   (url: string) =>
@@ -58,7 +66,7 @@ const ask =
         })
         return { status: response.status, text: await response.text() }
       },
-      catch: (cause) => new AdminRefused({ code: null, detail: unreachable(url, cause) })
+      catch: (cause) => unreachable(url, whyOf(cause))
     }).pipe(
       Effect.flatMap(({ status, text }) => {
         const json = parsed(text)
@@ -77,11 +85,16 @@ const ask =
 
 const hint = "give the address that `warmpath serve` prints as admin, --admin http://host:8081."
 
-const unreachable = (url: string, cause: unknown): string => {
+/** `why`: in words. */
+export const unreachable = (url: string, why: string): AdminRefused =>
+  new AdminRefused({
+    code: null,
+    detail: `No router answers at ${url} (${why}). Is one running there? Else ${hint} It answers other machines only with --admin-host.`
+  })
+
+const whyOf = (cause: unknown): string => {
   const error = cause as Error & { readonly cause?: Error }
-  const why =
-    error.name === "TimeoutError" ? `no answer in ${answerMs / 1_000} s` : (error.cause?.message ?? error.message)
-  return `No router answers at ${url} (${why}). Is one running there? Else ${hint} It answers other machines only with --admin-host.`
+  return error.name === "TimeoutError" ? `no answer in ${answerMs / 1_000} s` : (error.cause?.message ?? error.message)
 }
 
 const parsed = (text: string): unknown => {

@@ -26,7 +26,7 @@ const flags = {
   prompt: text("prompt", "Its prompt, as in a completions request"),
   messages: text("messages", "File with its messages, a JSON array, as in a chat request"),
   body: text("body", "Instead: file with the JSON body of a request, to ask where it would go now"),
-  admin: text("admin", "Address of the router's admin API; that of a router on this machine, by its variables"),
+  admin: AdminClient.flag,
   json: Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("As JSON, as the admin API has it"))
 }
 
@@ -94,7 +94,7 @@ const questionOf = Effect.fnUntraced(function* (given: Given) {
 
 const run = Effect.fnUntraced(function* (given: Given) {
   const question = yield* questionOf(given)
-  const admin = yield* AdminClient.make(Option.getOrNull(given.admin), process.env)
+  const admin = yield* AdminClient.make(given.admin)
   const answer = yield* admin.ask(question.path, question.body)
   yield* Console.log(given.json ? JSON.stringify(answer, null, 2) : question.show(answer as never))
 })

@@ -1,8 +1,8 @@
 /** `warmpath top`: the fleet of a router that runs, live in a terminal. */
-import { Console, Effect, Option, Schema } from "effect"
+import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import picocolors from "picocolors"
-import * as Config from "./Config.ts"
+import * as AdminClient from "./AdminClient.ts"
 import * as Feed from "./top/Feed.ts"
 import * as Frame from "./top/Frame.ts"
 import * as Keys from "./top/Keys.ts"
@@ -10,10 +10,7 @@ import * as Screen from "./top/Screen.ts"
 import * as Seen from "./top/Seen.ts"
 
 const flags = {
-  admin: Flag.String("admin").pipe(
-    Flag.optional,
-    Flag.withDescription("Address of the router's admin API; that of a router on this machine, by its variables")
-  ),
+  admin: AdminClient.flag,
   once: Flag.Boolean("once").pipe(
     Flag.withDefault(false),
     Flag.withDescription("Prints it once and ends; so it does where standard output is no terminal")
@@ -22,30 +19,6 @@ const flags = {
     Flag.withDefault(false),
     Flag.withDescription("As --once, as JSON: {atMs, totals, workers}")
   )
-}
-
-/** The router cannot be followed. */
-class TopRefused extends Schema.TaggedError<TopRefused>()("TopRefused", { admin: Schema.String, why: Schema.String }) {
-  override get message() {
-    return (
-      `No router can be followed at ${this.admin}: ${this.why.replace(/\.$/, "")}. Is one running there? Give the address that ` +
-      "`warmpath serve` prints as admin: --admin http://host:8081. It answers other machines only with --admin-host."
-    )
-  }
-}
-
-const hereOf = (env: NodeJS.ProcessEnv): string => {
-  const { adminHost, adminPort } = Config.knobs
-  const host = env[adminHost.env ?? ""] || adminHost.fallback
-  const shown = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
-  return `http://${shown.includes(":") ? `[${shown}]` : shown}:${env[adminPort.env ?? ""] || adminPort.fallback}`
-}
-
-const adminOf = (given: string) => {
-  const text = /^https?:\/\//i.test(given) ? given : `http://${given}`
-  return URL.canParse(text)
-    ? Effect.succeed(new URL(text).origin)
-    : Effect.fail(new TopRefused({ admin: given, why: "this is no address" }))
 }
 
 const isSet = (name: string): boolean => (process.env[name] ?? "") !== ""
@@ -57,7 +30,7 @@ const first = (admin: string) =>
       for await (const told of Feed.once(admin, signal)) return Seen.apply(null, told)
       throw new Error("it ended the connection")
     },
-    catch: (error) => new TopRefused({ admin, why: (error as Error).message })
+    catch: (error) => AdminClient.unreachable(admin, (error as Error).message)
   })
 
 /** Until a key or the signal ends it. */
@@ -105,13 +78,13 @@ const live = async (admin: string, signal: AbortSignal): Promise<void> => {
 }
 
 const run = Effect.fnUntraced(function* (given: Command.Command.Config.Infer<typeof flags>) {
-  const admin = yield* adminOf(Option.getOrElse(given.admin, () => hereOf(process.env)))
+  const admin = yield* AdminClient.addressOf(given.admin)
   const { stdout } = process
   const isWatched = stdout.isTTY && process.env["TERM"] !== "dumb"
   if (isWatched && !given.once && !given.json) {
     return yield* Effect.tryPromise({
       try: (signal) => live(admin, signal),
-      catch: (error) => new TopRefused({ admin, why: (error as Error).message })
+      catch: (error) => AdminClient.unreachable(admin, (error as Error).message)
     })
   }
   const seen = yield* first(admin)
