@@ -27,6 +27,7 @@ let router: Processes.Running
 let url = ""
 let adminUrl = ""
 const heard: Array<Receipt> = []
+let written: ReadonlyArray<Receipt> = []
 
 const ask = async (id: string, words: number, stream = false): Promise<void> => {
   const content = `A tale of ${words % 5}. ${"And so it goes on. ".repeat(100 + (words % 5) * 50)} ${words}`
@@ -164,7 +165,7 @@ describe("receipts that a router writes", () => {
       const bytes = readFileSync(at(name))
       return (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString().trimEnd().split("\n")
     })
-    const written = lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Receipt)
+    written = lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Receipt)
     expect(written).toHaveLength(requests + 12)
     const known = new Map(written.map((receipt) => [receipt.id, receipt]))
     for (const receipt of heard) expect(known.get(receipt.id)).toEqual(receipt)
@@ -180,13 +181,14 @@ describe("receipts that a router writes", () => {
     }
     expect(judged.regret).toMatchObject({ placements: requests + 12, reported: requests + 12 })
     expect(judged.variants).toHaveLength(12)
-    const own = await warmpath(["replay", "--receipts", "--weights", "decode=0,basePrice=2", at("receipts.jsonl")])
+    const own = await warmpath(["replay", "--receipts", "--weights", "decode=0,basePrice=2", ...files])
     expect(own.text).toContain(" decode=0,basePrice=2 ")
   })
 
   it("that were changed since are named, and the command ends with 1", async () => {
-    const [line] = readFileSync(at("receipts.jsonl"), "utf8").split("\n")
-    const changed = JSON.parse(line!) as { tries: Array<{ decision: { cachedTokens: Array<number> } }> }
+    const changed = structuredClone(written[0]) as unknown as {
+      tries: Array<{ decision: { cachedTokens: Array<number> } }>
+    }
     changed.tries[0]!.decision.cachedTokens = changed.tries[0]!.decision.cachedTokens.map((tokens) => tokens + 32)
     writeFileSync(at("changed.jsonl"), `${JSON.stringify(changed)}\nnot a receipt\n`)
     const { code, errors, text } = await warmpath(["replay", "--receipts", at("changed.jsonl")])
@@ -195,7 +197,7 @@ describe("receipts that a router writes", () => {
     expect(errors).toMatch(/changed\.jsonl, line 1, request \S+: ownMs of .* was [\d.]+, recomputed/)
     const nothing = await warmpath(["replay", "--receipts"])
     expect(nothing.errors).toContain("Which receipts? warmpath replay --receipts FILE …")
-    const typo = await warmpath(["replay", "--receipts", "--weights", "decod=1", at("receipts.jsonl")])
+    const typo = await warmpath(["replay", "--receipts", "--weights", "decod=1", at("changed.jsonl")])
     expect(typo.errors.replaceAll(/\s+/g, " ")).toContain("did you mean decode?")
   })
 
