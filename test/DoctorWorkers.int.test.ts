@@ -29,6 +29,8 @@ interface Case {
   /** What the operator says of them. */
   readonly workers?: (engines: ReadonlyArray<SimEngine>) => ReadonlyArray<WorkerSpec>
   readonly told?: (engines: ReadonlyArray<SimEngine>) => Partial<Told>
+  /** Of the first finding, where it depends on the engine. */
+  readonly level?: WorkerFinding["level"]
 }
 
 const sourcesOf = (engine: SimEngine, given: Partial<EventSource> = {}): ReadonlyArray<EventSource> =>
@@ -246,6 +248,7 @@ describe("doctor, before what is set up wrongly", { concurrent: true }, () => {
       "another model's tokenizer, where the engine has /tokenize",
       ["tokenizer"],
       {
+        level: "warning",
         told: () => ({ dirs: { [Chats.model]: llama31 } })
       }
     ],
@@ -253,6 +256,7 @@ describe("doctor, before what is set up wrongly", { concurrent: true }, () => {
       "another model's tokenizer, where it has none",
       ["tokenizer"],
       {
+        level: "fault",
         engines: [{ dialect: "trtllm" }],
         told: () => ({ dirs: { [Chats.model]: llama31 } })
       }
@@ -318,6 +322,7 @@ describe("doctor, before what is set up wrongly", { concurrent: true }, () => {
     const findings = await examine(given)
     expect(codesOf(findings)).toEqual(codes)
     for (const { code, fix } of findings) expect(fix === null).toBe(code === null)
+    if (given.level !== undefined) expect(findings.find(({ code }) => code === codes[0])?.level).toBe(given.level)
   })
 
   it("names a balancer that several engines are behind, whatever the engines", async () => {
@@ -352,15 +357,6 @@ describe("doctor, before what is set up wrongly", { concurrent: true }, () => {
   it("finds nothing wrong with an engine that is busy with others", async () => {
     const findings = await examine({ engines: [{ faults: { flood: { batches: 3_000 } } }] })
     expect(codesOf(findings)).toEqual([])
-  })
-
-  it("takes a wrong tokenizer for worse only where the engine tokenises by itself", async () => {
-    const level = async (dialect: "vllm" | "trtllm") => {
-      const findings = await examine({ engines: [{ dialect }], told: () => ({ dirs: { [Chats.model]: llama31 } }) })
-      return findings.find(({ code }) => code === "tokenizer")?.level
-    }
-    expect(await level("vllm")).toBe("warning")
-    expect(await level("trtllm")).toBe("fault")
   })
 })
 
