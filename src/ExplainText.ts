@@ -112,6 +112,9 @@ const tried = (one: ReceiptTry, at: number, of: number, colors: Colors): string 
 const exactly = (exact: boolean): string =>
   exact ? "tokenised as its engines do" : "matched by its text, tokens estimated"
 
+/** Part of the phase `place`. */
+const turn = ({ waitedMs }: Receipt): string => (waitedMs > 0 ? ` (waited ${ms(waitedMs)} for its turn)` : "")
+
 export const receipt = (given: Receipt, colors: Colors): string => {
   const { asked, exact, model, outcome, outputTokens, phases, regret, status, totalMs, traceId, tries, ttftMs } = given
   const prompts = given.prompts === 1 ? "" : ` in ${given.prompts} prompts`
@@ -122,7 +125,7 @@ export const receipt = (given: Receipt, colors: Colors): string => {
     `${outcome}${status === 0 ? "" : `, status ${status}`}: ${ttftMs === null ? "" : `first token after ${ms(ttftMs)} ms, `}` +
       `over after ${ms(totalMs)} ms, ${outputTokens === null ? "output not told" : `${tokens(outputTokens)} of output`}`,
     `Phases, ms: ${Object.entries(phases)
-      .map(([phase, took]) => `${phase} ${orNone(took, ms)}`)
+      .map(([phase, took]) => `${phase} ${orNone(took, ms)}${phase === "place" ? turn(given) : ""}`)
       .join(" · ")}`,
     ...(traceId === null ? [] : [`Trace ${traceId}`]),
     ...(given.missing === null

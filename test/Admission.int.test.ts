@@ -21,7 +21,7 @@ const patientEngine = async () => {
     const { user } = JSON.parse(body) as { readonly user: string }
     got.push(user)
     open.push({ name: user, response })
-    response.writeHead(200, { "content-type": "text/event-stream" })
+    response.setHeader("content-type", "text/event-stream")
   })
   server.listen(0, "127.0.0.1")
   await once(server, "listening")
@@ -33,6 +33,11 @@ const patientEngine = async () => {
       const { response } = open.find((each) => each.name === name)!
       response.end('data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n')
     },
+    refuse: (name: string) =>
+      open
+        .find((each) => each.name === name)!
+        .response.writeHead(503)
+        .end(),
     close: () => {
       server.closeAllConnections()
       server.close()
@@ -46,10 +51,10 @@ describe("requests that would only queue at their engine", () => {
     for (const close of stop.splice(0).reverse()) await close()
   })
 
-  const setUp = async (knobs: Readonly<Record<string, unknown>> = {}) => {
+  const setUp = async (knobs: Readonly<Record<string, unknown>> = {}, others: ReadonlyArray<string> = []) => {
     const engine = await patientEngine()
     stop.push(engine.close)
-    const router = await TestRouter.start({ workers: engine.url, ...knobs })
+    const router = await TestRouter.start({ workers: [engine.url, ...others].join(","), ...knobs })
     stop.push(router.close)
     let asked = 0
     const ask = (name: string, characters: number, signal?: AbortSignal) =>
@@ -101,7 +106,7 @@ describe("requests that would only queue at their engine", () => {
   })
 
   it("are forgotten when their client goes, and never reach an engine", async () => {
-    const { ask, engine, until, waiting } = await setUp()
+    const { ask, engine, router, until, waiting } = await setUp()
     const first = ask("first", 400_000)
     await until(() => engine.got.length === 1)
     const leaves = new AbortController()
@@ -110,6 +115,9 @@ describe("requests that would only queue at their engine", () => {
     leaves.abort()
     expect(await gone).toBe("gone")
     await until(async () => (await waiting()) === 0)
+    const { outcome, waitedMs } = (await (await fetch(`${router.adminUrl}/admin/receipts/gone`)).json()) as Receipt
+    expect(outcome).toBe("cancelled")
+    expect(waitedMs).toBeGreaterThan(0)
     engine.answer("first")
     await first
     const after = ask("after", 1_000)
@@ -117,6 +125,30 @@ describe("requests that would only queue at their engine", () => {
     engine.answer("after")
     await after
     expect(engine.got).toEqual(["first", "after"])
+  })
+
+  it("are tried elsewhere when their engine refuses them then, and their wait is told once", async () => {
+    const other = await patientEngine()
+    stop.push(other.close)
+    const { ask, engine, router, until, waiting } = await setUp({}, [other.url])
+    const first = ask("first", 400_000)
+    await until(() => engine.got.length + other.got.length === 1)
+    const second = ask("second", 400_000)
+    await until(() => engine.got.length === 1 && other.got.length === 1)
+    const third = ask("third", 1_000)
+    await until(async () => (await waiting()) === 1)
+    engine.answer(engine.got[0]!)
+    await until(() => engine.got.length === 2)
+    engine.refuse("third")
+    await until(() => other.got.length === 2)
+    other.answer("third")
+    other.answer(other.got[0]!)
+    await Promise.all([first, second, third])
+    const receipt = (await (await fetch(`${router.adminUrl}/admin/receipts/third`)).json()) as Receipt
+    expect(receipt.tries).toHaveLength(2)
+    expect(receipt.waitedMs).toBeGreaterThan(0)
+    const whole = Object.values(receipt.phases).reduce<number>((sum, took) => sum + (took ?? 0), 0)
+    expect(whole).toBeLessThan(receipt.totalMs + receipt.waitedMs / 2)
   })
 
   it("are sent at once where none may wait", async () => {

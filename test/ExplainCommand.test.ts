@@ -121,6 +121,13 @@ describe("warmpath explain", () => {
     expect(text).toContain("No other worker could take it: 1 open.")
   })
 
+  it("tells how long a request was held back for its turn, and nothing where it was not", () => {
+    expect(ExplainText.receipt(receipt({}), none)).not.toContain("for its turn")
+    const phases = { ...receipt({}).phases, place: 312.4 }
+    const text = ExplainText.receipt(receipt({ phases, waitedMs: 312.25 }), none)
+    expect(text).toContain("place 312 (waited 312 for its turn) · book")
+  })
+
   it("shows a request that nobody could take", () => {
     const text = ExplainText.receipt(
       receipt({

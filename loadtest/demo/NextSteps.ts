@@ -32,13 +32,21 @@ export interface Addresses {
   readonly model: string
 }
 
+const seen = (admin: string): string =>
+  `${warmpath} top --admin ${admin}\n    ${warmpath} explain --admin ${admin} --last 5`
+
 /** Where everything listens while the demo stays up. */
 export const addresses = ({ admin, engines, model, router }: Addresses, colors: Colors): string =>
   `\n${colors.bold("Running until Ctrl-C, with traffic")}\n${listed(
     [
       ["Send a request:", curl(router, model)],
       ["Router:", router],
-      ...(admin === null ? [] : ([["Workers, as the router sees them:", `curl ${admin}/admin/workers`]] as const)),
+      ...(admin === null
+        ? []
+        : ([
+            ["Watch it, in a browser:", admin],
+            ["Or here, and why each request went where it went:", seen(admin)]
+          ] as const)),
       ["Engines:", engines.join("  ")]
     ],
     colors

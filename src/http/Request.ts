@@ -208,14 +208,17 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const { admission } = deps
       if (admission === undefined) return false
       const isFirst = guest === null
-      guest ??= admission.guest(nowMs, ask.priority, () => guarded(exchange, trail, () => attempt(null)))
+      const again = (): void => {
+        trail.waitedMs = now() - nowMs
+        guarded(exchange, trail, () => attempt(null))
+      }
+      guest ??= admission.guest(nowMs, ask.priority, again)
       const held = admission.holds(guest, ask, nowMs)
-      if (!held && !isFirst) trail.waitedMs = nowMs - guest.bornMs
       if (held && isFirst) {
         exchange.onAbort(() => {
           if (!guest!.held) return
           admission.leave(guest!)
-          attempt(null)
+          again()
         })
       }
       return held
@@ -269,6 +272,8 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const bytes = Dialect.body(body, request, worker.facts, order)
       tried[slot] = 1
       tries++
+      const begun = waitsFrom ?? { matchMs, placeMs }
+      waitsFrom = null
       const bookMs = now()
       const booking = ledger.book(slot, ask, request.stream, bookMs)
       const sentMs = now()
@@ -284,7 +289,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         states: current.states,
         heldTokens: booking.heldTokens,
         bestTokens: Match.most(ask.heldTokens, eligible),
-        ...(waitsFrom ?? { matchMs, placeMs }),
+        ...begun,
         bookMs,
         sentMs,
         firstByteMs: Number.NaN,
@@ -313,7 +318,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const extraHeaders = ["x-request-id", request.id]
       if (step.spanId !== null) {
         extraHeaders.push("traceparent", Trail.parentOf(trail.trace!, step.spanId))
-        // It belongs to a trace that could not be read.
+        // It belongs to a trace that could not be read, or is too long.
         if (trail.trace!.state === null && exchange.header("tracestate") !== undefined) {
           extraHeaders.push("tracestate", HeaderLines.none)
         }

@@ -13,7 +13,8 @@ const words: Readonly<Record<(typeof names)[number], string>> = {
   settle: "what came of it noted"
 }
 
-export const Phases = ({ receipt: { phases, totalMs, tries, ttftMs } }: { receipt: Receipt }) => {
+/** Time held back for its turn is part of `place`, and no work of the router. */
+export const Phases = ({ receipt: { phases, totalMs, tries, ttftMs, waitedMs } }: { receipt: Receipt }) => {
   let from = 0
   const rows = names.map((name) => {
     const ms = phases[name]
@@ -26,7 +27,8 @@ export const Phases = ({ receipt: { phases, totalMs, tries, ttftMs } }: { receip
   return (
     <>
       <p>
-        The router took {duration(own)} of {duration(totalMs)}
+        The router took {duration(own - (phases.place === null ? 0 : waitedMs))} of {duration(totalMs)}
+        {waitedMs > 0 && `, and held it for ${duration(waitedMs)} until its turn came`}
         {ttftMs !== null && `; the first token came after ${duration(ttftMs)}`}.
       </p>
       <table class="phases" aria-label="Phases">
@@ -46,12 +48,21 @@ export const Phases = ({ receipt: { phases, totalMs, tries, ttftMs } }: { receip
                       }}
                     />
                   )}
+                  {name === "place" && ms !== null && waitedMs > 0 && (
+                    <span
+                      class="is-wait"
+                      style={{ left: `${(100 * from) / whole}%`, width: `${(100 * Math.min(ms, waitedMs)) / whole}%` }}
+                    />
+                  )}
                   {name === "forward" && ttftMs !== null && (
                     <span class="foreseen" style={{ left: `${Math.min(100, (100 * ttftMs) / whole)}%` }} />
                   )}
                 </span>
               </td>
-              <td class="quiet small wide-only">{words[name]}</td>
+              <td class="quiet small wide-only">
+                {words[name]}
+                {name === "place" && waitedMs > 0 && `, ${duration(waitedMs)} of it waiting`}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -43,8 +43,8 @@ export const ago = (at: string, nowMs: number): string => {
   return `${Math.round(ms / 86_400_000)}${gap}d ago`
 }
 
-/** Ids are long, and mostly random from the beginning. */
-export const shortId = (id: string): string => (id.length <= 13 ? id : `${id.slice(0, 8)}…`)
+/** Ids are long: random from the beginning, or numbered at the end. */
+export const shortId = (id: string): string => (id.length <= 14 ? id : `${id.slice(0, 8)}…${id.slice(-4)}`)
 
 /** A mark beside each state, so that colour says nothing alone. */
 export const states: Readonly<Record<string, { readonly mark: string; readonly tone: "good" | "warn" | "bad" }>> = {

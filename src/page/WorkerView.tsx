@@ -84,7 +84,7 @@ const RankView = ({
         ["Overlap counts", credit === undefined ? null : percent(credit)],
         [
           "Delivered of predicted",
-          error === undefined || error.samples === 0 ? null : `${percent(error.deliveredShare)} of late`
+          error === undefined || error.samples === 0 ? null : `${percent(error.deliveredShare)} lately`
         ],
         [
           "Blocks",

@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import axe from "axe-core"
 import type { Browser, Page } from "playwright-core"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
@@ -7,6 +10,8 @@ import type { Receipt } from "../../src/domain/Receipt.ts"
 import * as LiveRig from "../support/LiveRig.ts"
 import * as TestRouter from "../support/TestRouter.ts"
 import * as Built from "./Built.ts"
+
+const bin = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
 
 interface Opened {
   readonly page: Page
@@ -135,6 +140,48 @@ describe("the page of a router", () => {
     const again = await open(router.adminUrl, { hash: new URL(page.url()).hash })
     await again.page.getByRole("heading", { name: `Why ${worker}?` }).waitFor()
     expect([...wrong, ...again.wrong]).toEqual([])
+  })
+
+  it("answers why this worker as the command line and the admin API do", async () => {
+    const receipt = (await (await fetch(`${router.adminUrl}/admin/receipts/first-4`)).json()) as Receipt
+    const { candidates, worker } = receipt.tries[0]!
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      bin,
+      "explain",
+      "first-4",
+      "--admin",
+      router.adminUrl
+    ])
+    // That of costs has nine columns, the one of what each holds has more.
+    const rows = stdout.split("\n").flatMap((row) => (row.split("│").length === 11 ? [row.split("│")] : []))
+    const { page } = await open(router.adminUrl, { hash: "#/receipts/first-4" })
+    await page.getByRole("heading", { name: `Why ${worker}?` }).waitFor()
+    const cards = await page.locator(".costs li").allInnerTexts()
+    expect(stdout).toContain(`To ${worker}: answered 200`)
+    expect(candidates.filter(({ lost }) => lost === null).map((each) => each.worker)).toEqual([worker])
+    for (const [i, { lost, worker }] of candidates.entries()) {
+      const cells = rows[i + 1]!.map((cell) => cell.trim())
+      expect([cells[1], cells[2], cells.at(-2)]).toEqual([lost === null ? "▶" : "", worker, lost ?? "chosen"])
+      const [name, verdict] = [cards[i]!.split("\n")[0], cards[i]!.trim().split("\n").at(-1)]
+      expect([name, verdict]).toEqual([worker, lost === null ? "✓ chosen" : `lost: ${lost}`])
+    }
+    expect([rows.length - 1, cards.length]).toEqual([candidates.length, candidates.length])
+  })
+
+  it("tells of a request that was held back how long, and does not call it work of the router", async () => {
+    const { page } = await open(router.adminUrl)
+    const path = "/admin/receipts/first-3"
+    const receipt = (await (await fetch(`${router.adminUrl}${path}`)).json()) as Receipt
+    const phases = { ...receipt.phases, receive: 0, hash: 0, match: 1, place: 301, book: 0, forward: 98, settle: 0 }
+    await page.route(`**${path}`, (route) =>
+      route.fulfill({ json: { ...receipt, phases, waitedMs: 300, totalMs: 400 } })
+    )
+    await page.getByRole("searchbox", { name: "Request id" }).fill("first-3")
+    await page.keyboard.press("Enter")
+    await page
+      .getByText("The router took 2\u202fms of 400\u202fms, and held it for 300\u202fms until its turn came")
+      .waitFor()
+    await page.getByText("which worker, 300\u202fms of it waiting").waitFor()
   })
 
   it("finds a request by its id, and says what to do where it is not here", async () => {

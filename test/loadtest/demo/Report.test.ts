@@ -162,4 +162,11 @@ describe("NextSteps", () => {
     assert.include(text, `curl -N ${router}/v1/chat/completions`)
     assert.notInclude(text, "admin")
   })
+  it("says where to look on, in a browser and in a terminal", () => {
+    const admin = "http://127.0.0.1:3"
+    const text = NextSteps.addresses({ router: "r", admin, engines: [], model: "m" }, plain)
+    assert.include(text, `in a browser:\n    ${admin}\n`)
+    assert.include(text, `npm run warmpath -- top --admin ${admin}\n`)
+    assert.include(text, `npm run warmpath -- explain --admin ${admin} --last 5\n`)
+  })
 })
