@@ -8,7 +8,8 @@ const isServer = Schema.makeFilter((text: string) => {
     (url !== null &&
       (url.protocol === "nats:" || url.protocol === "tls:") &&
       url.hostname !== "" &&
-      url.username === "") ||
+      url.username === "" &&
+      url.password === "") ||
     "must be an address like nats://10.0.0.2:4222 or tls://…, without user or password: those are natsUser and natsPassword"
   )
 })

@@ -2,11 +2,15 @@
 import { Schema } from "effect"
 import { between, bytes, knob, MiB, ms, numeric } from "./ConfigKnob.ts"
 
-const isCollector = Schema.makeFilter(
-  (text: string) =>
-    (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) ||
-    "must be the address of a collector, http://host:4318, or http://host:4317 for grpc"
-)
+const isCollector = Schema.makeFilter((text: string) => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  return (
+    (url !== null &&
+      /^https?:$/.test(url.protocol) &&
+      [url.username, url.password, url.search, url.hash].every((part) => part === "")) ||
+    "must be the address of a collector, http://host:4318, or http://host:4317 for grpc, without user, password or query: what it wants to know is OTEL_EXPORTER_OTLP_HEADERS"
+  )
+})
 
 export const knobs = {
   otlpEndpoint: knob<string | null>(
@@ -26,10 +30,10 @@ export const knobs = {
     "Time between two exports of metrics to the collector; as often as Prometheus usually asks.",
     100
   ),
-  serviceName: knob(
+  serviceName: knob<string | null>(
     Schema.NonEmptyString,
-    "warmpath",
-    "Name of this router in traces and metrics; its own name, unless several fleets share a collector.",
+    null,
+    "Name of this router in traces and metrics, for fleets that share a collector; none, and then what OTEL_RESOURCE_ATTRIBUTES says, or warmpath.",
     { env: "OTEL_SERVICE_NAME" }
   ),
   traceRatio: knob(

@@ -154,6 +154,24 @@ describe("Config.decode", () => {
     ])
   })
 
+  it("takes no address with a secret in it, which would be shown with the address, and does not repeat it", () => {
+    const secret = "s3cret"
+    const refused = problems({
+      file: {
+        nats: [`nats://:${secret}@a`],
+        workers: [`http://:${secret}@a:1`],
+        otlpEndpoint: `http://me:${secret}@a:4318`,
+        store: `redis://:${secret}@a`
+      }
+    })
+    expect(refused.map((text) => text.split(/ |\[/)[0]).sort()).toEqual(["nats", "otlpEndpoint", "store", "workers"])
+    expect(refused.join()).not.toContain(secret)
+    for (const odd of ["http://a:4318?key=1", "http://a:4318/#b", "ftp://a", "a:4318"]) {
+      expect(problems({ flags: { otlpEndpoint: odd } }), odd).toHaveLength(1)
+    }
+    expect(ok({ flags: { otlpEndpoint: "https://a/otlp/" } }).otlpEndpoint).toBe("https://a/otlp/")
+  })
+
   it("takes one way to log in to NATS, whole", () => {
     expect(problems({ file: { natsUser: "me", natsToken: "t", natsTlsCert: "c.pem" } })).toEqual([
       "natsUser and natsToken are all given: choose one way to log in to NATS",

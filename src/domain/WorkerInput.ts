@@ -8,6 +8,7 @@ const isUrl = Schema.makeFilter((text: string) => {
     (url !== null &&
       (url.protocol === "http:" || url.protocol === "https:") &&
       url.username === "" &&
+      url.password === "" &&
       url.search === "" &&
       url.hash === "") ||
     "must be an http or https address without user, query or fragment, for example http://10.0.0.4:8000"

@@ -40,20 +40,23 @@ export const exporters = async (protocol: Protocol, endpoint: string): Promise<E
 }
 
 export interface Identity {
-  readonly name: string
+  /** Null: what `OTEL_RESOURCE_ATTRIBUTES` says, or else warmpath. */
+  readonly name: string | null
   readonly version: string
   readonly instance: string
 }
 
 /** Who exports: with what `OTEL_RESOURCE_ATTRIBUTES` says besides. */
 export const resourceOf = ({ instance, name, version }: Identity): Resource =>
-  detectResources({ detectors: [envDetector] }).merge(
-    resourceFromAttributes({
-      [ATTR_SERVICE_NAME]: name,
-      [ATTR_SERVICE_VERSION]: version,
-      [ATTR_SERVICE_INSTANCE_ID]: instance
-    })
-  )
+  resourceFromAttributes({ [ATTR_SERVICE_NAME]: "warmpath" })
+    .merge(detectResources({ detectors: [envDetector] }))
+    .merge(
+      resourceFromAttributes({
+        ...(name === null ? {} : { [ATTR_SERVICE_NAME]: name }),
+        [ATTR_SERVICE_VERSION]: version,
+        [ATTR_SERVICE_INSTANCE_ID]: instance
+      })
+    )
 
 interface Exports<T> {
   export(items: T, done: (result: ExportResult) => void): void

@@ -18,12 +18,14 @@ export interface Begun {
 }
 
 export interface TraceContext {
-  /** A `traceparent` that breaks the rules counts as none, and the `tracestate` beside it, too. */
+  /** A `traceparent` that breaks the rules counts as none, and the `tracestate` beside it, too, as does a `tracestate` too long. */
   readonly begin: (parent: string | undefined, state: string | undefined) => Begun
   readonly spanId: () => string
 }
 
 const sampledFlag = 1
+/** Of `tracestate`: what has to be passed on; longer ones are nobody's that keeps to the rules, and receipts keep them. */
+const stateMax = 512
 
 /** `ratio`: share of the traces begun here that are sampled. */
 export const make = (ratio: number): TraceContext => {
@@ -36,7 +38,8 @@ export const make = (ratio: number): TraceContext => {
       const from = parent === undefined ? null : parseTraceParent(parent)
       if (from !== null) {
         const sampled = (from.traceFlags & sampledFlag) !== 0
-        return { traceId: from.traceId, spanId, parentId: from.spanId, state: state ?? null, sampled }
+        const kept = state !== undefined && state.length <= stateMax ? state : null
+        return { traceId: from.traceId, spanId, parentId: from.spanId, state: kept, sampled }
       }
       const traceId = ids.generateTraceId()
       const sampled = sampler.shouldSample(ROOT_CONTEXT, traceId).decision === SamplingDecision.RECORD_AND_SAMPLED

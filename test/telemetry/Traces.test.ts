@@ -41,6 +41,12 @@ describe("Where a request stands in a trace", () => {
     expect(begun.traceId).not.toBe(traceId)
   })
 
+  it("keeps no tracestate that is longer than has to be passed on", () => {
+    const state = (length: number) => never.begin(`00-${traceId}-${spanId}-01`, "a=".padEnd(length, "1"))
+    expect(state(512)).toMatchObject({ traceId, state: "a=".padEnd(512, "1") })
+    expect(state(513)).toMatchObject({ traceId, parentId: spanId, state: null, sampled: true })
+  })
+
   it("is sampled by its id, as every service of the same ratio would", () => {
     const ratio = 0.25
     const context = TraceContext.make(ratio)
@@ -67,6 +73,25 @@ const span = (name: string): Spans.Span => ({
   startMs: 1_700_000_000_000.25,
   endMs: 1_700_000_000_001.5,
   attributes: {}
+})
+
+describe("Who exports", () => {
+  const name = (given: string | null, attributes: string | undefined) => {
+    const before = process.env["OTEL_RESOURCE_ATTRIBUTES"]
+    delete process.env["OTEL_RESOURCE_ATTRIBUTES"]
+    if (attributes !== undefined) process.env["OTEL_RESOURCE_ATTRIBUTES"] = attributes
+    const { attributes: made } = Otlp.resourceOf({ name: given, version: "1", instance: "i" })
+    delete process.env["OTEL_RESOURCE_ATTRIBUTES"]
+    if (before !== undefined) process.env["OTEL_RESOURCE_ATTRIBUTES"] = before
+    return made["service.name"]
+  }
+
+  it("is called as the knob says, else as the environment does, else warmpath", () => {
+    expect(name("edge", "service.name=other")).toBe("edge")
+    expect(name(null, "service.name=other,a=1")).toBe("other")
+    expect(name(null, "a=1")).toBe("warmpath")
+    expect(name(null, undefined)).toBe("warmpath")
+  })
 })
 
 describe("Spans on their way to a collector", () => {
