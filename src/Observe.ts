@@ -202,7 +202,8 @@ export const make = (deps: Deps): Observe => {
       metrics.deliveredCachedTokens.add(deliveredTokens)
       metrics.predictedForDelivered.add(predictedTokens)
     },
-    refused: (status) => metrics.requests[status < 500 ? "client_error" : "missing"].add(1),
+    // Others from 500 on are of what a client asks that HTTP/1.1 has and this has not.
+    refused: (status) => metrics.requests[status === 500 ? "defect" : "client_error"].add(1),
     // Two clocks: what comes before it was sent came at once.
     heard: (publishedAt) => metrics.eventLag.record(Math.max(0, Date.now() - publishedAt * 1_000)),
     rank: (slot) => ({

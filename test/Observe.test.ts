@@ -31,9 +31,9 @@ const setUp = () => {
     inFlightOf: () => 3,
     waiting: () => 0
   } as unknown as Observe.Deps
-  const { heard, metrics, settled } = Observe.make(deps)
+  const { heard, metrics, refused, settled } = Observe.make(deps)
   const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(metrics())![1])
-  return { batches, heard, index, metrics, served, settled, value }
+  return { batches, heard, index, metrics, refused, served, settled, value }
 }
 
 describe("Observe", () => {
@@ -46,6 +46,16 @@ describe("Observe", () => {
     batches.set("a", 12)
     expect(value("warmpath_kv_event_batches_total")).toBe(22)
   })
+  it("counts a bug of the router as one, not as a lack of workers, nor as the client's fault", () => {
+    const { metrics, refused } = setUp()
+    for (const status of [500, 404, 501]) refused(status)
+    const counted = [...metrics().matchAll(/^warmpath_requests_total\{outcome="(\w+)"\} ([1-9])$/gm)]
+    expect(counted.map(([, outcome, count]) => [outcome, count])).toEqual([
+      ["client_error", "2"],
+      ["defect", "1"]
+    ])
+  })
+
   it("shows how each worker's cache is known, until it leaves", () => {
     const { batches, metrics, value } = setUp()
     batches.set("a", 1)

@@ -225,7 +225,7 @@ describe("which traces there are", () => {
     await soon(() => missing() !== undefined).toBe(true)
     expect(missing()).toMatchObject({
       status: { code: 2 },
-      attributes: { "error.type": "no_worker", "http.response.status_code": 503, "warmpath.kept": "failed" }
+      attributes: { "error.type": "missing", "http.response.status_code": 503, "warmpath.kept": "failed" }
     })
   })
 

@@ -77,7 +77,7 @@ export const ofSettled = (settled: Settled, trace: Trace, kept: Kept, deps: TryS
   const failure = last === undefined ? null : TrySpans.failureOf(last)
   const attributes = TrySpans.known({
     [ATTR_HTTP_RESPONSE_STATUS_CODE]: settled.status > 0 ? settled.status : null,
-    [ATTR_ERROR_TYPE]: isError ? (outcome === "missing" ? "no_worker" : (failure?.[0] ?? outcome)) : null,
+    [ATTR_ERROR_TYPE]: isError ? (outcome === "missing" ? outcome : (failure?.[0] ?? outcome)) : null,
     [ATTR_GEN_AI_REQUEST_STREAM]: settled.stream,
     [ATTR_GEN_AI_PROVIDER_NAME]: last === undefined ? null : deps.placeOf(last)?.engine,
     [ATTR_GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK]: settled.ttftMs === null ? null : settled.ttftMs / 1_000,
@@ -113,9 +113,9 @@ export const ofRefused = (
   const isError = status >= 500
   const attributes = TrySpans.known({
     [ATTR_HTTP_RESPONSE_STATUS_CODE]: status,
-    [ATTR_ERROR_TYPE]: isError ? String(status) : null,
+    [ATTR_ERROR_TYPE]: isError ? "defect" : null,
     "warmpath.kept": kept,
-    "warmpath.outcome": isError ? "failed" : "client_error"
+    "warmpath.outcome": isError ? "defect" : "client_error"
   })
   // What it asked for may be any text.
   return make(trail, trace, null, attributes, isError ? `answered ${status}` : null, deps)

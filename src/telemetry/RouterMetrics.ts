@@ -3,9 +3,10 @@ import type { ReceiptOutcome } from "../domain/Receipt.ts"
 import { counter, type Described, gauge, histogram } from "./Described.ts"
 import type { Counter, Gauge, Histogram, Registry } from "./Metrics.ts"
 
-/** How requests end, for their clients. */
-export const outcomes: ReadonlyArray<ReceiptOutcome> = [
-  ...(["ok", "client_error", "worker_error", "missing", "died", "cancelled"] as const)
+/** How requests end, for their clients. `defect`: by a bug in the router, without a receipt. */
+export type Outcome = ReceiptOutcome | "defect"
+export const outcomes: ReadonlyArray<Outcome> = [
+  ...(["ok", "client_error", "worker_error", "missing", "died", "cancelled", "defect"] as const)
 ]
 
 const decisionBounds = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5]
@@ -73,7 +74,7 @@ export const described: ReadonlyArray<Described> = [
 export interface RouterMetrics
   extends Readonly<Record<keyof typeof counters, Counter>>,
     Readonly<Record<keyof typeof gauges, Gauge>> {
-  readonly requests: Readonly<Record<ReceiptOutcome, Counter>>
+  readonly requests: Readonly<Record<Outcome, Counter>>
   /** The router's own share: from the whole body read to the first byte sent upstream. */
   readonly decision: Histogram
   readonly eventLag: Histogram

@@ -8,6 +8,8 @@ import type { ReceiptOutcome } from "../domain/Receipt.ts"
 import { counter, type Described, histogram } from "./Described.ts"
 import type { Counter, Histogram, Registry } from "./Metrics.ts"
 
+/** Looking through a fleet takes time: with each doubling, so that a worker's first request costs the same in any. */
+const sweepAtLeast = 64
 const bounds = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 const by = ["worker", "model"] as const
 const tokens = (name: string, help: string) => counter(`warmpath_worker_${name}_tokens_total`, help, by)
@@ -79,6 +81,9 @@ export const make = (
   served: () => ReadonlySet<string>
 ): TrafficMetrics => {
   const workers = new Map<string, Map<string, Handles>>()
+  /** Of a worker and a model; and how many there are when those that left are let go of, unless a scrape does it before. */
+  let pairs = 0
+  let sweepAt = sweepAtLeast
 
   const sweep = (): void => {
     const present = served()
@@ -87,6 +92,7 @@ export const make = (
       for (const [model, { requests, ...rest }] of models) {
         if (stays && present.has(model)) continue
         models.delete(model)
+        pairs--
         for (const handle of [...Object.values(requests), ...Object.values(rest)]) handle.remove()
       }
       if (!stays) workers.delete(worker)
@@ -95,14 +101,19 @@ export const make = (
 
   const handlesOf = (worker: string, model: string): Handles => {
     let models = workers.get(worker)
-    if (models === undefined) {
-      models = new Map()
-      workers.set(worker, models)
-    }
-    let handles = models.get(model)
+    let handles = models?.get(model)
     if (handles === undefined) {
-      // Also where nobody scrapes: what came and went must not pile up.
-      sweep()
+      // Also where nobody scrapes: what came and went must not pile up. Before the new one, whose worker may have left with
+      // this request still out: the next sweep takes that out.
+      if (pairs >= sweepAt) {
+        sweep()
+        sweepAt = Math.max(sweepAtLeast, 2 * pairs)
+      }
+      models = workers.get(worker)
+      if (models === undefined) {
+        models = new Map()
+        workers.set(worker, models)
+      }
       const labels = { worker, model }
       const made = Object.entries(counters).map(([key, each]) => [key, registry.counter(each, labels)])
       handles = {
@@ -114,6 +125,7 @@ export const make = (
         requests: {}
       }
       models.set(model, handles)
+      pairs++
     }
     return handles
   }

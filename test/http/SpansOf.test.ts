@@ -109,7 +109,7 @@ describe("The spans of a request", () => {
     none.trail.missing = "2 open"
     expect(of(none)[0]).toMatchObject({
       error: "no worker could take it: 2 open",
-      attributes: { "error.type": "no_worker", "warmpath.missing": "2 open" }
+      attributes: { "error.type": "missing", "warmpath.missing": "2 open" }
     })
     expect(of(none).map(({ name }) => name)).toEqual(["chat alias", "receive", "hash"])
     const left = of(
@@ -131,6 +131,8 @@ describe("The spans of a request", () => {
       ["chat", "answered 500"],
       ["receive", null]
     ])
+    // As in metrics.
+    expect(spans[0]!.attributes).toMatchObject({ "error.type": "defect", "warmpath.outcome": "defect" })
   })
 })
 

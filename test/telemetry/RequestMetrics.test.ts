@@ -88,6 +88,38 @@ describe("metrics of requests", () => {
     expect(tokens("unpredicted")).toBe(48)
   })
 
+  it("leave nothing of workers that left, even where a request ends after its worker was taken off the list", () => {
+    const registry = Metrics.registry()
+    const present = new Set(["w"])
+    let looks = 0
+    const served = () => {
+      looks++
+      return new Set(["m"])
+    }
+    const traffic = TrafficMetrics.make(registry, (worker) => present.has(worker), served)
+    const ends = (worker: string) => {
+      const record = SettledRecord.make({}, [SettledRecord.tryOf({ worker })])
+      traffic.record(record, "ok", null)
+    }
+    const workers = () => new Set(PrometheusText.parse(registry.render()).samples.map(({ labels }) => labels["worker"]))
+    ends("w")
+    ends("late")
+    expect(workers()).toEqual(new Set(["w", "late"]))
+    traffic.sweep()
+    expect(workers()).toEqual(new Set(["w"]))
+    // Nobody scrapes, and a thousand workers come and go.
+    looks = 0
+    for (let i = 0; i < 1_000; i++) ends(`w-${i}`)
+    expect(workers().size).toBeLessThanOrEqual(65)
+    // They stay: then one looks through them at each doubling only.
+    looks = 0
+    for (let i = 0; i < 1_000; i++) {
+      present.add(`x-${i}`)
+      ends(`x-${i}`)
+    }
+    expect(looks).toBeLessThanOrEqual(6)
+  })
+
   it("hold a failed try against the worker that failed, and its tokens against none", () => {
     const failed = SettledRecord.tryOf({ worker: "v", firstByteMs: Number.NaN, endMs: 5 })
     const value = after([SettledRecord.make({}, [failed, SettledRecord.tryOf()])])
