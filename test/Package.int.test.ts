@@ -1,5 +1,6 @@
-import { execFile } from "node:child_process"
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -39,6 +40,42 @@ describe("the published package", () => {
     const own = files.filter((name) => !name.startsWith("node_modules"))
     expect(own.filter((name) => /(?<!\.d)\.ts$/.test(name) || name.startsWith("test"))).toEqual([])
   })
+
+  it("brings the alerts, the dashboard and the names of all metrics, where the README says they are", async () => {
+    const own = join(dir, "node_modules/warmpath")
+    const readme = await readFile(join(own, "README.md"), "utf8")
+    const linked = [...readme.matchAll(/\]\((src\/telemetry\/[^)#]+)/g)].map((found) => found[1]!)
+    expect(linked.length).toBeGreaterThanOrEqual(3)
+    for (const path of linked) expect((await readFile(join(own, path), "utf8")).length, path).toBeGreaterThan(1_000)
+  })
+
+  it("serves the page, all of it, and what it follows", async () => {
+    const free = ["--host", "127.0.0.1", "--port", "0", "--admin-port", "0"]
+    const router = spawn(join(dir, "node_modules/.bin/warmpath"), ["serve", ...free], { cwd: dir, env })
+    try {
+      let said = ""
+      const admin = await new Promise<string>((resolve, reject) => {
+        router.once("exit", () => reject(new Error(`It ended: ${said}`)))
+        const hear = (chunk: Buffer): void => {
+          said += chunk.toString()
+          const found = /admin at (http:\/\/[^\s/]+)/.exec(said)
+          if (found !== null) resolve(found[1]!)
+        }
+        router.stdout.on("data", hear)
+        router.stderr.on("data", hear)
+      })
+      const page = await fetch(admin)
+      expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"])
+      const parts = [...(await page.text()).matchAll(/(?:src|href)="\.?(\/assets\/[^"]+)"/g)].map((found) => found[1]!)
+      expect(parts.length).toBeGreaterThanOrEqual(2)
+      for (const path of [...parts, "/admin/prefixes", "/admin/receipts", "/metrics"]) {
+        expect((await fetch(admin + path)).status, path).toBe(200)
+      }
+    } finally {
+      router.kill()
+      await once(router, "close")
+    }
+  }, 60_000)
 
   it("runs the demo: engines, tokenizer thread, router and traffic", async () => {
     const { stdout } = await warmpath("demo", "--requests", "40", "--seconds", "3", "--json")
