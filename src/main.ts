@@ -79,7 +79,7 @@ const routing = Effect.fnUntraced(function* (
     yield* ConfigFile.follow({ path, config, decode, apply: router.apply, lookMs: 5_000, settleMs: 100 })
   }
   yield* Console.log(
-    `Warmpath routes ${config.workers.length} ${config.workers.length === 1 ? "worker" : "workers"} (${config.policy}) at ${router.url}/v1 · admin at ${router.adminUrl}/admin/workers`
+    `Warmpath routes ${config.workers.length} ${config.workers.length === 1 ? "worker" : "workers"} (${config.policy}) at ${router.url}/v1 · admin at ${router.adminUrl}/admin/workers · page at ${router.adminUrl}/`
   )
   return yield* Effect.never
 })

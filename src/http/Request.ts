@@ -272,8 +272,6 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
       const bytes = Dialect.body(body, request, worker.facts, order)
       tried[slot] = 1
       tries++
-      const begun = waitsFrom ?? { matchMs, placeMs }
-      waitsFrom = null
       const bookMs = now()
       const booking = ledger.book(slot, ask, request.stream, bookMs)
       const sentMs = now()
@@ -289,7 +287,7 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         states: current.states,
         heldTokens: booking.heldTokens,
         bestTokens: Match.most(ask.heldTokens, eligible),
-        ...begun,
+        ...(waitsFrom ?? { matchMs, placeMs }),
         bookMs,
         sentMs,
         firstByteMs: Number.NaN,
