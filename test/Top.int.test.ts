@@ -80,12 +80,15 @@ describe("warmpath top", () => {
   })
 
   it("says what to do where no router is, or something else", async () => {
-    const nobody = await ran(["--admin", `http://127.0.0.1:${await freePort()}`])
-    expect(nobody.code).toBe(1)
-    expect(nobody.errors).toMatch(/No router answers at .*ECONNREFUSED.*Is one running there\?.*--admin http:/s)
-    expect((await ran(["--admin", router.url])).errors).toMatch(/There is no GET \/admin\/live here/)
-    expect((await ran(["--admin", fleet.urls[0]!])).errors).toMatch(/it answers 404 to GET \/admin\/live: Not Found\b/)
-    expect((await ran(["--admin", "http://"])).errors).toMatch(/--admin http:\/\/ is no address/)
+    const closed = `http://127.0.0.1:${await freePort()}`
+    const [nobody, front, engine, nowhere] = await Promise.all(
+      [closed, router.url, fleet.urls[0]!, "http://"].map((given) => ran(["--admin", given]))
+    )
+    expect(nobody!.code).toBe(1)
+    expect(nobody!.errors).toMatch(/No router answers at .*ECONNREFUSED.*Is one running there\?.*--admin http:/s)
+    expect(front!.errors).toMatch(/There is no GET \/admin\/live here/)
+    expect(engine!.errors).toMatch(/it answers 404 to GET \/admin\/live: Not Found\b/)
+    expect(nowhere!.errors).toMatch(/--admin http:\/\/ is no address/)
   })
 
   it("is live in a terminal: follows the fleet, obeys keys, fits, survives its router, and leaves the terminal as it was", async () => {
