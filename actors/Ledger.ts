@@ -149,11 +149,11 @@ export class Ledger extends Context.Service<
      * `most` those that came nearest to being chosen, and those that hold the longest prefixes.
      */
     readonly decision: (ask: Ask, nowMs: number, most?: number) => Decision.Decision
-    /** As `place`, not taken: where it would go, and what it would wait there. Good until the next call. */
+    /** As `place`, not taken: where it would go, and what it would wait there behind ours. Good until the next call. */
     readonly outlook: (ask: Ask, nowMs: number) => Readonly<Cost.Outlook>
     /** Prefill of its prompt where most of it is held, on an average worker, ms. */
     readonly leastMs: (ask: Ask) => number
-    /** Predicted prefill ahead of a new request at a worker, ms. */
+    /** Predicted prefill of what was charged to a worker and has no first token, ms. */
     readonly aheadMs: (slot: number, nowMs: number) => number
     /** Some worker has requests without a first token. */
     readonly isBusy: () => boolean
@@ -256,7 +256,7 @@ export const make = (options: Options): Ledger["Service"] => {
       }
       return RateModel.prefillMs(load.rates, options.workersMax, promptTokens, Math.max(1, promptTokens - most))
     },
-    aheadMs: (slot, nowMs) => Cost.aheadMs(load, slot, nowMs),
+    aheadMs: (slot, nowMs) => Cost.sentMs(load, slot, nowMs),
     isBusy: () => load.busy > 0,
     book: (slot, ask, streams, nowMs) => {
       const cachedTokens = ask.cachedTokens[slot]!

@@ -87,10 +87,15 @@ export const costs = (
   return sums
 }
 
-/** Where it would go, and of that candidate the wait and its own prefill, ms; slot `NONE` where there is none. */
+/** Where it would go, and of that candidate, in ms: slot `NONE` where there is none. */
 export interface Outlook {
   slot: number
+  /**
+   * What it would wait behind requests of ours, sent there or held back. Where none is queued there, what is taken for a
+   * lack of space is the engine's to judge; and behind others' requests it is better off in line.
+   */
   waitMs: number
+  /** Its own prefill. */
   ownMs: number
   /** What prefill of a request takes on average, fleet-wide. */
   meanMs: number
@@ -109,21 +114,34 @@ export const outlook = (
 ): Outlook => {
   const slot = scan(load, cachedTokens, promptTokens, nowMs, start, eligible, found)
   into.slot = slot
-  into.waitMs = slot === NONE ? 0 : found[slot * terms]!
+  into.waitMs = slot === NONE ? 0 : behindOursMs(load, slot, nowMs, found[slot * terms]!)
   into.ownMs = slot === NONE ? 0 : found[slot * terms + 1]!
   into.meanMs = load.ownMeanMs
   return into
 }
 
+/** `waitMs`: as the cost has it. */
+const behindOursMs = (load: LoadTable, slot: number, nowMs: number, waitMs: number): number => {
+  const heldMs = load.aheadMs[slot]!
+  if (load.queued[slot] === 0) return heldMs
+  if (foreignMs(load, slot, nowMs) === 0) return waitMs
+  const passed = load.passedMs[slot]!
+  return leftMs(load.busyUntilMs[slot]! - nowMs - passed, load.queuedUs[slot]! / 1000 - passed) + heldMs
+}
+
 type Terms = readonly [waitMs: number, ownMs: number, othersMs: number, decodeMs: number, recentMs: number]
 
 /** Predicted ms of prefill ahead of a new request that passes none, with what the engine reports of others' requests. */
-export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number => {
+export const aheadMs = (load: LoadTable, slot: number, nowMs: number): number =>
+  sentMs(load, slot, nowMs) + foreignMs(load, slot, nowMs)
+
+/** Of that, what was charged to the worker here. */
+export const sentMs = (load: LoadTable, slot: number, nowMs: number): number =>
+  load.queued[slot]! > 0 ? leftMs(load.busyUntilMs[slot]! - nowMs, load.queuedUs[slot]! / 1000) : 0
+
+const foreignMs = (load: LoadTable, slot: number, nowMs: number): number => {
   const age = nowMs - load.hintMs[slot]!
-  const foreign = age < hintMsMax ? load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax) : 0
-  return load.queued[slot]! > 0
-    ? leftMs(load.busyUntilMs[slot]! - nowMs, load.queuedUs[slot]! / 1000) + foreign
-    : foreign
+  return age < hintMsMax ? load.hintForeign[slot]! * load.ownMeanMs * (1 - age / hintMsMax) : 0
 }
 
 /**

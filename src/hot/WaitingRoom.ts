@@ -28,21 +28,20 @@ const isAfter = (a: Waiting, priority: number, key: number): boolean =>
 export class WaitingRoom<A extends Waiting> {
   /** By slot, each in order. */
   readonly #queues: Array<Array<A>> = []
-  #size = 0
-  #next = 0
+  /** All of them, who was put in last at the end. */
+  readonly #all = new Set<A>()
 
   get size(): number {
-    return this.#size
+    return this.#all.size
   }
 
   /** Fills in the prefill, by slot, of those that go before such a request. O(waiting). */
   ahead(priority: number, leastMs: number, bornMs: number, out: Float64Array): void {
     const key = keyOf(leastMs, bornMs)
     out.fill(0)
-    for (const [slot, queue] of this.#queues.entries()) {
-      if (queue === undefined) continue
+    for (let slot = 0; slot < this.#queues.length; slot++) {
       let sum = 0
-      for (const each of queue) {
+      for (const each of this.#queues[slot]!) {
         if (isAfter(each, priority, key)) break
         sum += each.ownMs
       }
@@ -58,16 +57,14 @@ export class WaitingRoom<A extends Waiting> {
     let at = queue.length
     while (at > 0 && isAfter(queue[at - 1]!, priority, key)) at--
     queue.splice(at, 0, waiting)
-    this.#size++
+    this.#all.add(waiting)
   }
 
   /** Takes it out, where it is in. */
   take(waiting: A): boolean {
-    const queue = this.#queues[waiting.slot]
-    const at = queue?.indexOf(waiting) ?? -1
-    if (at < 0) return false
-    queue!.splice(at, 1)
-    this.#size--
+    if (!this.#all.delete(waiting)) return false
+    const queue = this.#queues[waiting.slot]!
+    queue.splice(queue.indexOf(waiting), 1)
     return true
   }
 
@@ -81,14 +78,9 @@ export class WaitingRoom<A extends Waiting> {
     return this.#queues.length
   }
 
-  /** One after the other, worker by worker: all are found in so many calls. */
+  /** Who was put in longest ago. Taken out and put back, all are found in as many calls as there are. */
   another(): A | undefined {
-    if (this.#size === 0) return undefined
-    for (let i = 0; ; i++) {
-      this.#next = (this.#next + 1) % this.#queues.length
-      const queue = this.#queues[this.#next]!
-      // The last of a queue has most to gain elsewhere.
-      if (queue.length > 0) return queue.at(-1)
-    }
+    for (const waiting of this.#all) return waiting
+    return undefined
   }
 }

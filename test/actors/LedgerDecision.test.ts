@@ -30,6 +30,11 @@ const used = (seed: number, workers: number, policy: Name) => {
       ...{ promptTokens, cachedTokens, heldTokens: cachedTokens.slice() },
       ...{ keys: alike ? new Int32Array(0) : chains[upTo(4)]!, blockSize: 16 },
       priority: random() < 0.3 ? upTo(3) : null,
+      // Others wait in the router, for some workers.
+      aheadMs:
+        alike || random() < 0.5
+          ? null
+          : Float64Array.from({ length: 256 }, () => Math.max(0, random() * 4_000 - 2_000)),
       eligible: random() < 0.5 ? null : Uint8Array.from({ length: 256 }, () => (random() < 0.8 ? 1 : 0))
     }
   }
@@ -55,6 +60,7 @@ describe("a placement that was kept", () => {
     let leftOut = 0
     let tied = 0
     let vacated = 0
+    let swayed = 0
     const chosen = new Set<number>()
     for (let seed = 1; seed <= 60; seed++) {
       const workers = seed <= 20 ? seed : 1 + ((seed * 37) % 200)
@@ -69,7 +75,9 @@ describe("a placement that was kept", () => {
         const ask = next()
         const kept = JSON.parse(JSON.stringify(ledger.decision(ask, now(), most))) as Decision.Decision
         const whole = ledger.explain(ask, now())
+        const unheld = ledger.explain({ ...ask, aheadMs: null }, now()).slot
         const slot = ledger.place(ask, now())
+        if (policy === "eta" && unheld !== slot) swayed++
         expect(kept.slots.length).toBe(Math.min(most, whole.candidates.length))
         if (slot < 0) continue
         expect(whole.slot).toBe(slot)
@@ -87,6 +95,8 @@ describe("a placement that was kept", () => {
         if (!alike) ledger.book(slot, ask, true, now())
       }
     }
+    // Those who wait were counted.
+    expect(swayed > 20).toBe(policy === "eta")
     expect([leftOut > 100, tied > 20, vacated > 100, chosen.size > 50]).toEqual([true, true, true, true])
   })
 })

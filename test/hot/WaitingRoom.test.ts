@@ -40,11 +40,20 @@ describe("Those who wait for a worker", () => {
     expect(room.first(0)).toBe(urgent)
   })
 
-  it("are all found one after the other, worker by worker", () => {
+  it("are all found in as many calls as there are, also several of one worker, while each is put back", () => {
     const room = new WaitingRoom<Waiting>()
-    const all = [guest({ slot: 3 }), guest({ slot: 1 }), guest({ slot: 2 })]
+    const all = [
+      guest({ slot: 1 }),
+      guest({ slot: 3 }),
+      guest({ slot: 1, leastMs: 50 }),
+      guest({ slot: 1, leastMs: 900 })
+    ]
     for (const each of all) room.put(each)
-    expect(new Set(all.map(() => room.another()))).toEqual(new Set(all))
+    for (const each of all) {
+      expect(room.another()).toBe(each)
+      room.take(each)
+      room.put(each)
+    }
     for (const each of all) expect(room.take(each)).toBe(true)
     expect([room.another(), room.size, room.take(all[0]!)]).toEqual([undefined, 0, false])
   })
