@@ -11,13 +11,6 @@
  */
 import type { Receipt, ReceiptLine, ReceiptOutcome } from "../src/domain/Receipt.ts"
 
-/** What is to be said of a record. */
-export interface Views<Record> {
-  readonly id: (record: Record) => string
-  readonly receipt: (record: Record) => Receipt
-  readonly line: (record: Record) => ReceiptLine
-}
-
 /** Which lines are wanted: older than the request of an id, of a worker or one rank of it, of an outcome. All when left out. */
 export interface Wanted {
   readonly before?: string | null
@@ -38,7 +31,10 @@ export interface Receipts<Record> {
   readonly listen: (listener: (record: Record) => void) => () => void
 }
 
-export interface Options<Record> extends Views<Record> {
+export interface Options<Record> {
+  readonly id: (record: Record) => string
+  readonly receipt: (record: Record) => Receipt
+  readonly line: (record: Record) => ReceiptLine
   /** Records kept, at least 1. */
   readonly max: number
   readonly failed: (defect: unknown) => void

@@ -13,7 +13,7 @@ import * as ReceiptOf from "./http/ReceiptOf.ts"
 import type { Settled } from "./http/Request.ts"
 import type { Witness } from "./http/Trail.ts"
 
-interface Deps {
+export interface Deps {
   readonly config: Pick<Config, "receiptsMax">
   /** What chose the workers. */
   readonly policy: string

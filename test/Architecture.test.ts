@@ -21,9 +21,9 @@ const allowed: Record<string, ReadonlyArray<string>> = {
     "top",
     "main"
   ],
-  // It goes where the router goes, by the router's own pieces: a check of copies would prove nothing.
   // A reader of the admin API, as a page is.
   top: ["domain"],
+  // It goes where the router goes, by the router's own pieces: a check of copies would prove nothing.
   doctor: ["actors", "adapters", "http", "hot", "domain", "ports"],
   http: ["actors", "hot", "domain", "ports", "telemetry"],
   actors: ["hot", "domain", "ports", "telemetry"],

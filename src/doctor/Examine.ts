@@ -78,7 +78,7 @@ const visit = Effect.fnUntraced(function* (options: Options) {
 })
 
 /** From all that was seen to findings, worker by worker. Pure. */
-export const judge = (
+const judge = (
   seen: ReadonlyArray<Seen>,
   { aliases, hasher }: Pick<Options, "aliases" | "hasher">
 ): ReadonlyArray<WorkerFinding> => [

@@ -29,7 +29,7 @@ const vllmEvents =
 const named =
   "name its sockets in the configuration: events: {endpoint: tcp://HOST:5557, replayEndpoint: tcp://HOST:5657}"
 
-export const problems = {
+const problems = {
   unreachable: problem(
     "fault",
     "Start the engine, or correct the address; look for a firewall between here and there."

@@ -24,7 +24,7 @@ interface OfWorker {
   ttfts: ReadonlyArray<number>
 }
 
-export const isError = ({ outcome, status }: Pick<Settled, "outcome" | "status">): boolean =>
+const isError = ({ outcome, status }: Pick<Settled, "outcome" | "status">): boolean =>
   outcome === "failed" || status >= 500
 
 /** The value at a share of ascending numbers, NaN left out; null of none. */

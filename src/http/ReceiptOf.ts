@@ -69,7 +69,7 @@ const candidateOf = (
 }
 
 /** Every candidate that was kept, the cheapest first, the one chosen before those that cost the same. */
-export const candidatesOf = (
+const candidatesOf = (
   decision: Decision.Decision,
   known: ReadonlyArray<Known>,
   slot: number,

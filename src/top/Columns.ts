@@ -20,7 +20,7 @@ export const millis = (ms: number | null): string =>
   ms === null ? "–" : ms < 999.5 ? `${ms.toFixed(0)} ms` : `${(ms / 1_000).toFixed(ms < 99_950 ? 1 : 0)} s`
 
 /** Four digits at most: 812, 8.1k, 812k, 8.1M. */
-export const short = (count: number): string => {
+const short = (count: number): string => {
   if (count < 1_000) return String(count)
   const [value, unit] = count < 999_500 ? [count / 1_000, "k"] : [count / 1_000_000, "M"]
   return `${value.toFixed(value < 9.95 ? 1 : 0)}${unit}`
