@@ -91,8 +91,8 @@ export const costs = (
 export interface Outlook {
   slot: number
   /**
-   * What it would wait behind requests of ours, sent there or held back. Where none is queued there, what is taken for a
-   * lack of space is the engine's to judge; and behind others' requests it is better off in line.
+   * What it would wait behind requests of ours, sent there or held back, or for the space that they hold. Where none are,
+   * nothing is gained by waiting; and behind others' requests it is better off in line.
    */
   waitMs: number
   /** Its own prefill. */
@@ -123,7 +123,7 @@ export const outlook = (
 /** `waitMs`: as the cost has it. */
 const behindOursMs = (load: LoadTable, slot: number, nowMs: number, waitMs: number): number => {
   const heldMs = load.aheadMs[slot]!
-  if (load.queued[slot] === 0) return heldMs
+  if (load.queued[slot] === 0 && (load.active[slot] === 0 || foreignMs(load, slot, nowMs) > 0)) return heldMs
   if (foreignMs(load, slot, nowMs) === 0) return waitMs
   const passed = load.passedMs[slot]!
   return leftMs(load.busyUntilMs[slot]! - nowMs - passed, load.queuedUs[slot]! / 1000 - passed) + heldMs

@@ -182,7 +182,7 @@ describe("Admission", () => {
     expect(names().slice(0, 4).sort()).toEqual(["a", "b", "c", "first"])
   })
 
-  it("sends to a worker with nothing queued, however little space it is thought to have", () => {
+  it("sends to a worker that has nothing of ours, however little space it is thought to have", () => {
     const { admission, request, sent } = stage(2, 100, 20_000)
     const other = stage(2, 100, 20_000)
     request("long", 19_990)
