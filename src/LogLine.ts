@@ -15,6 +15,13 @@ export interface LogLine {
 /** A stack begins with the error's name and message; errors without one have those alone. */
 const stackOf = (error: Error): string => error.stack ?? `${error.name}: ${error.message}`
 
+/** Of a message, and of what is beside it, characters: an engine may answer with megabytes, and causes have causes. */
+const messageMax = 8_192
+const causeMax = 32_768
+
+const bounded = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, most)}… (${text.length - most} characters more)`
+
 const textOf = (part: unknown): string => (typeof part === "string" ? part : Formatter.format(part))
 
 /** What is logged may be text, values, errors and causes, in any order. */
@@ -29,9 +36,9 @@ export const of = ({ cause, date, fiber, logLevel, message }: Logger.Options<unk
   return {
     atMs: date.getTime(),
     level: logLevel.toLowerCase() as LogLine["level"],
-    message: text !== "" ? text : (stacks[0]?.split("\n", 1)[0] ?? ""),
+    message: bounded(text !== "" ? text : (stacks[0]?.split("\n", 1)[0] ?? ""), messageMax),
     fields: { ...fiber.getRef(References.CurrentLogAnnotations) },
-    cause: stacks.length === 0 ? null : stacks.join("\n")
+    cause: stacks.length === 0 ? null : bounded(stacks.join("\n"), causeMax)
   }
 }
 

@@ -51,6 +51,16 @@ describe("A line of the log", () => {
     assert.match((JSON.parse(LogLine.json(failed!)) as { cause: string }).cause, /RangeError: too far\n/)
   })
 
+  it("is bounded, whatever an engine answers and however long a cause is", async () => {
+    const [message, cause] = await lines(
+      Effect.logError("m".repeat(1e6)).pipe(Effect.andThen(Effect.logError("It broke", new Error("c".repeat(1e6)))))
+    )
+    assert.match(message!.message, /^m{8192}… \(991808 characters more\)$/)
+    assert.strictEqual(cause!.message, "It broke")
+    assert.match(cause!.cause!, /^Error: c+… \(\d+ characters more\)$/)
+    assert.isBelow(LogLine.json(cause!).length, 34_000)
+  })
+
   it("is short for people: local time, level, message, and no fiber", async () => {
     const [line] = await lines(Effect.logInfo('Worker "a" is ready').pipe(Effect.annotateLogs({ requestId: "r-1" })))
     assert.match(LogLine.pretty(line!, plain), /^\d\d:\d\d:\d\d INFO {2}Worker "a" is ready requestId=r-1$/)
