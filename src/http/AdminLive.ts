@@ -118,8 +118,9 @@ export const make = (deps: Deps): Room => {
     look()
   }
 
-  return (request, { pathname }) => {
+  return (request, { pathname }, rest) => {
     const { method = "GET" } = request
+    if (rest.length > 0) return fault(404, "unknown_path", `There is no ${pathname} here.`, "Use GET /admin/live.")
     if (method !== "GET" && method !== "HEAD") {
       return fault(405, "wrong_method", `${pathname} does not take ${method}.`, "Use GET.", { allow: "GET" })
     }

@@ -76,8 +76,9 @@ export const make = (deps: Deps): Room => {
     return { requests, alone: requests - roots.reduce((sum, root) => sum + root.requests, 0), roots }
   }
 
-  return (request, { pathname }) => {
+  return (request, { pathname }, rest) => {
     const { method = "GET" } = request
+    if (rest.length > 0) return fault(404, "unknown_path", `There is no ${pathname} here.`, "Use GET /admin/prefixes.")
     if (method !== "GET" && method !== "HEAD") {
       return fault(405, "wrong_method", `${pathname} does not take ${method}.`, "Use GET.", { allow: "GET" })
     }

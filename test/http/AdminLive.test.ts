@@ -44,6 +44,8 @@ const watch = (): Reader => {
   reply.live(reader as unknown as ServerResponse)
   return reader
 }
+const at = (path: string, rest: ReadonlyArray<string>) =>
+  room({ method: "GET", headers: {} } as IncomingMessage, new URL(`http://admin${path}`), rest) as Reply
 const over = (id: string): void => {
   for (const each of heard) each(() => ({ id }) as ReceiptLine)
 }
@@ -72,6 +74,11 @@ afterEach(() => {
 })
 
 describe("the feed of the page", () => {
+  it("are at one path, and nowhere under it", () => {
+    expect(at("/admin/live/x", ["x"]).status).toBe(404)
+    expect(at("/admin/live", [])).toMatchObject({ status: 200, live: expect.any(Function) })
+  })
+
   it("tells of all workers first, then each second only what changed of them", () => {
     const reader = watch()
     expect(reader.last()).toMatchObject({ whole: true, workers, totals: { inFlight: 3 } })
