@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest"
 import * as Chains from "../../src/doctor/Chains.ts"
 import type { Heard } from "../../src/doctor/Seen.ts"
 import type { BlockStored } from "../../src/domain/KvEvent.ts"
+import { unsaid } from "../support/Unsaid.ts"
 
 /** Blocks of two tokens, named by numbers, after a parent. */
 const stored = (
@@ -14,17 +15,7 @@ const stored = (
   parent: parent === null ? null : Int32Array.of(parent, 0),
   tokenIds: Uint32Array.from(names.flatMap((name) => [10 * name, 10 * name + 1])),
   blockSize: 2,
-  loraId: null,
-  tier: "device",
-  loraName: null,
-  extraKeys: null,
-  groupIdx: null,
-  specKind: null,
-  slidingWindow: null,
-  locality: null,
-  ownership: null,
-  sessionId: null,
-  salt: null,
+  ...unsaid,
   ...given
 })
 

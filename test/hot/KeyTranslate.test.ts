@@ -4,6 +4,7 @@ import type { Tier } from "../../src/domain/Tier.ts"
 import * as BlockHash from "../../src/hot/BlockHash.ts"
 import * as KeyOffloads from "../../src/hot/KeyOffloads.ts"
 import * as KeyTranslate from "../../src/hot/KeyTranslate.ts"
+import { unsaid } from "../support/Unsaid.ts"
 
 const hasher = BlockHash.make()
 const options: KeyTranslate.Options = {
@@ -32,17 +33,7 @@ const stored = (
   parent: parent === null ? null : lanes(parent),
   tokenIds: tokensFor(hashes, rest.blockSize),
   blockSize: 4,
-  loraId: null,
-  tier: "device",
-  loraName: null,
-  extraKeys: null,
-  groupIdx: null,
-  specKind: null,
-  slidingWindow: null,
-  locality: null,
-  ownership: null,
-  sessionId: null,
-  salt: null,
+  ...unsaid,
   ...rest
 })
 

@@ -1,19 +1,10 @@
 /** Receipts of a replay: what a router that placed so would have written, without what only a live one knows. */
-import * as TimeModel from "../../loadtest/fleet/TimeModel.ts"
 import * as Decisions from "../../loadtest/replay/Decisions.ts"
 import * as Generated from "../../loadtest/replay/Generated.ts"
 import * as Replay from "../../loadtest/replay/Replay.ts"
 import * as Strategies from "../../loadtest/replay/Strategies.ts"
 import * as Decision from "../../src/hot/Decision.ts"
-
-const fleet = {
-  workers: 4,
-  blocks: 600,
-  pinsMax: 600,
-  rates: TimeModel.llama70,
-  stepTokens: 8_192,
-  maxRunning: 256
-}
+import { fleet } from "./SmallFleet.ts"
 
 const receiptOf = (told: Decisions.Told, number: number) => {
   const { slot, terms: _, ...decision } = told

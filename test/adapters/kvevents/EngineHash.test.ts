@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest"
 import * as EngineHash from "../../../src/adapters/kvevents/EngineHash.ts"
 import type { BlockStored } from "../../../src/domain/KvEvent.ts"
 import * as BlockHash from "../../../src/hot/BlockHash.ts"
+import { unsaid } from "../../support/Unsaid.ts"
 import vectors from "../../support/vectors/vllm-block-hashes.json" with { type: "json" }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
@@ -35,17 +36,7 @@ const rootOf = (tokens: ReadonlyArray<number>, blockSize: number, first: Uint8Ar
   parent: null,
   tokenIds: Uint32Array.from(tokens.slice(0, blockSize)),
   blockSize,
-  loraId: null,
-  tier: "device",
-  loraName: null,
-  extraKeys: null,
-  groupIdx: null,
-  specKind: null,
-  slidingWindow: null,
-  locality: null,
-  ownership: null,
-  sessionId: null,
-  salt: null
+  ...unsaid
 })
 
 describe("EngineHash", () => {

@@ -4,26 +4,18 @@ import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 import picocolors from "picocolors"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import * as TimeModel from "../../../loadtest/fleet/TimeModel.ts"
 import * as Decisions from "../../../loadtest/replay/Decisions.ts"
 import * as Generated from "../../../loadtest/replay/Generated.ts"
 import * as Recompute from "../../../loadtest/replay/Recompute.ts"
 import * as Replay from "../../../loadtest/replay/Replay.ts"
 import * as Why from "../../../loadtest/replay/report/Why.ts"
 import * as Strategies from "../../../loadtest/replay/Strategies.ts"
+import { fleet } from "../../support/SmallFleet.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "warmpath-recompute-"))
 const at = (name: string) => join(folder, name)
 afterAll(() => rmSync(folder, { recursive: true }))
 
-const fleet = {
-  workers: 4,
-  blocks: 600,
-  pinsMax: 600,
-  rates: TimeModel.llama70,
-  stepTokens: 8_192,
-  maxRunning: 256
-}
 let lines: ReadonlyArray<string> = []
 
 beforeAll(() => {

@@ -1,20 +1,11 @@
 import { describe, expect, it } from "vitest"
-import * as TimeModel from "../../../loadtest/fleet/TimeModel.ts"
 import * as Generated from "../../../loadtest/replay/Generated.ts"
-import type { Fleet } from "../../../loadtest/replay/Profiles.ts"
 import * as Replay from "../../../loadtest/replay/Replay.ts"
 import * as Routing from "../../../loadtest/replay/Routing.ts"
 import * as Strategies from "../../../loadtest/replay/Strategies.ts"
 import type { Trace } from "../../../loadtest/replay/Trace.ts"
+import { fleet } from "../../support/SmallFleet.ts"
 
-const fleet: Fleet = {
-  workers: 4,
-  blocks: 600,
-  pinsMax: 600,
-  rates: TimeModel.llama70,
-  stepTokens: 8_192,
-  maxRunning: 256
-}
 const exact = Routing.everything
 const approximate = { ...exact, view: "model" } as const
 const options = { seed: 1, live: 16, durationMs: 600_000 }
