@@ -86,19 +86,8 @@ const measure = async (browser: Browser, workers: number): Promise<void> => {
   const listening = await canned.says(new RegExp(`(?:listens at \\S+\\n){${workers}}`))
   const urls = listening[0].match(/http\S+/g)!
   const router = Measured.start(Measured.path("../../src/bin.ts"), [
-    ...[
-      "serve",
-      "--host",
-      "127.0.0.1",
-      "--port",
-      "0",
-      "--admin-port",
-      "0",
-      "--log-format",
-      "pretty",
-      "--store",
-      "none"
-    ],
+    ...["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0"],
+    ...["--log-format", "pretty", "--store", "none"],
     ...urls.flatMap((url) => ["--worker", url])
   ])
   const [, port, admin] = await router.says(/ at http:\/\/127\.0\.0\.1:(\d+)\/v1 · admin at (http:\/\/[^/\s]+)/)
@@ -139,8 +128,8 @@ const measure = async (browser: Browser, workers: number): Promise<void> => {
       `${(median(({ bytes }) => bytes) / 1_024).toFixed(0)} KB`,
       String(median(({ elements }) => elements)),
       percent(busy),
-      `${percent(alone)}`,
-      `${percent(watched)}`
+      percent(alone),
+      percent(watched)
     ]
       .map(column)
       .join("")}`
