@@ -62,6 +62,14 @@ interface Exports<T> {
   export(items: T, done: (result: ExportResult) => void): void
 }
 
+/** Why it failed: never in the words of a collector that answered, which may repeat the headers it was sent. */
+const whyOf = (error: (Error & { readonly code?: unknown }) | undefined): string => {
+  if (error === undefined) return "it did not say why"
+  // Of HTTP a status, of gRPC a code, which begins its message.
+  if (typeof error.code === "number") return `it answered ${/^\d+ [A-Z_]+/.exec(error.message)?.[0] ?? error.code}`
+  return error.message
+}
+
 /** Tells when an exporter begins to fail, and why; and when it works again: null. Never twice the same. */
 export const watched = <T, E extends Exports<T>>(exporter: E, tell: (why: string | null) => void): E => {
   let failing = false
@@ -71,7 +79,7 @@ export const watched = <T, E extends Exports<T>>(exporter: E, tell: (why: string
       const failed = result.code !== ExportResultCode.SUCCESS
       if (failed !== failing) {
         failing = failed
-        tell(failed ? (result.error?.message ?? "it did not say why") : null)
+        tell(failed ? whyOf(result.error) : null)
       }
       done(result)
     })
