@@ -1,6 +1,6 @@
 /** Candidates as stacked bars of what each would have cost, the cheapest first, with the numbers and why each lost. */
 import type { ReceiptCandidate, ReceiptTry } from "../domain/Receipt.ts"
-import { TrustWord } from "./Small.tsx"
+import { Told, TrustWord } from "./Small.tsx"
 import { count, duration, layers, percent, plural, tokens } from "./Words.ts"
 
 const terms = [
@@ -65,7 +65,7 @@ export const Costs = ({ step: { candidates } }: { step: ReceiptTry }) => {
               </div>
               <p class="small">{costWords(candidate)}</p>
               <Held candidate={candidate} />
-              <p class="verdict">{lost === null ? "✓ chosen" : `lost: ${lost}`}</p>
+              <p class="verdict">{lost === null ? "✓ chosen" : <Told words={`lost: ${lost}`} />}</p>
             </li>
           )
         })}

@@ -46,3 +46,10 @@ export const Sparkline = ({ values }: { values: ReadonlyArray<number> }) => {
     </svg>
   )
 }
+
+const grouped = /(\d{1,3}(?: \d{3})+(?: \w+)?)/
+
+/** Words of the receipt, as they are; no line ends within a number, or before its unit. */
+export const Told = ({ words }: { words: string }) => (
+  <>{words.split(grouped).map((part, i) => (i % 2 === 0 ? part : <span class="whole">{part}</span>))}</>
+)

@@ -4,6 +4,7 @@ import { Costs } from "./Costs.tsx"
 import { useJson } from "./Panel.tsx"
 import { Phases } from "./Phases.tsx"
 import { linkTo } from "./Place.ts"
+import { Told } from "./Small.tsx"
 import { clock, count, duration, outcomeOf, percent, plural, tokens } from "./Words.ts"
 
 /** A rank is shown at its worker. */
@@ -24,7 +25,7 @@ const Sentence = ({ step }: { step: ReceiptTry }) => {
       {next !== undefined && (
         <>
           {" "}
-          Next was {next.worker}, at {duration(next.costMs)}: {next.lost}.
+          Next was {next.worker}, at {duration(next.costMs)}: <Told words={next.lost!} />.
         </>
       )}
     </p>
