@@ -82,12 +82,12 @@ describe("ending under load", () => {
     const { router, url } = await route([one!.url, two!.url])
     const answers: Array<Promise<Seen>> = []
     for (let i = 0; i < 40; i++) answers.push(ask(url, i))
-    await expect
-      .poll(async () => {
-        const states = await Promise.all([one!, two!].map(({ url }) => stateOf(url)))
-        return states.reduce((sum, { received }) => sum + received, 0)
-      })
-      .toBe(40)
+    const received = async () => {
+      const states = await Promise.all([one!, two!].map(({ url }) => stateOf(url)))
+      return states.reduce((sum, { received }) => sum + received, 0)
+    }
+    // Some wait in the router for their turn.
+    await expect.poll(received, { timeout: 30_000 }).toBe(40)
     router.process.kill("SIGTERM")
     const seen = await Promise.all(answers)
     expect(seen.filter(({ whole }) => !whole)).toEqual([])
