@@ -6,6 +6,7 @@ import picocolors from "picocolors"
 import * as AdminClient from "./AdminClient.ts"
 import type { Receipt, ReceiptLine } from "./domain/Receipt.ts"
 import * as ExplainText from "./ExplainText.ts"
+import * as Columns from "./top/Columns.ts"
 
 const text = (name: string, words: string) => Flag.String(name).pipe(Flag.optional, Flag.withDescription(words))
 
@@ -92,11 +93,15 @@ const questionOf = Effect.fnUntraced(function* (given: Given) {
   return yield* refuse("What would be asked of it? Add --prompt TEXT or --messages FILE.")
 })
 
+/** What engines and clients wrote commands no terminal. JSON escapes it by itself. */
+const clean = (answer: unknown): unknown =>
+  JSON.parse(JSON.stringify(answer), (_, value: unknown) => (typeof value === "string" ? Columns.clean(value) : value))
+
 const run = Effect.fnUntraced(function* (given: Given) {
   const question = yield* questionOf(given)
   const admin = yield* AdminClient.make(given.admin)
   const answer = yield* admin.ask(question.path, question.body)
-  yield* Console.log(given.json ? JSON.stringify(answer, null, 2) : question.show(answer as never))
+  yield* Console.log(given.json ? JSON.stringify(answer, null, 2) : question.show(clean(answer) as never))
 })
 
 export const make = (usage: (error: { readonly message: string }) => Error) =>

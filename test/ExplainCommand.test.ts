@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
 import { Command as Cli, CliError } from "effect/cli"
 import picocolors from "picocolors"
-import { expect } from "vitest"
+import { expect, vi } from "vitest"
 import type { Receipt, ReceiptCandidate, ReceiptTry } from "../src/domain/Receipt.ts"
 import * as ExplainCommand from "../src/ExplainCommand.ts"
 import * as ExplainText from "../src/ExplainText.ts"
@@ -126,6 +126,22 @@ describe("warmpath explain", () => {
     const phases = { ...receipt({}).phases, place: 312.4 }
     const text = ExplainText.receipt(receipt({ phases, waitedMs: 312.25 }), none)
     expect(text).toContain("place 312 (waited 312 for its turn) · book")
+  })
+
+  it("lets nothing that an engine wrote command the terminal", async () => {
+    const hostile = receipt({ tries: [placed({ end: "failed before its first byte: \u001b[2J\u0007gone" })] })
+    const server = createServer((_, response) => response.end(JSON.stringify(hostile))).listen(0, "127.0.0.1")
+    await new Promise((resolve) => server.once("listening", resolve))
+    const said: Array<string> = []
+    const log = vi.spyOn(console, "log").mockImplementation((text: string) => void said.push(text))
+    try {
+      const { port } = server.address() as AddressInfo
+      await Effect.runPromise(run(["r1", "--admin", `127.0.0.1:${port}`]))
+    } finally {
+      log.mockRestore()
+      server.close()
+    }
+    expect(said.join()).toContain("failed before its first byte: �[2J�gone")
   })
 
   it("shows a request that nobody could take", () => {
