@@ -88,6 +88,41 @@ const textOf = (prompt: Prompt): Uint8Array => {
 
 const tokensOf = (content: Content): number => content.tokens?.length ?? Math.ceil(content.text!.length / bytesPerToken)
 
+/**
+ * Longest prompt that is tokenised, in characters: a context of a million tokens, and some more. Of a longer one, which no engine
+ * takes, tokenising could keep the tokenizer, and the loop, for a minute.
+ */
+const charactersMax = 8 * 1024 * 1024
+
+/** Whether there are more characters in its strings than `max`. */
+const isLonger = (value: unknown, max: number): boolean => {
+  let left = max
+  const take = (each: unknown): void => {
+    if (left < 0) return
+    if (typeof each === "string") left -= each.length
+    else if (Array.isArray(each)) for (const part of each) take(part)
+    else if (typeof each === "object" && each !== null) for (const part of Object.values(each)) take(part)
+  }
+  try {
+    take(value)
+  } catch {
+    // Nested too deep to walk, and so to render.
+    return true
+  }
+  return left < 0
+}
+
+const isTokenised = (prompt: Prompt): boolean => {
+  switch (prompt._tag) {
+    case "Messages":
+      return !isLonger(prompt.body, charactersMax)
+    case "Text":
+      return prompt.text.length <= charactersMax
+    case "Tokens":
+      return true
+  }
+}
+
 /** The port promises neither to throw nor to reject; one that does must not cost the request, let alone the process. */
 const encode = (tokenizer: Tokenizer, prompt: Prompt): ReturnType<Tokenizer["encode"]> => {
   try {
@@ -106,7 +141,11 @@ export const hash = (
   space: Space
 ): Hashed | Promise<Hashed> => {
   const ids = prompts.map((prompt) =>
-    prompt._tag === "Tokens" ? prompt.ids : tokenizer === null ? null : encode(tokenizer, prompt)
+    prompt._tag === "Tokens"
+      ? prompt.ids
+      : tokenizer === null || !isTokenised(prompt)
+        ? null
+        : encode(tokenizer, prompt)
   )
   return ids.some((each) => each instanceof Promise)
     ? Promise.all(ids).then((done) => hashed(hasher, prompts, space, done))

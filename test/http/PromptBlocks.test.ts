@@ -63,3 +63,39 @@ describe("A prompt with a picture in it", () => {
     expect((await hash(ask(text(after)))).exact).toBe(true)
   })
 })
+
+describe("A prompt longer than any engine takes", () => {
+  const asked: Array<string> = []
+  const tokenizer: Tokenizer = {
+    encode: (prompt) => {
+      asked.push(prompt._tag)
+      return Uint32Array.from({ length: 64 }, (_, i) => i)
+    },
+    close: async () => {}
+  }
+  const long = "a".repeat(8 * 1024 * 1024)
+
+  it("is matched by its text, and costs the tokenizer nothing", async () => {
+    const whole = await PromptBlocks.hash(
+      hasher,
+      tokenizer,
+      [
+        { _tag: "Text", text: `${long}b`, addSpecialTokens: false },
+        { _tag: "Messages", body: { messages: [system, { role: "user", content: [text(long)] }] } }
+      ],
+      space
+    )
+    expect([whole.exact, asked]).toEqual([false, []])
+    expect(whole.keysFor(16)[0]!.count).toBeGreaterThan(100_000)
+  })
+
+  it("is tokenised up to there", async () => {
+    const { exact } = await PromptBlocks.hash(
+      hasher,
+      tokenizer,
+      [{ _tag: "Text", text: long, addSpecialTokens: false }],
+      space
+    )
+    expect([exact, asked]).toEqual([true, ["Text"]])
+  })
+})
