@@ -8,7 +8,6 @@ import { randomUUID } from "node:crypto"
 import type { Interface as Admission, Guest } from "../../actors/Admission.ts"
 import type { Finished } from "../../actors/Delivery.ts"
 import type { Fleet, Worker, Outcome as WorkerOutcome } from "../../actors/Fleet.ts"
-import { takesWork } from "../../actors/FleetLifecycle.ts"
 import type { Route } from "../../actors/FleetRoutes.ts"
 import type { Ask, Booking, Ledger } from "../../actors/Ledger.ts"
 import type { Pictures } from "../../actors/Pictures.ts"
@@ -24,6 +23,7 @@ import * as Dialect from "./Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as HeaderLines from "./HeaderLines.ts"
 import { replaceString } from "./JsonField.ts"
+import * as Listing from "./Listing.ts"
 import * as Match from "./Match.ts"
 import * as OpenAi from "./OpenAi.ts"
 import type { Origin, Pool } from "./Pool.ts"
@@ -61,7 +61,7 @@ export interface Settled extends Finished {
   readonly totalMs: number
 }
 
-export interface Deps extends Match.Deps {
+export interface Deps extends Match.Deps, Listing.Deps {
   /** Whether a request had better wait; where there is none, all are sent at once. */
   readonly admission?: Admission
   readonly fleet: Fleet["Service"]
@@ -80,10 +80,6 @@ export interface Deps extends Match.Deps {
   readonly inFlight: Uint32Array
   /** Other workers tried after the first, before the first byte. */
   readonly retriesMax: number
-  /** Shutting down: what still arrives on open connections is served, `/ready` tells balancers to look elsewhere. */
-  readonly draining: () => boolean
-  /** Why else they should for now; null when they need not. */
-  readonly unready?: () => string | null
   /** Monotonic, ms. */
   readonly now: () => number
   readonly settled: (record: Settled) => void
@@ -472,29 +468,15 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
   }
 
   const models = (exchange: Exchange, id: string, name: string | null): void => {
-    const all = fleet.models().map((model) => ({
-      id: model.id,
-      object: "model",
-      created: 0,
-      owned_by: "warmpath",
-      root: model.root,
-      parent: model.parent,
-      max_model_len: model.maxModelLen
-    }))
-    const one = name === null ? undefined : all.find((model) => model.id === name)
-    if (name !== null && one === undefined) {
-      return refuse(exchange, id, { _tag: "UnknownModel", model: name, known: all.map((model) => model.id) })
-    }
-    answerJson(exchange, id, 200, one ?? { object: "list", data: all })
+    const found = Listing.models(deps, name)
+    if (found !== undefined) return answerJson(exchange, id, 200, found)
+    const known = fleet.models().map((model) => model.id)
+    refuse(exchange, id, { _tag: "UnknownModel", model: name ?? "", known })
   }
 
   const ready = (exchange: Exchange, id: string): void => {
-    const workers = fleet.list()
-    const able = workers.filter(({ state }) => takesWork(state)).length
-    const status = deps.draining()
-      ? "draining"
-      : (deps.unready?.() ?? (able > 0 ? "ready" : "no worker can take a request"))
-    answerJson(exchange, id, status === "ready" ? 200 : 503, { status, workers: workers.length, able })
+    const { body, isReady } = Listing.ready(deps)
+    answerJson(exchange, id, isReady ? 200 : 503, body)
   }
 
   return (exchange) => {

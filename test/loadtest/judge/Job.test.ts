@@ -50,7 +50,7 @@ describe("A cell under one seed", () => {
     const [agent] = cells(["agent"], [8], [76], ["medium"])
     const staged = traffic.stage(agent!, null, 1)
     const crowd = {
-      stage: () => ({ ...staged, trace: Generated.sessions(1, 200, 40), live: 60 })
+      stage: () => ({ ...staged, trace: Generated.sessions(1, 300, 40), live: 80 })
     } as unknown as Traffic
     const sessions = {
       ...job,
@@ -64,7 +64,7 @@ describe("A cell under one seed", () => {
     const strategy = Strategies.strategies.find(({ name }) => name === "first-block-hash")
     const { result } = Replay.run(crowd.stage(agent!, null, 1).trace, strategy!, staged.fleet, {
       ...staged,
-      live: 60,
+      live: 80,
       seed: 1
     })
     expect(result.ttftMs.p90).toBeLessThan(ours.p90Ms)
