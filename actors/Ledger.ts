@@ -149,6 +149,12 @@ export class Ledger extends Context.Service<
      * `most` those that came nearest to being chosen, and those that hold the longest prefixes.
      */
     readonly decision: (ask: Ask, nowMs: number, most?: number) => Decision.Decision
+    /** As `place`, with all that it followed from, of `most` candidates as `decision` has them. */
+    readonly decide: (
+      ask: Ask,
+      nowMs: number,
+      most: number
+    ) => { readonly slot: number; readonly decision: Decision.Decision }
     /** As `place`, not taken: where it would go, and what it would wait there behind ours. Good until the next call. */
     readonly outlook: (ask: Ask, nowMs: number) => Readonly<Cost.Outlook>
     /** Prefill of its prompt where most of it is held, on an average worker, ms. */
@@ -196,6 +202,18 @@ export const make = (options: Options): Ledger["Service"] => {
     return mask
   }
 
+  /** `chosen`: null where it is not known yet. */
+  const keptOf = (ask: Ask, nowMs: number, most: number, eligible: Uint8Array, chosen: number | null) => {
+    const { cachedTokens, promptTokens } = ask
+    let kept: ReadonlyArray<number> = slotsOf(eligible, load.slots)
+    if (kept.length > most) {
+      const slot = chosen ?? choose(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
+      const costs = Cost.costs(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
+      kept = Decision.nearest(kept, costs, cachedTokens, slot, most)
+    }
+    return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible, kept)
+  }
+
   return Ledger.of({
     policy: options.policy,
     join: (slot, capacityTokens) => {
@@ -237,13 +255,14 @@ export const make = (options: Options): Ledger["Service"] => {
       const eligible = prepare(ask, nowMs)
       const { cachedTokens, promptTokens } = ask
       if (most === undefined) return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
-      let kept: ReadonlyArray<number> = slotsOf(eligible, load.slots)
-      if (kept.length > most) {
-        const chosen = choose(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
-        const costs = Cost.costs(load, cachedTokens, promptTokens, nowMs, rotation, eligible)
-        kept = Decision.nearest(kept, costs, cachedTokens, chosen, most)
-      }
-      return Decision.of(load, cachedTokens, promptTokens, nowMs, rotation, eligible, kept)
+      return keptOf(ask, nowMs, most, eligible, null)
+    },
+    decide: (ask, nowMs, most) => {
+      const eligible = prepare(ask, nowMs)
+      const slot = choose(load, ask.cachedTokens, ask.promptTokens, nowMs, rotation, eligible)
+      const decision = keptOf(ask, nowMs, most, eligible, slot)
+      if (slot !== LoadTable.NONE) rotation = slot + 1
+      return { slot, decision }
     },
     outlook: (ask, nowMs) => {
       const eligible = prepare(ask, nowMs)

@@ -89,10 +89,10 @@ describe("requests that would only queue at their engine", () => {
     await until(async () => (await waiting()) === 2)
     expect(engine.got).toEqual(["first"])
     engine.answer("first")
-    await until(() => engine.got.length === 2)
-    expect(engine.got).toEqual(["first", "short"])
+    await until(() => engine.got.length >= 2)
     engine.answer("short")
-    await until(() => engine.got.length === 3)
+    await until(() => engine.got.length >= 3)
+    expect(engine.got).toEqual(["first", "short", "long"])
     engine.answer("long")
     expect((await Promise.all([first, short, long])).every((text) => text.includes("[DONE]"))).toBe(true)
     expect(await waiting()).toBe(0)
@@ -121,7 +121,7 @@ describe("requests that would only queue at their engine", () => {
     engine.answer("first")
     await first
     const after = ask("after", 1_000)
-    await until(() => engine.got.length === 2)
+    await until(() => engine.got.length >= 2)
     engine.answer("after")
     await after
     expect(engine.got).toEqual(["first", "after"])
@@ -138,7 +138,7 @@ describe("requests that would only queue at their engine", () => {
     const third = ask("third", 1_000)
     await until(async () => (await waiting()) === 1)
     engine.answer(engine.got[0]!)
-    await until(() => engine.got.length === 2)
+    await until(() => engine.got.length >= 2)
     engine.refuse("third")
     await until(() => other.got.length === 2)
     other.answer("third")
@@ -154,7 +154,7 @@ describe("requests that would only queue at their engine", () => {
   it("are sent at once where none may wait", async () => {
     const { ask, engine, until, waiting } = await setUp({ waitingMax: 0 })
     const all = [ask("first", 400_000), ask("second", 200_000), ask("third", 1_000)]
-    await until(() => engine.got.length === 3)
+    await until(() => engine.got.length >= 3)
     expect(await waiting()).toBe(0)
     for (const name of engine.got) engine.answer(name)
     await Promise.all(all)
@@ -169,7 +169,7 @@ describe("requests that would only queue at their engine", () => {
     const ended = router.close()
     await sleep(50)
     engine.answer("first")
-    await until(() => engine.got.length === 2)
+    await until(() => engine.got.length >= 2)
     engine.answer("second")
     expect((await Promise.all([first, second])).every((text) => text.includes("[DONE]"))).toBe(true)
     await ended

@@ -99,6 +99,7 @@ const make = (count: number, exchangeMs: number | null, setup: Setup): Several =
         outlook: (ask, nowMs) => told.outlook(ask, at(nowMs)),
         aheadMs: (slot, nowMs) => told.aheadMs(slot, at(nowMs)),
         decision: (ask, nowMs, most) => told.decision(ask, at(nowMs), most),
+        decide: (ask, nowMs, most) => told.decide(ask, at(nowMs), most),
         explain: (ask, nowMs) => told.explain(ask, at(nowMs)),
         book: (slot, ask, streams, nowMs) => {
           const booking = told.book(slot, ask, streams, at(nowMs))

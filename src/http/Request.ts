@@ -247,8 +247,13 @@ export const make = (deps: Deps): ((exchange: Exchange) => void) => {
         return
       }
       const { witness } = deps
-      const decision = witness === undefined || candidates === 0 ? null : ledger.decision(ask, placeMs, witness.most)
-      const slot = tries > deps.retriesMax ? -1 : ledger.place(ask, placeMs)
+      const decided =
+        tries > deps.retriesMax || candidates === 0
+          ? { slot: -1, decision: null }
+          : witness === undefined
+            ? { slot: ledger.place(ask, placeMs), decision: null }
+            : ledger.decide(ask, placeMs, witness.most)
+      const { decision, slot } = decided
       const worker = slot < 0 ? undefined : fleet.worker(slot)
       if (current === undefined || worker === undefined) {
         const { states, workers } = current ?? { states: "all have left", workers: 0 }

@@ -76,7 +76,8 @@ describe("a placement that was kept", () => {
         const kept = JSON.parse(JSON.stringify(ledger.decision(ask, now(), most))) as Decision.Decision
         const whole = ledger.explain(ask, now())
         const unheld = ledger.explain({ ...ask, aheadMs: null }, now()).slot
-        const slot = ledger.place(ask, now())
+        const { decision, slot } = ledger.decide(ask, now(), most)
+        expect(JSON.parse(JSON.stringify(decision))).toEqual(kept)
         if (policy === "eta" && unheld !== slot) swayed++
         expect(kept.slots.length).toBe(Math.min(most, whole.candidates.length))
         if (slot < 0) continue

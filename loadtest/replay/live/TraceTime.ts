@@ -19,6 +19,7 @@ export const ledger = (own: Ledger["Service"], speed: number, predictions: Predi
   aheadMs: (slot, nowMs) => own.aheadMs(slot, nowMs * speed),
   explain: (ask, nowMs) => own.explain(ask, nowMs * speed),
   decision: (ask, nowMs, most) => own.decision(ask, nowMs * speed, most),
+  decide: (ask, nowMs, most) => own.decide(ask, nowMs * speed, most),
   book: (slot, ask, streams, nowMs) => {
     const booking = own.book(slot, ask, streams, nowMs * speed)
     const { heldTokens } = booking

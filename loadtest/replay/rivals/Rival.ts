@@ -141,6 +141,10 @@ export const ledger = (make: Make, options: Options): Ledger.Ledger["Service"] =
       own.hint(slot, load, nowMs)
     },
     place,
+    decide: (ask, nowMs, most) => {
+      const decision = own.decision(ask, nowMs, most)
+      return { slot: place(ask, nowMs), decision }
+    },
     book: (slot, ask: Ask, streams, nowMs) => {
       const booking = own.book(slot, ask, streams, nowMs)
       const asked = askedOf(ask)

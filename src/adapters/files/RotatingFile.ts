@@ -1,6 +1,6 @@
 /**
- * RotatingFile: lines added to a file, which is set aside and packed once it is large; so many of those are kept, the
- * newest as `FILE.1.gz`.
+ * RotatingFile: lines added to a file, which is set aside once it is large; so many of those are kept, the newest as
+ * `FILE.1`. They are not packed: that would take the router longer than all else that is done for a receipt.
  *
  * Nothing here waits for a disk: lines that it has not taken yet are kept up to a bound, then the oldest are dropped and
  * counted. When writing fails it is begun anew every few seconds; what was being written then counts as dropped.
@@ -97,10 +97,9 @@ export const make = ({ bytesMax, changed, file, kept, retryMs, waitingBytesMax }
 
   const open = (): void => {
     torn = endsWithinLine(file)
-    const opened = createStream((index) => (index === null ? file : `${file}.${index}.gz`), {
+    const opened = createStream((index) => (index === null ? file : `${file}.${index}`), {
       size: `${bytesMax}B`,
-      rotate: kept,
-      compress: "gzip"
+      rotate: kept
     })
     stream = opened
     // Told by the callback of the write that it failed, too.
