@@ -106,7 +106,10 @@ const measure = async (): Promise<void> => {
       const history = conversation(kilobytes * 1_000)
       const spent = routers.map((): Array<number> => [])
       for (let round = -1; round < rounds; round++) {
-        for (const [i, { measured }] of routers.entries()) {
+        for (let turn = 0; turn < routers.length; turn++) {
+          // Each is the first as often as the others.
+          const i = (turn + round + 1) % routers.length
+          const { measured } = routers[i]!
           const before = await measured.cpuUs()
           await answers(ports[i]!, history, stream, requests, 16)
           if (round >= 0) spent[i]!.push(((await measured.cpuUs()) - before) / requests)
