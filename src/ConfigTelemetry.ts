@@ -50,7 +50,7 @@ export const knobs = {
   receiptsMax: knob(
     between(0, 1_000_000),
     2_000,
-    "Receipts kept in memory, the newest: why each request went where it went; some 3 to 10 KB each. 0: none are made.",
+    "Receipts kept in memory, the newest: why each request went where it went; some 3 to 15 KB each. 0: none are made.",
     { unit: "receipts" }
   ),
   receiptsFile: knob<string | null>(

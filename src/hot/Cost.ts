@@ -76,7 +76,7 @@ export const costs = (
   promptTokens: number,
   nowMs: number,
   start: number,
-  eligible: Uint8Array = load.eligible
+  eligible: Uint8Array
 ): Float64Array => {
   const found = new Float64Array(load.slots * terms)
   scan(load, cachedTokens, promptTokens, nowMs, start, eligible, found)
