@@ -49,7 +49,7 @@ export interface Options {
 
 /** Of the mean prefill: what may be ahead of a request that is sent. */
 const share = 1
-const turnMs = 10
+export const turnMs = 10
 /** The next turn, where one asked all that it may and most of them went. */
 const soonMs = 1
 /** Asked in one turn, at most: of those who are first at a worker, and of those who were asked longest ago. */
